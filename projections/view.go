@@ -1,0 +1,43 @@
+package projections
+
+import (
+	"time"
+
+	"github.com/caxton-run/caxton/events"
+)
+
+// AgentView is one agent as readers see it: the agent object of the REST API.
+type AgentView struct {
+	ID              events.AgentID        `json:"id"`
+	Name            string                `json:"name"`
+	Status          string                `json:"status"` // running, suspended, failed
+	Module          events.ModuleHash     `json:"module_sha256"`
+	ModuleSize      int                   `json:"module_size"` // bytes
+	Limits          events.ResourceLimits `json:"resource_limits"`
+	Priority        events.Priority       `json:"priority"`
+	Labels          events.Labels         `json:"labels"`
+	Node            events.MemberID       `json:"node"`
+	Revision        events.Revision       `json:"revision"`
+	CreatedAt       time.Time             `json:"created_at"`
+	UpdatedAt       time.Time             `json:"updated_at"`
+	Capabilities    []string              `json:"capabilities"`
+	FuelUsed        events.Fuel           `json:"fuel_used"`
+	MessagesHandled uint64                `json:"messages_handled"`
+	MessagesFailed  uint64                `json:"messages_failed"`
+	LastError       *LastError            `json:"last_error,omitempty"`
+	Warnings        []string              `json:"warnings,omitempty"`
+}
+
+// LastError is the newest failure of an agent.
+type LastError struct {
+	Outcome events.OutcomeStatus `json:"outcome"`
+	Detail  string               `json:"detail"`
+	At      time.Time            `json:"at"`
+}
+
+// Page is a part of the list of agents, in order of creation.
+type Page struct {
+	Agents []AgentView
+	Total  int    // agents in all
+	Next   string // cursor of the next page; empty after the last
+}
