@@ -1,6 +1,8 @@
 package projections
 
 import (
+	"slices"
+	"sort"
 	"sync"
 
 	"github.com/caxton-run/caxton/events"
@@ -21,21 +23,22 @@ type Sent struct {
 // minus handled, by pair, in order. It is the dispatcher's only list of work, so
 // what is in flight after a crash is the same as what was before it.
 type InFlight struct {
-	changed func(Pair)
+	changed chan struct{} // holds a token while dirty is not empty
 
-	mu    sync.Mutex
-	pairs map[Pair][]Sent                            // guarded by mu; ascending sequences
-	to    map[events.AgentID]map[events.AgentID]bool // guarded by mu; receiver → senders with sends in flight
-	total int                                        // guarded by mu
+	mu      sync.Mutex                           // guards all below
+	pairs   map[Pair][]Sent                      // ascending sequences, never empty
+	senders map[events.AgentID]map[Pair]struct{} // receiver → pairs with sends in flight
+	dirty   map[Pair]struct{}                    // pairs worth a look since TakeChanged
+	total   int
 }
 
-// NewInFlight returns the fold of an empty log. changed is called after a send
-// was added, and after its receiver was resumed or removed, without locks held,
-// from the goroutine that applies; it must not block.
-func NewInFlight(changed func(Pair)) *InFlight {
+// NewInFlight returns the fold of an empty log.
+func NewInFlight() *InFlight {
 	return &InFlight{
-		changed: changed,
-		pairs:   make(map[Pair][]Sent), to: make(map[events.AgentID]map[events.AgentID]bool),
+		changed: make(chan struct{}, 1),
+		pairs:   make(map[Pair][]Sent),
+		senders: make(map[events.AgentID]map[Pair]struct{}),
+		dirty:   make(map[Pair]struct{}),
 	}
 }
 
@@ -45,6 +48,8 @@ func (f *InFlight) Apply(rec events.Recorded, p events.Payload) {
 	if !ok {
 		return
 	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	switch e := p.(type) {
 	case events.MessageHandled:
 		f.ended(id, &e.Message)
@@ -58,13 +63,14 @@ func (f *InFlight) Apply(rec events.Recorded, p events.Payload) {
 	case events.MessageDeadLettered:
 		f.gaveUp(id, &e.Message)
 	case events.AgentResumed, events.AgentRemoved:
-		f.wake(id)
+		for pair := range f.senders[id] {
+			f.mark(pair)
+		}
 	}
 }
 
-// added records the sends of one event. A receiver may have handled a send
-// before this fold sees it as sent only if the log were out of order, which it
-// is not: effects follow their append.
+// added records the sends of one event. No receiver can have handled one before
+// this: effects follow their append, so the log has them in this order.
 func (f *InFlight) added(from events.AgentID, rev events.Revision, sends []events.Message) {
 	for i := range sends {
 		to, err := events.ParseAgentID(sends[i].Receiver)
@@ -72,82 +78,93 @@ func (f *InFlight) added(from events.AgentID, rev events.Revision, sends []event
 			continue
 		}
 		pair := Pair{from, to}
-		f.mu.Lock()
 		f.pairs[pair] = append(f.pairs[pair], Sent{sends[i].Sequence, rev, i})
-		if f.to[to] == nil {
-			f.to[to] = make(map[events.AgentID]bool, 1)
+		if f.senders[to] == nil {
+			f.senders[to] = make(map[Pair]struct{}, 1)
 		}
-		f.to[to][from] = true
+		f.senders[to][pair] = struct{}{}
 		f.total++
-		f.mu.Unlock()
-		f.changed(pair)
+		f.mark(pair)
 	}
 }
 
 // ended removes what the receiver has dealt with. Sends of a pair are handled in
 // order, so everything up to this sequence is done.
 func (f *InFlight) ended(receiver events.AgentID, m *events.Message) {
-	from, ok := m.FromAgent()
-	if !ok || m.Sequence == 0 {
-		return
+	if from, ok := m.FromAgent(); ok && m.Sequence > 0 {
+		pair := Pair{from, receiver}
+		f.cut(pair, 0, f.above(pair, m.Sequence))
 	}
-	f.drop(Pair{from, receiver}, func(s Sent) bool { return s.Sequence <= m.Sequence })
 }
 
 // gaveUp removes one send that became a dead letter, and no other.
 func (f *InFlight) gaveUp(sender events.AgentID, m *events.Message) {
 	to, err := events.ParseAgentID(m.Receiver)
 	if err != nil || m.Sequence == 0 {
-		return
+		return // it never had a receiver, so it never was in flight
 	}
-	f.drop(Pair{sender, to}, func(s Sent) bool { return s.Sequence == m.Sequence })
+	pair := Pair{sender, to}
+	f.cut(pair, f.above(pair, m.Sequence-1), f.above(pair, m.Sequence))
 }
 
-func (f *InFlight) drop(pair Pair, gone func(Sent) bool) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
+// above returns the index of the first send of pair with a sequence > seq.
+func (f *InFlight) above(pair Pair, seq uint64) int {
 	list := f.pairs[pair]
-	kept := make([]Sent, 0, len(list))
-	for _, s := range list {
-		if !gone(s) {
-			kept = append(kept, s)
-		}
+	return sort.Search(len(list), func(i int) bool { return list[i].Sequence > seq })
+}
+
+func (f *InFlight) cut(pair Pair, from, to int) {
+	if from >= to {
+		return
 	}
-	f.total -= len(list) - len(kept)
-	if len(kept) > 0 {
-		f.pairs[pair] = kept
+	f.total -= to - from
+	list := f.pairs[pair]
+	if from == 0 {
+		list = list[to:] // the common case costs nothing; append reallocates in time
+	} else {
+		list = slices.Delete(list, from, to)
+	}
+	if len(list) > 0 {
+		f.pairs[pair] = list
 		return
 	}
 	delete(f.pairs, pair)
-	delete(f.to[pair.To], pair.From)
-	if len(f.to[pair.To]) == 0 {
-		delete(f.to, pair.To)
+	delete(f.senders[pair.To], pair)
+	if len(f.senders[pair.To]) == 0 {
+		delete(f.senders, pair.To)
 	}
 }
 
-func (f *InFlight) wake(receiver events.AgentID) {
+func (f *InFlight) mark(pair Pair) {
+	f.dirty[pair] = struct{}{}
+	select {
+	case f.changed <- struct{}{}:
+	default: // a token lies there already
+	}
+}
+
+// Changed yields a token when TakeChanged has something to give.
+func (f *InFlight) Changed() <-chan struct{} { return f.changed }
+
+// TakeChanged returns, once each, the pairs that got a send, or whose receiver
+// was resumed or removed, since the last call.
+func (f *InFlight) TakeChanged() []Pair {
 	f.mu.Lock()
-	senders := make([]events.AgentID, 0, len(f.to[receiver]))
-	for from := range f.to[receiver] {
-		senders = append(senders, from)
+	defer f.mu.Unlock()
+	out := make([]Pair, 0, len(f.dirty))
+	for pair := range f.dirty {
+		out = append(out, pair)
 	}
-	f.mu.Unlock()
-	for _, from := range senders {
-		f.changed(Pair{from, receiver})
-	}
+	clear(f.dirty)
+	return out
 }
 
 // Next returns up to limit sends of a pair with sequences above after, in order.
 func (f *InFlight) Next(pair Pair, after uint64, limit int) []Sent {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	var out []Sent
-	for _, s := range f.pairs[pair] {
-		if s.Sequence > after && len(out) < limit {
-			out = append(out, s)
-		}
-	}
-	return out
+	list := f.pairs[pair][f.above(pair, after):]
+	return slices.Clone(list[:min(limit, len(list))])
 }
 
 // Len is the number of sends in flight.

@@ -48,7 +48,7 @@ func (r *Runner) Run(ctx context.Context) error {
 	if err != nil {
 		return ended(ctx, fmt.Errorf("projections: read head: %w", err))
 	}
-	filter := events.Filter{Categories: []events.Category{events.CategoryAgent}}
+	filter := events.Filter{Categories: []events.Category{events.CategoryAgent, events.CategoryInbox}}
 	if err := r.catchUp(ctx, head, any, filter); err != nil {
 		return ended(ctx, err)
 	}
@@ -145,7 +145,8 @@ func (r *Runner) Position() events.Position {
 }
 
 // WaitFor returns when the folds have seen position p: read your own writes.
-// p must be the position of an agent's event. It returns ctx's error if that
+// p must be the position of an
+// event of an agent or its inbox. It returns ctx's error if that
 // comes first.
 func (r *Runner) WaitFor(ctx context.Context, p events.Position) error {
 	r.mu.Lock()

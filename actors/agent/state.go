@@ -15,7 +15,6 @@ type State struct {
 	Module   events.ModuleHash
 	Limits   events.ResourceLimits
 	Priority events.Priority
-	Handles  bool // whether the module exports a handler; set by the activation, not by events
 
 	Revision events.Revision // of the last event applied
 	Clock    int64           // the last time the guest was told, µs since the Unix epoch
