@@ -81,10 +81,10 @@ func (c *checker) checkImport(name string, row Row, path string) {
 		return // a fault of the target itself, named there
 	}
 	switch {
-	case row.Kind == Helper && row.Tree && strings.HasPrefix(name, row.Package+"/"):
-		return // inside a tree of helpers there are no floors
+	case row.Kind == TestOnly && row.Tree && strings.HasPrefix(name, row.Package+"/"):
+		return // inside a tree of them there are no floors
 	case slices.Contains(to.OnlyFrom, row.Package):
-	case to.Kind == Helper:
+	case to.Kind == TestOnly:
 		c.fault(name, "tests_only", "imports "+target, "only tests may; move what the product needs out of it")
 	case len(to.OnlyFrom) > 0:
 		c.fault(name, "only_from", "imports "+target, "only "+strings.Join(to.OnlyFrom, " and ")+" may; take an interface instead")
@@ -99,7 +99,7 @@ func (c *checker) checkImport(name string, row Row, path string) {
 }
 
 // checkTestImport judges an import of a package's tests: they may also look
-// sideways, and use helpers and testing libraries.
+// sideways, and use test-only packages and testing libraries.
 func (c *checker) checkTestImport(name string, row Row, path string) {
 	target, own := below(path)
 	if !own {
@@ -111,7 +111,7 @@ func (c *checker) checkTestImport(name string, row Row, path string) {
 	}
 	to, ok := c.row(target)
 	switch {
-	case !ok, target == name, to.Kind != Room: // a package's own tests, helpers, support
+	case !ok, target == name, to.Kind != Room: // a package's own tests, test-only packages, support
 	case slices.Contains(to.OnlyFrom, row.Package):
 	case len(to.OnlyFrom) > 0:
 		c.fault(name, "only_from", "a test imports "+target, "only "+strings.Join(to.OnlyFrom, " and ")+" and its tests may")

@@ -52,7 +52,7 @@ func TestCheck(t *testing.T) {
 		{"http from the command", pkg("cmd/caxton", "~http", "~actors"), nil},
 		{"http from below", pkg("actors", "~http"), []string{"only_from"}},
 		{"http from a support package", pkg("internal/backup", "~http"), []string{"only_from"}},
-		{"http from a helper", pkg("internal/harness", "~http"), []string{"only_from"}},
+		{"http from a test-only package", pkg("internal/harness", "~http"), []string{"only_from"}},
 
 		{"support from anywhere", pkg("wasmhost/meter", "~internal/version"), nil},
 		{"support on events", pkg("internal/config", "~events"), nil},
@@ -79,7 +79,7 @@ func TestCheck(t *testing.T) {
 		{"no package comment", Package{ImportPath: home("~events"), GoFiles: []string{"a.go"}}, []string{"package_comment"}},
 
 		{"a test with libraries", tested("actors", "go.uber.org/goleak", "github.com/google/go-cmp/cmp", "testing"), nil},
-		{"a test with helpers", tested("actors", "~fixtures", "~internal/harness", "~events/storetest", "~actors"), nil},
+		{"a test with test-only packages", tested("actors", "~fixtures", "~internal/harness", "~events/storetest", "~actors"), nil},
 		{"a test that looks sideways", tested("projections", "~actors/agent"), nil},
 		{"a test that looks up", tested("events", "~events/pebblestore"), []string{"floor"}},
 		{"a test of the command", tested("cmd/caxton", "~http"), nil},

@@ -11,14 +11,14 @@ const (
 	Room Kind = iota
 	// Support is imported wherever it is needed and imports only events.
 	Support
-	// Helper exists for tests: nothing but tests and its OnlyFrom import it.
-	Helper
+	// TestOnly exists for tests: nothing but tests and its OnlyFrom import it.
+	TestOnly
 )
 
 // Row is one package, or, with Tree, a folder of packages.
 type Row struct {
 	Package    string // below Module
-	Floor      int    // from 0; what a Helper may import up to, meaningless for Support
+	Floor      int    // from 0; what a TestOnly may import up to, meaningless for Support
 	Kind       Kind
 	Tree       bool     // the row stands for the packages below it too
 	Beside     []string // packages of its own floor that it may import
@@ -55,7 +55,7 @@ func Table() []Row {
 			ThirdParty: []string{"github.com/hashicorp/raft", "github.com/hashicorp/raft-wal", "github.com/hashicorp/go-hclog", xsys}},
 		{Package: "events/esdbstore", Floor: 1, ThirdParty: []string{esdbClient}},
 		{Package: "events/wire", Floor: 1, ThirdParty: []string{grpc, protobuf, esdbClient}},
-		{Package: "events/storetest", Floor: 1, Kind: Helper, ThirdParty: testLibraries()},
+		{Package: "events/storetest", Floor: 1, Kind: TestOnly, ThirdParty: testLibraries()},
 		{Package: "wasmhost/meter", Floor: 1, TestParty: []string{wazero}},
 		{Package: "wasmhost", Floor: 1, Beside: []string{"wasmhost/meter"},
 			ThirdParty: []string{wazero, klauspost, xsys}},
@@ -83,9 +83,9 @@ func Table() []Row {
 			"github.com/lmittmann/tint", "github.com/HdrHistogram/hdrhistogram-go", "github.com/prometheus/procfs"}},
 		{Package: "internal/version", Kind: Support},
 
-		{Package: "internal/harness", Floor: 5, Kind: Helper},
-		{Package: "internal/layers", Floor: 0, Kind: Helper},
-		{Package: "fixtures", Floor: 1, Kind: Helper, Tree: true, OnlyFrom: []string{"cmd/caxton"},
+		{Package: "internal/harness", Floor: 5, Kind: TestOnly},
+		{Package: "internal/layers", Floor: 0, Kind: TestOnly},
+		{Package: "fixtures", Floor: 1, Kind: TestOnly, Tree: true, OnlyFrom: []string{"cmd/caxton"},
 			TestParty: []string{wazero, yaml}},
 	}
 }
