@@ -86,7 +86,7 @@ func TestStyle(t *testing.T) {
 }
 
 func report(t *testing.T, faults []Fault) {
-	t.TestOnly()
+	t.Helper()
 	for _, f := range faults {
 		t.Error(f)
 	}
