@@ -23,7 +23,7 @@ const (
 	// groupsInFlight is how many groups may wait for their fsync while the next
 	// is built. One is enough to overlap building with the disk; more would
 	// only make groups smaller.
-	groupsInFlight = 1
+	groupsInFlight = 0
 )
 
 // request is one append on its way through the committer.
