@@ -17,139 +17,198 @@ import (
 	"github.com/caxton-run/caxton/events"
 )
 
+// slice is how long one contender runs before the next has its turn. The
+// disk's speed wanders by a factor of two within seconds, so contenders are
+// compared only side by side.
+const slice = 200 * time.Millisecond
+
 // benchEvent is an event of about 300 bytes with the metadata of a real one.
-func benchEvent(correlation string) events.Event {
+func benchEvent() events.Event {
 	return events.Event{
 		ID: events.NewEventID(), Type: "MessageHandled", ContentType: events.JSON,
-		Data:     []byte(fmt.Sprintf(`{"message":"%0180d"}`, 7)),
-		Metadata: events.Metadata{CorrelationID: correlation, SchemaVersion: 1}.Encode(),
+		Data:     fmt.Appendf(nil, `{"message":"%0180d"}`, 7),
+		Metadata: events.Metadata{CorrelationID: "conversation-0123456789", SchemaVersion: 1}.Encode(),
 	}
 }
 
-// floor measures the bare disk: sequential writes of 300 bytes, each followed
-// by fdatasync.
-func floor(b *testing.B, dir string) float64 {
-	b.Helper()
-	f, err := os.Create(filepath.Join(dir, "floor"))
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer os.Remove(f.Name())
-	defer f.Close()
-	buf, n, began := make([]byte, 300), 0, time.Now()
-	for time.Since(began) < time.Second {
-		if _, err := f.Write(buf); err != nil {
-			b.Fatal(err)
-		}
-		if err := unix.Fdatasync(int(f.Fd())); err != nil {
-			b.Fatal(err)
-		}
-		n++
-	}
-	return float64(n) / time.Since(began).Seconds()
+// contender does durable writes; write is called by each writer with its number
+// and how often it was called before.
+type contender struct {
+	name    string
+	writers int
+	write   func(writer, i int) error
+
+	calls   []int // per writer
+	done    int
+	elapsed time.Duration
 }
 
-// eachWriter spreads b.N calls over writers goroutines and returns calls/s.
-func eachWriter(b *testing.B, writers int, call func(writer, i int) error) float64 {
-	b.Helper()
-	var left atomic.Int64
-	left.Store(int64(b.N))
+func (c *contender) rate() float64 { return float64(c.done) / c.elapsed.Seconds() }
+
+// turn lets c run for one slice.
+func (c *contender) turn(b *testing.B) {
+	if c.calls == nil {
+		c.calls = make([]int, c.writers)
+	}
+	var done atomic.Int64
 	var wg sync.WaitGroup
-	b.ResetTimer()
 	began := time.Now()
-	for w := range writers {
+	for w := range c.writers {
 		wg.Go(func() {
-			for i := 0; left.Add(-1) >= 0; i++ {
-				if err := call(w, i); err != nil {
+			for time.Since(began) < slice {
+				if err := c.write(w, c.calls[w]); err != nil {
 					b.Error(err)
 					return
 				}
+				c.calls[w]++
+				done.Add(1)
 			}
 		})
 	}
 	wg.Wait()
-	rate := float64(b.N) / time.Since(began).Seconds()
-	b.StopTimer()
-	return rate
+	c.elapsed += time.Since(began)
+	c.done += int(done.Load())
 }
 
-func appendRate(b *testing.B, dir string, writers int) float64 {
-	b.Helper()
-	s, err := Open(dir, DefaultOptions())
+// bareDisk writes 300 bytes and calls fdatasync, again and again.
+func bareDisk(b *testing.B) *contender {
+	f, err := os.Create(filepath.Join(b.TempDir(), "floor"))
 	if err != nil {
 		b.Fatal(err)
 	}
-	defer s.Close()
-	streams := make([]events.Stream, writers)
+	b.Cleanup(func() { f.Close() })
+	buf := make([]byte, 300)
+	return &contender{name: "disk", writers: 1, write: func(int, int) error {
+		if _, err := f.Write(buf); err != nil {
+			return err
+		}
+		return unix.Fdatasync(int(f.Fd()))
+	}}
+}
+
+func agentStreams(n int) []events.Stream {
+	streams := make([]events.Stream, n)
 	for i := range streams {
 		streams[i] = events.AgentStream(events.NewAgentID())
 	}
-	rate := eachWriter(b, writers, func(w, i int) error {
+	return streams
+}
+
+func engine(b *testing.B, writers int) (*contender, *Store) {
+	s, err := Open(b.TempDir(), DefaultOptions())
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { s.Close() })
+	streams := agentStreams(writers)
+	return &contender{name: "engine", writers: writers, write: func(w, i int) error {
 		expected := events.NoStream()
 		if i > 0 {
 			expected = events.Exact(events.Revision(i - 1))
 		}
-		_, err := s.Append(context.Background(), streams[w], expected, benchEvent("c"))
+		_, err := s.Append(context.Background(), streams[w], expected, benchEvent())
 		return err
-	})
-	st := s.Stats()
-	b.ReportMetric(float64(st.Appends)/float64(max(st.Syncs, 1)), "appends/sync")
-	return rate
+	}}, s
 }
 
-// bareRate writes the keys of one append straight into Pebble, a commit each.
-func bareRate(b *testing.B, dir string, writers int) float64 {
-	b.Helper()
-	shell := &Store{opts: DefaultOptions().withDefaults(), log: DefaultOptions().withDefaults().Logger}
-	db, err := pebble.Open(dir, shell.pebbleOptions())
+// barePebble writes the keys of one append straight into Pebble, a commit each.
+func barePebble(b *testing.B, writers int) *contender {
+	opts := DefaultOptions().withDefaults()
+	db, err := pebble.Open(b.TempDir(), (&Store{opts: opts, log: opts.Logger}).pebbleOptions())
 	if err != nil {
 		b.Fatal(err)
 	}
-	defer db.Close()
+	b.Cleanup(func() { db.Close() })
 	var next atomic.Uint64
-	streams := make([]events.Stream, writers)
-	for i := range streams {
-		streams[i] = events.AgentStream(events.NewAgentID())
-	}
-	return eachWriter(b, writers, func(w, i int) error {
-		pos := events.Position(next.Add(1))
-		ev := benchEvent("c")
-		batch := db.NewBatch()
-		defer batch.Close()
-		st := &state{}
+	streams := agentStreams(writers)
+	return &contender{name: "pebble", writers: writers, write: func(w, i int) error {
+		pos, ev := events.Position(next.Add(1)), benchEvent()
 		raw := appendRecord(nil, place{stream: streams[w], pos: pos, rev: events.Revision(i)}, &ev)
 		r, err := decodeRecordAt(pos, raw)
 		if err != nil {
 			return err
 		}
-		st.applyEvent(batch, streams[w], &entry{correlation: []byte("c"), raw: raw, rec: r})
+		batch := db.NewBatch()
+		defer batch.Close()
+		(&state{}).applyEvent(batch, streams[w], &entry{correlation: []byte("conversation-0123456789"), raw: raw, rec: r})
 		mustSet(batch, appendHeadKey(nil, streams[w]), appendHead(nil, head{lastPos: pos}))
 		mustSet(batch, appliedKey(), binary.BigEndian.AppendUint64(nil, uint64(pos)))
 		return batch.Commit(pebble.Sync)
-	})
+	}}
 }
 
-// BenchmarkAppend reports appends/s of 1 and 64 writers, the bare disk's
-// fsyncs/s, and how the two compare. 64 writers stand beside bare Pebble in
-// BenchmarkBarePebble.
+// BenchmarkAppend reports durable appends/s of 1 and 64 writers beside bare
+// fsyncs/s of the same disk and bare Pebble writing the same keys. Each
+// iteration gives each of the three one slice.
 func BenchmarkAppend(b *testing.B) {
 	for _, writers := range []int{1, 64} {
 		b.Run(fmt.Sprintf("writers=%d", writers), func(b *testing.B) {
-			dir := b.TempDir()
-			disk := floor(b, dir)
-			rate := appendRate(b, filepath.Join(dir, "log"), writers)
-			b.ReportMetric(rate, "appends/s")
-			b.ReportMetric(disk, "floor/s")
-			b.ReportMetric(rate/disk, "x-floor")
+			log, s := engine(b, writers)
+			disk, bare := bareDisk(b), barePebble(b, writers)
+			for b.Loop() {
+				disk.turn(b)
+				log.turn(b)
+				bare.turn(b)
+			}
+			st := s.Stats()
+			b.ReportMetric(log.rate(), "appends/s")
+			b.ReportMetric(float64(st.Appends)/float64(max(st.Syncs, 1)), "appends/sync")
+			b.ReportMetric(disk.rate(), "disk-fsyncs/s")
+			b.ReportMetric(log.rate()/disk.rate(), "x-disk")
+			b.ReportMetric(bare.rate(), "pebble/s")
+			b.ReportMetric(log.rate()/bare.rate(), "x-pebble")
 		})
 	}
 }
 
-// BenchmarkBarePebble is what Pebble does with the same keys and no log engine.
-func BenchmarkBarePebble(b *testing.B) {
-	for _, writers := range []int{1, 64} {
-		b.Run(fmt.Sprintf("writers=%d", writers), func(b *testing.B) {
-			b.ReportMetric(bareRate(b, filepath.Join(b.TempDir(), "bare"), writers), "appends/s")
+// BenchmarkReplay reports how many events/s ReadAll and ReadStream decode from
+// a log of 100,000 events that lies in tables, not in memory.
+func BenchmarkReplay(b *testing.B) {
+	const total, streams = 100_000, 100
+	s, err := Open(b.TempDir(), DefaultOptions())
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { s.Close() })
+	names := agentStreams(streams)
+	ctx := context.Background()
+	for i := 0; i < total; i += 1000 {
+		evs := make([]events.Event, 1000)
+		for j := range evs {
+			evs[j] = benchEvent()
+		}
+		if _, err := s.Append(ctx, names[i/1000%streams], events.Any(), evs...); err != nil {
+			b.Fatal(err)
+		}
+	}
+	if err := s.db.Flush(); err != nil {
+		b.Fatal(err)
+	}
+	reads := map[string]events.Filter{"all": {}, "category": {Categories: []events.Category{events.CategoryAgent}}}
+	for name, filter := range reads {
+		b.Run(name, func(b *testing.B) {
+			n := 0
+			for b.Loop() {
+				for _, err := range s.ReadAll(ctx, events.ReadAllOptions{Filter: filter}) {
+					if err != nil {
+						b.Fatal(err)
+					}
+					n++
+				}
+			}
+			b.ReportMetric(float64(n)/b.Elapsed().Seconds(), "events/s")
 		})
 	}
+	b.Run("stream", func(b *testing.B) {
+		n := 0
+		for b.Loop() {
+			for _, err := range s.ReadStream(ctx, names[n%streams], events.ReadStreamOptions{}) {
+				if err != nil {
+					b.Fatal(err)
+				}
+				n++
+			}
+		}
+		b.ReportMetric(float64(n)/b.Elapsed().Seconds(), "events/s")
+	})
 }

@@ -19,11 +19,6 @@ const (
 
 	// queueLength is how many appends may wait before Append blocks its caller.
 	queueLength = 1024
-
-	// groupsInFlight is how many groups may wait for their fsync while the next
-	// is built. One is enough to overlap building with the disk; more would
-	// only make groups smaller.
-	groupsInFlight = 1
 )
 
 // request is one append on its way through the committer.
@@ -89,6 +84,10 @@ func (g *group) repeats(r *request) bool {
 // ends after quit was closed; nothing else touches its fields.
 //
 //	callers → queue → committer → syncing → syncer → callers, subscribers
+//
+// The hand-over to the syncer is unbuffered: one group waits for its fsync while
+// the next is built and written. Letting more wait makes groups smaller and was
+// measured to be slower.
 type committer struct {
 	s       *Store
 	state   state

@@ -67,7 +67,7 @@ func Open(dir string, opts Options) (*Store, error) {
 	s := &Store{
 		dir: dir, opts: opts, fs: opts.FS, log: opts.Logger,
 		queue:   make(chan *request, queueLength),
-		syncing: make(chan *group, groupsInFlight),
+		syncing: make(chan *group), // unbuffered: see committer
 		quit:    make(chan struct{}),
 		stopped: make(chan struct{}),
 	}
