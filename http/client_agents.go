@@ -124,7 +124,7 @@ func (c *Client) Module(ctx context.Context, ref string) ([]byte, error) {
 // EventQuery says which part of an agent's history to read. The zero value is
 // the first PageEvents events.
 type EventQuery struct {
-	From      events.Revision  // first to return; ignored with Backwards when it is 0
+	From      *events.Revision // first to return; nil is the oldest, or backwards the newest
 	Direction events.Direction // Backwards begins at the newest event
 	Limit     int              // 1 to MaxPageEvents; 0 is PageEvents
 }
@@ -133,8 +133,8 @@ type EventQuery struct {
 // when there is one.
 func (c *Client) Events(ctx context.Context, ref string, in EventQuery) ([]StoredEvent, *EventQuery, error) {
 	q := url.Values{}
-	if in.From > 0 {
-		q.Set("from", strconv.FormatUint(uint64(in.From), 10))
+	if in.From != nil {
+		q.Set("from", strconv.FormatUint(uint64(*in.From), 10))
 	}
 	if in.Limit > 0 {
 		q.Set("limit", strconv.Itoa(in.Limit))
@@ -155,7 +155,8 @@ func (c *Client) Events(ctx context.Context, ref string, in EventQuery) ([]Store
 	if err != nil {
 		return page, nil, nil
 	}
-	return page, &EventQuery{From: events.Revision(from), Direction: in.Direction, Limit: in.Limit}, nil
+	rev := events.Revision(from)
+	return page, &EventQuery{From: &rev, Direction: in.Direction, Limit: in.Limit}, nil
 }
 
 // nextPage reads the query of the Link that the server wrote.

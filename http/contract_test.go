@@ -287,7 +287,7 @@ func TestEventPages(t *testing.T) {
 			t.Error(diff)
 		}
 	}
-	page, _, err := r.Events(ctx, id.String(), EventQuery{From: 1, Limit: 1})
+	page, _, err := r.Events(ctx, id.String(), EventQuery{From: new(events.Revision(1)), Limit: 1})
 	if err != nil || len(page) != 1 {
 		t.Fatal(page, err)
 	}

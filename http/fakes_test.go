@@ -38,7 +38,7 @@ type fakeNode struct {
 	deployed actors.DeployRequest
 	sent     actors.SendRequest
 	command  actors.Command
-	fail     error                                                           // what every command returns
+	fail     error                                                          // what every command returns
 	onSend   func(context.Context, actors.SendRequest) (actors.Sent, error) // nil: handled, echoing the content
 	onGet    func()
 }

@@ -157,9 +157,12 @@ func (o *object) checkLimit(name, text string, def, ceiling uint64) uint64 {
 	return def
 }
 
-// base64 reads bytes in standard base64; absent is nil.
+// base64 reads bytes in standard base64; absent or empty is nil.
 func (o *object) base64(name string) []byte {
 	s := o.text(name)
+	if s == "" {
+		return nil
+	}
 	b, err := base64.StdEncoding.DecodeString(s)
 	var at base64.CorruptInputError
 	if errors.As(err, &at) {
