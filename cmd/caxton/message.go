@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"time"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 
@@ -35,7 +36,8 @@ func (a *app) sendCommand() *cobra.Command {
 		Use:   "send --to AGENT --content TEXT",
 		Short: "Send a message to an agent",
 		Long: "Send a message to an agent. It is durable when the command returns.\n" +
-			"Content is JSON; text that is not JSON is sent as a JSON string; - reads standard input.",
+			"Content is JSON; text that is not JSON is sent as a JSON string, bytes that are not text as base64;\n" +
+			"- reads standard input.",
 		Example: "  caxton message send --to counter --content '{\"op\":\"add\"}'\n" +
 			"  caxton message send --to echo --content hello --wait 5s",
 		Args: exactly(),
@@ -95,12 +97,17 @@ func (a *app) outgoing(in messageFlags, given func(string) bool) (caxtonhttp.Out
 			return m, fmt.Errorf("cannot read the content: %w", err)
 		}
 	}
-	if m.Content = text; !json.Valid(text) {
+	switch {
+	case json.Valid(text):
+		m.Content = text
+	case utf8.Valid(text):
 		if m.Content, err = json.Marshal(string(text)); err != nil {
 			return m, err
 		}
+	default:
+		m.ContentBase64 = text
 	}
-	if len(m.Content) > events.MaxMessageContent {
+	if len(m.Content)+len(m.ContentBase64) > events.MaxMessageContent {
 		return m, usagef("--content must be at most %s", bytesOf(events.MaxMessageContent))
 	}
 	return m, nil
