@@ -57,6 +57,9 @@ func (s *Server) streamAgents(r *request) error {
 	r.c.Set(HeaderTotal, strconv.Itoa(first.Total))
 	ctx := r.c.Context()
 	ctx.Response.Header.SetContentType(typeJSON)
+	if ctx.IsHead() { // the engine would end the missing body with a stray line
+		return nil
+	}
 	ctx.SetBodyStream(&agentStream{list: s.deps.Agents, page: first, buf: []byte{'['}}, -1)
 	return nil
 }

@@ -76,9 +76,6 @@ func (r *request) drainStream(stream io.Reader, length int, limit int64) ([]byte
 	var buf []byte
 	for {
 		if len(buf) == cap(buf) {
-			if int64(len(buf)) > limit {
-				return nil, tooLarge(limit)
-			}
 			grown, err := r.grow(buf)
 			if err != nil {
 				return nil, err
@@ -88,7 +85,7 @@ func (r *request) drainStream(stream io.Reader, length int, limit int64) ([]byte
 		n, err := stream.Read(buf[len(buf):cap(buf)])
 		buf = buf[:len(buf)+n]
 		switch {
-		case err == io.EOF && int64(len(buf)) > limit:
+		case int64(len(buf)) > limit:
 			return nil, tooLarge(limit)
 		case err == io.EOF:
 			return buf, nil
