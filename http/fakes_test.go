@@ -311,8 +311,7 @@ func (r *running) url(path string) string { return "http://" + r.addr + path }
 // deploy makes an agent without going over the wire.
 func (r *running) deploy(t *testing.T, name string) events.AgentID {
 	t.Helper()
-	d, err := r.node.Deploy(context.Background(), actors.DeployRequest{
-		Name: name, Wasm: []byte(emptyWasm), Limits: events.DefaultLimits(), Priority: events.Normal})
+	d, err := r.node.Deploy(context.Background(), deployOf(name))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -330,4 +329,8 @@ func problem(t *testing.T, err error) *ProblemError {
 		t.Fatalf("got error %v, want a *ProblemError", err)
 	}
 	return pe
+}
+
+func deployOf(name string) actors.DeployRequest {
+	return actors.DeployRequest{Name: name, Wasm: []byte(emptyWasm), Limits: events.DefaultLimits(), Priority: events.Normal}
 }

@@ -110,8 +110,9 @@ func (s *Server) entry(next fasthttp.RequestHandler) fasthttp.RequestHandler {
 		defer func() {
 			if v := recover(); v != nil {
 				s.log.Error("request ended by a panic", "err", v, "request", id, "stack", string(debug.Stack()))
-				ctx.Response.Reset()
-				setCommon(ctx, id, start)
+				for _, h := range []string{"Location", "Link", "ETag", HeaderTotal, HeaderPosition, HeaderStale} {
+					ctx.Response.Header.Del(h) // a full Reset would bring the engine's clock back
+				}
 				ctx.SetConnectionClose()
 				s.writeProblem(ctx, id, refuse(CodeInternal, "panic"))
 			}
@@ -135,16 +136,11 @@ func (s *Server) begin(ctx *fasthttp.RequestCtx, now time.Time) string {
 		return string(id)
 	}
 	id := s.boot + "-" + strconv.FormatUint(s.requests.Add(1), 10)
-	setCommon(ctx, id, now)
-	return id
-}
-
-func setCommon(ctx *fasthttp.RequestCtx, id string, now time.Time) {
-	h := &ctx.Response.Header
 	h.Set(headerRequestID, id)
 	h.Set("Date", now.UTC().Format(http.TimeFormat))
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Cache-Control", "no-store")
+	return id
 }
 
 // finish leaves the connection in a state in which the next request can be

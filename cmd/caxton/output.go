@@ -130,8 +130,8 @@ func age(d time.Duration) string {
 	return fmt.Sprintf("%dd%dh", int(d/day), int(d%day/time.Hour))
 }
 
-// bytesOf prints a size in the largest binary unit that keeps it exact to a
-// tenth.
+// bytesOf prints a size in the largest binary unit of which it has one,
+// rounded to a tenth.
 func bytesOf(n uint64) string {
 	units := []string{"B", "KiB", "MiB", "GiB", "TiB"}
 	v, i := float64(n), 0
