@@ -1,0 +1,107 @@
+package pebblestore
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"runtime"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
+)
+
+// isolatedName is the file that marks a data directory whose last process met
+// a failed write. While it is there the log is opened read-only; an operator
+// removes it after verifying the log.
+const isolatedName = "isolated"
+
+// marked returns the text of the marker; ok is false when there is none.
+func marked(fsys vfs.FS, dir string) (text string, ok bool, err error) {
+	f, err := fsys.Open(fsys.PathJoin(dir, isolatedName))
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", false, nil
+	}
+	if err != nil {
+		return "", false, err
+	}
+	b, err := io.ReadAll(io.LimitReader(f, 4<<10))
+	return string(b), true, errors.Join(err, f.Close())
+}
+
+// mark writes the marker and syncs it and its directory.
+func mark(fsys vfs.FS, dir, text string) error {
+	f, err := fsys.Create(fsys.PathJoin(dir, isolatedName), vfs.WriteCategoryUnspecified)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write([]byte(text + "\n"))
+	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	return syncDir(fsys, dir)
+}
+
+func syncDir(fsys vfs.FS, dir string) error {
+	d, err := fsys.OpenDir(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
+// isolate ends all writing for good and then the process: after a failed write
+// or sync nobody knows what is on disk. No append is acknowledged after it
+// began. It returns only where Options.Fatal does, which is in tests.
+func (s *Store) isolate(why string) {
+	if !s.isolated.CompareAndSwap(false, true) {
+		return // another goroutine is ending the process
+	}
+	if err := mark(s.fs, s.dir, why); err != nil {
+		// The disk that failed may refuse this too. The next start then opens
+		// the log as after a crash, which is safe: nothing unsynced was
+		// acknowledged.
+		s.log.Error("isolated marker not written", "err", err)
+	}
+	s.opts.Fatal(fmt.Sprintf("log in %s failed and is read-only from now on: %s", s.dir, why))
+}
+
+// engineLogger gives Pebble a logger whose Fatalf never returns: Pebble would
+// go on as if the failed write had succeeded.
+type engineLogger struct {
+	log     *slog.Logger
+	isolate func(why string)
+}
+
+// Infof implements pebble.Logger.
+func (l engineLogger) Infof(format string, args ...any) {
+	l.log.Debug("log engine", "detail", fmt.Sprintf(format, args...))
+}
+
+// Errorf implements pebble.Logger.
+func (l engineLogger) Errorf(format string, args ...any) {
+	l.log.Error("log engine", "err", fmt.Sprintf(format, args...))
+}
+
+// Fatalf implements pebble.Logger.
+func (l engineLogger) Fatalf(format string, args ...any) {
+	l.isolate(fmt.Sprintf(format, args...))
+	runtime.Goexit() // reached only where Options.Fatal returned
+}
+
+// listener logs what the engine meets in the background.
+func listener(log *slog.Logger) *pebble.EventListener {
+	return &pebble.EventListener{
+		DataCorruption: func(info pebble.DataCorruptionInfo) {
+			log.Error("log file is corrupt", "file", info.Path, "err", info.Details)
+		},
+		BackgroundError: func(err error) { log.Error("log engine in the background", "err", err) },
+		DiskSlow: func(info pebble.DiskSlowInfo) {
+			log.Warn("disk is slow", "file", info.Path, "elapsed", info.Duration)
+		},
+		WriteStallBegin: func(info pebble.WriteStallBeginInfo) {
+			log.Warn("log writes wait for compaction", "reason", info.Reason)
+		},
+	}
+}

@@ -1,0 +1,280 @@
+package pebblestore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"syscall"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/bloom"
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/caxton-run/caxton/events"
+)
+
+// ErrInUse is a data directory that another process, or another Store of this
+// one, has open.
+var ErrInUse = errors.New("data directory in use by another process")
+
+// Store is an events.Store on one disk. Open makes one.
+type Store struct {
+	dir      string
+	opts     Options
+	fs       vfs.FS
+	log      *slog.Logger
+	db       *pebble.DB
+	readOnly bool // the directory was isolated before Open
+
+	queue   chan *request
+	syncing chan *group   // closed by the committer
+	quit    chan struct{} // closed by Close
+	stopped chan struct{} // closed when the last goroutine is gone
+
+	// durable is the position after the last synced event. Invariant: what is
+	// below it never changes and was fsynced; no read goes beyond it.
+	durable  atomic.Uint64
+	isolated atomic.Bool // a write failed: nothing more is acknowledged
+	abandon  atomic.Bool // Pebble itself gave up: do not touch it again
+	closed   atomic.Bool
+
+	hub      hub
+	counters counters
+
+	// reading is held shared by every use of db that Close must wait for.
+	reading  sync.RWMutex
+	dbClosed bool // under reading
+
+	closeOnce sync.Once
+	closeErr  error
+}
+
+var _ events.Store = (*Store)(nil)
+
+// Open opens the log in dir, and makes it if there is none.
+//
+// A directory that a failed write left isolated is opened read-only: Append is
+// events.ErrReadOnly. Errors: *events.InvalidError (options), ErrInUse,
+// *events.CorruptError.
+func Open(dir string, opts Options) (*Store, error) {
+	if err := opts.Validate(); err != nil {
+		return nil, err
+	}
+	opts = opts.withDefaults()
+	s := &Store{
+		dir: dir, opts: opts, fs: opts.FS, log: opts.Logger,
+		queue:   make(chan *request, queueLength),
+		syncing: make(chan *group), // unbuffered: see committer
+		quit:    make(chan struct{}),
+		stopped: make(chan struct{}),
+	}
+	if s.fs == nil {
+		s.fs = vfs.Default
+	}
+	if err := s.openDB(); err != nil {
+		return nil, fmt.Errorf("open log in %s: %w", dir, err)
+	}
+	next, err := s.loadApplied()
+	if err != nil {
+		return nil, fmt.Errorf("open log in %s: %w", dir, errors.Join(err, s.db.Close()))
+	}
+	s.durable.Store(uint64(next))
+	s.hub.init()
+	s.start(next)
+	s.log.Info("log opened", "dir", dir, "next_position", uint64(next), "read_only", s.readOnly)
+	return s, nil
+}
+
+// start runs the goroutines of s. They end in the order committer, syncer, hub,
+// after Close closed quit.
+func (s *Store) start(next events.Position) {
+	c := &committer{s: s, state: state{next: next, heads: newHeads(s.db, s.opts.HeadCache)}}
+	var writers, notifier sync.WaitGroup
+	writers.Go(c.run)
+	writers.Go(s.syncLoop)
+	notifier.Go(s.hub.run)
+	go func() {
+		writers.Wait()
+		s.hub.stop()
+		notifier.Wait()
+		close(s.stopped)
+	}()
+}
+
+// openDB makes the directory if need be and opens Pebble in it.
+func (s *Store) openDB() error {
+	if err := makeDir(s.fs, s.dir); err != nil {
+		return err
+	}
+	why, isolated, err := marked(s.fs, s.dir)
+	if err != nil {
+		return fmt.Errorf("read marker %s: %w", isolatedName, err)
+	}
+	if isolated {
+		s.readOnly = true
+		s.log.Error("log is isolated after a failed write: opened read-only; verify it, then remove the marker",
+			"file", s.fs.PathJoin(s.dir, isolatedName), "err", why)
+	}
+	s.db, err = pebble.Open(s.dir, s.pebbleOptions())
+	switch {
+	case err == nil:
+		return nil
+	case isLocked(err):
+		return ErrInUse
+	}
+	return translate("data directory", err)
+}
+
+// isLocked tells the refusal of the directory's lock from other errors. Another
+// process shows as EAGAIN or EACCES of fcntl(2); this process only by Pebble's
+// text.
+func isLocked(err error) bool {
+	return errors.Is(err, syscall.EAGAIN) || errors.Is(err, syscall.EACCES) ||
+		err.Error() == "lock held by current process"
+}
+
+func makeDir(fsys vfs.FS, dir string) error {
+	if _, err := fsys.Stat(dir); err == nil {
+		return nil
+	}
+	if err := fsys.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	// Without this a power cut could take the whole new directory away.
+	return syncDir(fsys, fsys.PathDir(dir))
+}
+
+func (s *Store) pebbleOptions() *pebble.Options {
+	o := &pebble.Options{
+		FS:                          s.opts.FS,
+		ReadOnly:                    s.readOnly,
+		CacheSize:                   s.opts.CacheBytes,
+		MemTableSize:                uint64(s.opts.MemTableBytes),
+		MemTableStopWritesThreshold: 4,
+		MaxOpenFiles:                s.opts.MaxOpenFiles,
+		// Chunks of the write-ahead log that name their sync offset tell a torn
+		// tail from damage in the middle.
+		FormatMajorVersion: pebble.FormatWALSyncChunks,
+		// Keys of events sort by position, so most tables move down unmerged
+		// and a deep L0 is harmless; stopping writers for it would not be.
+		L0CompactionThreshold:      2,
+		L0StopWritesThreshold:      1000,
+		CompactionConcurrencyRange: func() (int, int) { return 1, 2 },
+		EventListener:              listener(s.log),
+		Logger: engineLogger{log: s.log, isolate: func(why string) {
+			s.abandon.Store(true)
+			s.isolate(why)
+		}},
+	}
+	for i := range o.Levels {
+		// Every append asks for ids that are not there.
+		o.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
+	}
+	return o
+}
+
+// loadApplied reads where the log ends and checks that its last event is there
+// and that none lies beyond: one look-up each, whatever the log's length.
+func (s *Store) loadApplied() (events.Position, error) {
+	next := events.Position(0)
+	value, closer, err := s.db.Get(appliedKey())
+	switch {
+	case errors.Is(err, pebble.ErrNotFound):
+	case err != nil:
+		return 0, translate("applied position", err)
+	default:
+		next, err = parseApplied(value)
+		if err = errors.Join(err, closer.Close()); err != nil {
+			return 0, err
+		}
+	}
+	it, err := s.db.NewIter(&pebble.IterOptions{LowerBound: []byte{kindEvent}, UpperBound: []byte{kindEvent + 1}})
+	if err != nil {
+		return 0, translate("end of the log", err)
+	}
+	found := events.Position(0)
+	if it.Last() {
+		k, err := parseKey(it.Key())
+		if err != nil {
+			return 0, errors.Join(err, it.Close())
+		}
+		found = events.Position(k.number) + 1
+	}
+	if err := errors.Join(it.Error(), it.Close()); err != nil {
+		return 0, translate("end of the log", err)
+	}
+	if found != next {
+		return 0, &events.CorruptError{
+			Where:  "end of the log",
+			Reason: fmt.Sprintf("the next position is %d by the log's count and %d by its records", next, found),
+		}
+	}
+	return next, nil
+}
+
+// enter must come before a use of db outside the committer, leave after it. The
+// time between is short: a reader holds no part of the database while its
+// caller works.
+func (s *Store) enter() error {
+	s.reading.RLock()
+	if s.dbClosed || s.closed.Load() {
+		s.reading.RUnlock()
+		return events.ErrClosed
+	}
+	return nil
+}
+
+func (s *Store) leave() { s.reading.RUnlock() }
+
+// limit is the position after the last event that may be read.
+func (s *Store) limit() events.Position { return events.Position(s.durable.Load()) }
+
+// Sync implements events.Store. On one node an event is applied before anyone
+// knows it to be committed, so there is nothing to wait for.
+func (s *Store) Sync(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if s.closed.Load() {
+		return events.ErrClosed
+	}
+	return nil
+}
+
+// Head implements events.Store.
+func (s *Store) Head(ctx context.Context) (pos events.Position, ok bool, err error) {
+	if err := s.Sync(ctx); err != nil {
+		return 0, false, err
+	}
+	next := s.limit()
+	if next == 0 {
+		return 0, false, nil
+	}
+	return next - 1, true, nil
+}
+
+// ReadOnly reports whether appends are refused because a write to this
+// directory failed, now or before Open.
+func (s *Store) ReadOnly() bool { return s.readOnly || s.isolated.Load() }
+
+// Close implements events.Store.
+func (s *Store) Close() error {
+	s.closeOnce.Do(func() {
+		s.closed.Store(true)
+		close(s.quit)
+		<-s.stopped
+		s.reading.Lock()
+		defer s.reading.Unlock()
+		s.dbClosed = true
+		if s.abandon.Load() {
+			return // Pebble stopped in the middle of something: closing it could hang
+		}
+		if err := s.db.Close(); err != nil && !s.isolated.Load() {
+			s.closeErr = fmt.Errorf("close log in %s: %w", s.dir, err)
+		}
+	})
+	return s.closeErr
+}
