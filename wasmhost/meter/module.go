@@ -1,6 +1,9 @@
 package meter
 
-import "fmt"
+import (
+	"fmt"
+	"unicode/utf8"
+)
 
 // Section ids, and their order in a module.
 const (
@@ -191,7 +194,11 @@ func (m *module) section(id byte, s *reader, caps Caps) {
 // engine, and its decoders of them allocate by what they claim.
 func (m *module) custom(body []byte) {
 	r := &reader{b: body}
-	if string(r.bytes()) == "name" && m.names == nil {
+	name := r.bytes()
+	if !utf8.Valid(name) {
+		malformed("name of a custom section is not UTF-8")
+	}
+	if string(name) == "name" && m.names == nil {
 		m.names = body[r.p:]
 	}
 }
