@@ -33,7 +33,7 @@ func DefaultCaps() Caps {
 		Functions: 20_000, BodyBytes: 128 << 10, Locals: 1000,
 		Nesting: 2048, LoopNesting: 64, Branches: 4096, BranchTable: 4096,
 		Globals: 4096, Exports: 4096, Tables: 1, TableEntries: 10_000,
-		Segments: 10_000, Elements: 100_000, MemoryPages: 16_384,
+		Segments: 100_000, Elements: 100_000, MemoryPages: 16_384,
 	}
 }
 
