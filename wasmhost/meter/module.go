@@ -2,6 +2,7 @@ package meter
 
 import (
 	"fmt"
+	"strings"
 	"unicode/utf8"
 )
 
@@ -224,27 +225,27 @@ func (t funcType) signature() string {
 }
 
 func typeNames(types []byte) string {
-	out := ""
+	names := make([]string, len(types))
 	for i, t := range types {
-		if i > 0 {
-			out += ", "
-		}
-		switch t {
-		case typeI32:
-			out += "i32"
-		case typeI64:
-			out += "i64"
-		case 0x7d:
-			out += "f32"
-		case 0x7c:
-			out += "f64"
-		case typeV128:
-			out += "v128"
-		case 0x70:
-			out += "funcref"
-		default:
-			out += "externref"
-		}
+		names[i] = typeName(t)
 	}
-	return out
+	return strings.Join(names, ", ")
+}
+
+func typeName(t byte) string {
+	switch t {
+	case typeI32:
+		return "i32"
+	case typeI64:
+		return "i64"
+	case typeF32:
+		return "f32"
+	case typeF64:
+		return "f64"
+	case typeV128:
+		return "v128"
+	case typeFuncref:
+		return "funcref"
+	}
+	return "externref"
 }
