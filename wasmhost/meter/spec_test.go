@@ -309,6 +309,9 @@ func specDir(t *testing.T, version string) string {
 }
 
 func TestSpecificationSuites(t *testing.T) {
+	if testing.Short() {
+		t.Skip("thousands of modules")
+	}
 	features := api.CoreFeaturesV2 | experimental.CoreFeaturesExtendedConst
 	modes := []struct {
 		name  string
@@ -321,9 +324,6 @@ func TestSpecificationSuites(t *testing.T) {
 	for _, version := range []string{"v1", "v2"} {
 		for _, mode := range modes {
 			t.Run(version+"/"+mode.name, func(t *testing.T) {
-				if testing.Short() && mode.name == "interpreter" {
-					t.Skip("short")
-				}
 				specSuite(t, specDir(t, version), mode.slice, mode.cfg.WithCoreFeatures(features))
 			})
 		}
