@@ -10,7 +10,7 @@ import (
 // How long an agent remembers Idempotency-Keys: whichever bound is met first.
 const (
 	KeyLifetimeMicros = 24 * 60 * 60 * 1_000_000 // in recorded time
-	MaxKeys           = 100_000                  // ~15 MB at the most, for an agent that is asked that much
+	MaxKeys           = 100_000                  // 25 MB with keys of 36 bytes, for an agent that is asked that much
 )
 
 // KeyUse is the request that an Idempotency-Key stands for.
