@@ -1,6 +1,7 @@
 package events
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -15,11 +16,19 @@ const SchemaVersion = 1
 
 // Encode makes an event of a payload. The only errors are a payload that does
 // not marshal, which is a bug, and ErrTooLarge.
+//
+// A message's content is kept as it came but for white space. The escapes that
+// json.Marshal puts in place of "<", ">" and "&" would give a replayed guest other
+// bytes than the live one had, and make of content within its limit an event
+// beyond the log's.
 func Encode(id EventID, p Payload, md Metadata) (Event, error) {
-	data, err := json.Marshal(p)
-	if err != nil {
+	var buf bytes.Buffer
+	enc := json.NewEncoder(&buf)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(p); err != nil {
 		return Event{}, fmt.Errorf("encode %s: %w", p.EventType(), err)
 	}
+	data := bytes.TrimSuffix(buf.Bytes(), []byte("\n"))
 	md.SchemaVersion = SchemaVersion
 	ev := Event{ID: id, Type: p.EventType(), ContentType: JSON, Data: data, Metadata: md.Encode()}
 	if ev.Size() > MaxAppendBytes {

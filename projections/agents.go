@@ -1,17 +1,13 @@
 package projections
 
 import (
+	"slices"
 	"sort"
 	"strconv"
-	"strings"
 	"sync"
 
 	"github.com/caxton-run/caxton/events"
 )
-
-// minPrefix is the shortest prefix of an id that names an agent: shorter ones
-// would match by accident.
-const minPrefix = 4
 
 // Agents is the list of living agents and each one's detail.
 type Agents struct {
@@ -19,8 +15,8 @@ type Agents struct {
 
 	mu     sync.RWMutex // guards all below, and the entries' views
 	byID   map[events.AgentID]*entry
-	byName map[string]map[events.AgentID]struct{}
-	order  []*entry // by creation
+	byName map[string][]*entry // by creation; never empty
+	order  []*entry            // by creation
 }
 
 type entry struct {
@@ -33,7 +29,7 @@ type entry struct {
 func NewAgents(node events.MemberID) *Agents {
 	return &Agents{
 		node: node, byID: make(map[events.AgentID]*entry),
-		byName: make(map[string]map[events.AgentID]struct{}),
+		byName: make(map[string][]*entry),
 	}
 }
 
@@ -41,13 +37,16 @@ func NewAgents(node events.MemberID) *Agents {
 func (a *Agents) Apply(rec events.Recorded, p events.Payload) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if d, ok := p.(events.AgentDeployed); ok {
+	id, ok := rec.Stream.AgentID()
+	if !ok || rec.Stream.Category() != events.CategoryAgent {
+		return // an inbox counts its own revisions
+	}
+	if d, ok := p.(events.AgentDeployed); ok && d.AgentID == id {
 		a.deploy(rec, d)
 		return
 	}
-	id, ok := rec.Stream.AgentID()
 	e := a.byID[id]
-	if !ok || e == nil {
+	if e == nil {
 		return
 	}
 	e.view.Revision, e.view.UpdatedAt = rec.Revision, rec.RecordedAt
@@ -90,30 +89,33 @@ func (a *Agents) deploy(rec events.Recorded, d events.AgentDeployed) {
 		Capabilities: []string{}, Warnings: d.Warnings,
 	}}
 	a.byID[d.AgentID] = e
-	if a.byName[d.Name] == nil {
-		a.byName[d.Name] = make(map[events.AgentID]struct{}, 1)
-	}
-	a.byName[d.Name][d.AgentID] = struct{}{}
+	a.byName[d.Name] = append(a.byName[d.Name], e)
 	a.order = append(a.order, e) // positions only grow, so order stays sorted
 }
 
 func (a *Agents) remove(e *entry) {
 	delete(a.byID, e.view.ID)
-	same := a.byName[e.view.Name]
-	delete(same, e.view.ID)
-	if len(same) == 0 {
+	a.order = without(a.order, e)
+	if same := without(a.byName[e.view.Name], e); len(same) > 0 {
+		a.byName[e.view.Name] = same
+	} else {
 		delete(a.byName, e.view.Name)
 	}
-	i := a.after(e.created) - 1
-	a.order = append(a.order[:i], a.order[i+1:]...)
 }
 
-// after returns the index of the first agent created after position p.
-func (a *Agents) after(p events.Position) int {
-	return sort.Search(len(a.order), func(i int) bool { return a.order[i].created > p })
+// without removes e from a list in order of creation that holds it.
+func without(list []*entry, e *entry) []*entry {
+	i := after(list, e.created) - 1
+	return slices.Delete(list, i, i+1)
 }
 
-// Get returns one living agent.
+// after returns the index of the first agent in the list created after p.
+func after(list []*entry, p events.Position) int {
+	return sort.Search(len(list), func(i int) bool { return list[i].created > p })
+}
+
+// Get returns one living agent. Its maps and slices are the projection's own and
+// not to be changed.
 func (a *Agents) Get(id events.AgentID) (AgentView, bool) {
 	a.mu.RLock()
 	defer a.mu.RUnlock()
@@ -132,7 +134,8 @@ func (a *Agents) Len() int {
 }
 
 // List returns agents in the order of their creation, from after cursor on; at
-// most limit, or all if limit is 0. An unreadable cursor is an
+// most limit, or all if limit is not positive. An agent that lives from the first
+// page to the last is in exactly one of them, whatever comes and goes meanwhile. An unreadable cursor is an
 // *events.InvalidError for field "cursor".
 func (a *Agents) List(cursor string, limit int) (Page, error) {
 	a.mu.RLock()
@@ -143,11 +146,11 @@ func (a *Agents) List(cursor string, limit int) (Page, error) {
 		if err != nil {
 			return Page{}, events.Invalid("cursor", "must be one that an earlier page gave")
 		}
-		start = a.after(events.Position(p))
+		start = after(a.order, events.Position(p))
 	}
 	end := len(a.order)
-	if limit > 0 {
-		end = min(end, start+limit)
+	if limit > 0 && limit < end-start { // not start+limit, which may overflow
+		end = start + limit
 	}
 	page := Page{Agents: make([]AgentView, 0, end-start), Total: len(a.order)}
 	for _, e := range a.order[start:end] {
@@ -157,37 +160,4 @@ func (a *Agents) List(cursor string, limit int) (Page, error) {
 		page.Next = strconv.FormatUint(uint64(a.order[end-1].created), 36)
 	}
 	return page, nil
-}
-
-// Resolve finds the one living agent that ref names: an id, a name, or a prefix
-// of an id of at least four characters. Errors: events.ErrAgentNotFound;
-// *events.AmbiguousError when several match.
-func (a *Agents) Resolve(ref string) (events.AgentID, error) {
-	a.mu.RLock()
-	defer a.mu.RUnlock()
-	if id, err := events.ParseAgentID(ref); err == nil {
-		if a.byID[id] == nil {
-			return events.AgentID{}, events.ErrAgentNotFound
-		}
-		return id, nil
-	}
-	var found []events.AgentID
-	for id := range a.byName[ref] {
-		found = append(found, id)
-	}
-	if len(found) == 0 && len(ref) >= minPrefix {
-		for _, e := range a.order {
-			if strings.HasPrefix(e.view.ID.String(), strings.ToLower(ref)) {
-				found = append(found, e.view.ID)
-			}
-		}
-	}
-	switch len(found) {
-	case 0:
-		return events.AgentID{}, events.ErrAgentNotFound
-	case 1:
-		return found[0], nil
-	}
-	sort.Slice(found, func(i, j int) bool { return found[i].String() < found[j].String() })
-	return events.AgentID{}, &events.AmbiguousError{Ref: ref, Matches: found}
 }

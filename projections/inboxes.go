@@ -9,17 +9,17 @@ import (
 // Inboxes knows which agents have messages in their inbox that were accepted and
 // not yet handled: after a start they must be woken for them.
 type Inboxes struct {
-	mu      sync.Mutex // guards below
+	mu      sync.Mutex              // guards below
+	living  map[events.AgentID]bool // true: it runs; false: suspended or failed, its inbox waits with it
 	waiting map[events.AgentID]map[events.Revision]struct{}
-	held    map[events.AgentID]struct{} // suspended or failed: their inbox waits with them
 	total   int
 }
 
 // NewInboxes returns the fold of an empty log.
 func NewInboxes() *Inboxes {
 	return &Inboxes{
+		living:  make(map[events.AgentID]bool),
 		waiting: make(map[events.AgentID]map[events.Revision]struct{}),
-		held:    make(map[events.AgentID]struct{}),
 	}
 }
 
@@ -34,6 +34,9 @@ func (b *Inboxes) Apply(rec events.Recorded, p events.Payload) {
 	defer b.mu.Unlock()
 	switch e := p.(type) {
 	case events.MessageReceived:
+		if _, ok := b.living[id]; !ok {
+			return // it was removed while the message was on its way: nobody will close the entry
+		}
 		if b.waiting[id] == nil {
 			b.waiting[id] = make(map[events.Revision]struct{}, 1)
 		}
@@ -47,14 +50,14 @@ func (b *Inboxes) Apply(rec events.Recorded, p events.Payload) {
 		b.done(id, e.Inbox)
 	case events.InboxSkipped:
 		b.done(id, &e.Inbox)
+	case events.AgentDeployed, events.AgentResumed:
+		b.living[id] = true
 	case events.AgentSuspended, events.AgentFailed:
-		b.held[id] = struct{}{}
-	case events.AgentResumed:
-		delete(b.held, id)
+		b.living[id] = false
 	case events.AgentRemoved:
 		b.total -= len(b.waiting[id])
 		delete(b.waiting, id)
-		delete(b.held, id)
+		delete(b.living, id)
 	}
 }
 
@@ -72,13 +75,13 @@ func (b *Inboxes) done(id events.AgentID, rev *events.Revision) {
 }
 
 // Waiting returns the agents that are able to run and have messages in their
-// inbox.
+// inbox, in no particular order.
 func (b *Inboxes) Waiting() []events.AgentID {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	out := make([]events.AgentID, 0, len(b.waiting))
 	for id := range b.waiting {
-		if _, held := b.held[id]; !held {
+		if b.living[id] {
 			out = append(out, id)
 		}
 	}

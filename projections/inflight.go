@@ -129,6 +129,7 @@ func (f *InFlight) cut(pair Pair, from, to int) {
 		return
 	}
 	delete(f.pairs, pair)
+	delete(f.dirty, pair) // or a rebuild would end with every pair that ever was
 	delete(f.senders[pair.To], pair)
 	if len(f.senders[pair.To]) == 0 {
 		delete(f.senders, pair.To)
@@ -143,11 +144,13 @@ func (f *InFlight) mark(pair Pair) {
 	}
 }
 
-// Changed yields a token when TakeChanged has something to give.
+// Changed yields a token when TakeChanged has something to give. It may yield one
+// for what has been handled meanwhile; TakeChanged then gives nothing.
 func (f *InFlight) Changed() <-chan struct{} { return f.changed }
 
 // TakeChanged returns, once each, the pairs that got a send, or whose receiver
-// was resumed or removed, since the last call.
+// was resumed or removed, since the last call, and that still have sends in
+// flight. Their order means nothing.
 func (f *InFlight) TakeChanged() []Pair {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -159,7 +162,8 @@ func (f *InFlight) TakeChanged() []Pair {
 	return out
 }
 
-// Next returns up to limit sends of a pair with sequences above after, in order.
+// Next returns up to limit (≥ 0) sends of a pair with sequences above after, in
+// order.
 func (f *InFlight) Next(pair Pair, after uint64, limit int) []Sent {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -1,6 +1,7 @@
 package projections
 
 import (
+	"container/heap"
 	"context"
 	"errors"
 	"fmt"
@@ -11,13 +12,14 @@ import (
 	"github.com/caxton-run/caxton/events"
 )
 
-// Fold takes events in log order, from one goroutine.
+// Fold takes events in log order, from one goroutine. All are events of agents'
+// streams and inboxes.
 type Fold interface {
 	Apply(rec events.Recorded, p events.Payload)
 }
 
-// progressEvery is how many events lie between two reports of a long catch-up:
-// about five reports a second.
+// progressEvery is how many events lie between two reports of a long catch-up: a
+// report or two a second.
 const progressEvery = 100_000
 
 // Runner feeds folds from the log: first what is there, then what comes.
@@ -29,60 +31,67 @@ type Runner struct {
 	position atomic.Uint64 // of the last event applied, plus one; 0 before the first
 	applied  atomic.Uint64 // events
 
-	mu      sync.Mutex
-	waiters map[chan struct{}]uint64 // guarded by mu; channel → position+1 it waits for
-	ready   chan struct{}            // closed once the log's head of the start is reached
+	ready chan struct{} // closed once the log's head of the start is reached
+	ended chan struct{} // closed when Run returns
+
+	mu      sync.Mutex // guards waiters; position moves under it
+	waiters waiters
 }
 
 // NewRunner returns a runner that has read nothing yet: Run does.
 func NewRunner(store events.Store, log *slog.Logger, folds ...Fold) *Runner {
 	return &Runner{
 		store: store, folds: folds, log: log,
-		waiters: make(map[chan struct{}]uint64), ready: make(chan struct{}),
+		ready: make(chan struct{}), ended: make(chan struct{}),
 	}
 }
 
-// Run follows the log until ctx ends (it then returns nil) or the log fails.
+// Run follows the log until ctx ends or the store is closed (it then returns nil)
+// or the log fails. Errors: *events.CorruptError and those of the store; the folds
+// stay as they were before the event that could not be read. It may be called
+// once.
 func (r *Runner) Run(ctx context.Context) error {
-	head, any, err := r.store.Head(ctx)
-	if err != nil {
-		return ended(ctx, fmt.Errorf("projections: read head: %w", err))
-	}
-	filter := events.Filter{Categories: []events.Category{events.CategoryAgent, events.CategoryInbox}}
-	if err := r.catchUp(ctx, head, any, filter); err != nil {
-		return ended(ctx, err)
-	}
-	close(r.ready)
-	sub, err := r.store.SubscribeAll(ctx, events.Position(r.position.Load()), filter)
-	if err != nil {
-		return ended(ctx, fmt.Errorf("projections: subscribe: %w", err))
-	}
-	defer sub.Close()
-	for {
-		rec, err := sub.Next(ctx)
-		if err != nil {
-			return ended(ctx, fmt.Errorf("projections: follow log: %w", err))
-		}
-		if err := r.apply(rec); err != nil {
-			return err
-		}
-		r.moved(uint64(rec.Position) + 1)
-	}
-}
-
-// ended turns the end of the context, or of the store while it ends, into a
-// plain end.
-func ended(ctx context.Context, err error) error {
+	defer close(r.ended)
+	err := r.follow(ctx)
 	if ctx.Err() != nil || errors.Is(err, events.ErrClosed) {
 		return nil
 	}
 	return err
 }
 
+// follow never returns nil.
+func (r *Runner) follow(ctx context.Context) error {
+	filter := events.Filter{Categories: []events.Category{events.CategoryAgent, events.CategoryInbox}}
+	if err := r.catchUp(ctx, filter); err != nil {
+		return err
+	}
+	close(r.ready)
+	// Where catching up stopped, so that nothing is applied twice and nothing of
+	// what came since is missed.
+	sub, err := r.store.SubscribeAll(ctx, events.Position(r.position.Load()), filter)
+	if err != nil {
+		return fmt.Errorf("projections: subscribe: %w", err)
+	}
+	defer sub.Close()
+	for {
+		rec, err := sub.Next(ctx)
+		if err != nil {
+			return fmt.Errorf("projections: follow log: %w", err)
+		}
+		if err := r.apply(rec); err != nil {
+			return err
+		}
+	}
+}
+
 // catchUp reads what the log held at the start. Other categories are skipped,
 // so it ends by moving to the head even if the last events were not of agents.
-func (r *Runner) catchUp(ctx context.Context, head events.Position, any bool, filter events.Filter) error {
-	if !any {
+func (r *Runner) catchUp(ctx context.Context, filter events.Filter) error {
+	head, exists, err := r.store.Head(ctx)
+	if err != nil {
+		return fmt.Errorf("projections: read head: %w", err)
+	}
+	if !exists {
 		return nil
 	}
 	for rec, err := range r.store.ReadAll(ctx, events.ReadAllOptions{Filter: filter}) {
@@ -99,38 +108,43 @@ func (r *Runner) catchUp(ctx context.Context, head events.Position, any bool, fi
 			r.log.Info("rebuilding projections", "events", n, "position", uint64(rec.Position), "of", uint64(head))
 		}
 	}
-	r.moved(uint64(head) + 1)
+	r.moved(head)
 	return nil
 }
 
+// apply folds one event and makes its position the runner's.
 func (r *Runner) apply(rec events.Recorded) error {
-	p, err := events.Decode(rec.Event)
-	if err != nil && !errors.Is(err, events.ErrUnknownType) {
-		return fmt.Errorf("projections: position %d: %w", rec.Position, err)
-	}
-	if err == nil {
-		for _, f := range r.folds {
-			f.Apply(rec, p)
+	// A stream that only looks like an agent's, in a log that others write to
+	// as well, is nobody's state, and what stands in it ends nothing.
+	if _, ok := rec.Stream.AgentID(); ok {
+		p, err := events.Decode(rec.Event)
+		switch {
+		case err == nil:
+			for _, f := range r.folds {
+				f.Apply(rec, p)
+			}
+		case !errors.Is(err, events.ErrUnknownType):
+			return fmt.Errorf("projections: position %d: %w", rec.Position, err)
 		}
 	}
 	r.applied.Add(1)
+	r.moved(rec.Position)
 	return nil
 }
 
-// moved publishes the new position and wakes whom it satisfies.
-func (r *Runner) moved(next uint64) {
+// moved publishes a position that the folds have seen and wakes whom it
+// satisfies.
+func (r *Runner) moved(p events.Position) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.position.Store(next)
-	for ch, want := range r.waiters {
-		if next >= want {
-			close(ch)
-			delete(r.waiters, ch)
-		}
+	r.position.Store(uint64(p) + 1)
+	for len(r.waiters) > 0 && r.waiters[0].position <= p {
+		close(heap.Pop(&r.waiters).(*waiter).reached)
 	}
 }
 
 // Ready is closed when everything that was in the log at the start is applied.
+// It stays open if Run ends before that.
 func (r *Runner) Ready() <-chan struct{} { return r.ready }
 
 // Applied is the number of events folded so far.
@@ -144,26 +158,41 @@ func (r *Runner) Position() events.Position {
 	return 0
 }
 
-// WaitFor returns when the folds have seen position p: read your own writes.
-// p must be the position of an
-// event of an agent or its inbox. It returns ctx's error if that
-// comes first.
+func (r *Runner) reached(p events.Position) bool { return r.position.Load() > uint64(p) }
+
+// WaitFor returns when the folds have seen position p: read your own writes. p
+// must be the position of an event of an agent or its inbox. Errors: ctx's, if it
+// ends first; events.ErrClosed, if Run has ended and they never will.
 func (r *Runner) WaitFor(ctx context.Context, p events.Position) error {
+	w := &waiter{position: p, reached: make(chan struct{})}
 	r.mu.Lock()
-	if r.position.Load() > uint64(p) {
+	if r.reached(p) {
 		r.mu.Unlock()
 		return nil
 	}
-	ch := make(chan struct{})
-	r.waiters[ch] = uint64(p) + 1
+	heap.Push(&r.waiters, w)
 	r.mu.Unlock()
 	select {
-	case <-ch:
+	case <-w.reached:
 		return nil
 	case <-ctx.Done():
-		r.mu.Lock()
-		delete(r.waiters, ch)
-		r.mu.Unlock()
-		return ctx.Err()
+	case <-r.ended:
 	}
+	if r.leave(w) {
+		return nil // both happened, and this is the one that counts
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	return fmt.Errorf("wait for position %d: %w", p, events.ErrClosed)
+}
+
+// leave takes a waiter out and reports whether its position was reached.
+func (r *Runner) leave(w *waiter) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if w.index >= 0 {
+		heap.Remove(&r.waiters, w.index)
+	}
+	return r.reached(w.position)
 }

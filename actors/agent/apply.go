@@ -31,8 +31,8 @@ func (s *State) Apply(rev events.Revision, p events.Payload) error {
 	case events.AgentQuarantined:
 		s.finished(rev, &e.Message, ending{e.Inbox, e.IdempotencyKey, e.BodyHash, s.Clock})
 		s.sends(e.Sends)
-		s.crash.message, s.crash.attempts = events.MessageID{}, 0
 	case events.AgentCrashed:
+		s.Clock = max(s.Clock, e.At.UnixMicro()) // so that recent crashes stand in order, whatever the wall clock does
 		s.crash.add(e.MessageID, e.Attempt, e.At)
 	case events.InboxSkipped:
 		s.inbox.finish(&e.Inbox)
@@ -56,20 +56,18 @@ func (s *State) follows(rev events.Revision, p events.Payload) error {
 		return fault("must be revision 0")
 	case first && deployed.AgentID.IsZero():
 		return fault("has no agent id")
+	case first && !s.ID.IsZero() && deployed.AgentID != s.ID: // whoever reads a stream knows whose it is
+		return fault("is of agent " + deployed.AgentID.String())
 	case first:
 		return nil
 	case !s.Exists():
 		return fault("agent does not exist")
 	case rev != s.Revision+1:
 		return fault("revision does not follow the last one applied")
+	case !s.Status.admits(p):
+		return fault("cannot happen to an agent that is " + string(s.Status))
 	}
-	switch p.(type) {
-	case events.MessageHandled, events.MessageFailed, events.AgentQuarantined, events.AgentCrashed,
-		events.InboxSkipped, events.AgentFailed, events.MessageDeadLettered,
-		events.AgentSuspended, events.AgentResumed, events.AgentRemoved:
-		return nil
-	}
-	return fault("does not belong in an agent's stream")
+	return nil
 }
 
 func (s *State) deployed(e events.AgentDeployed) {
@@ -116,6 +114,9 @@ func (s *State) change(c events.StateChange) {
 	}
 	if s.values == nil {
 		s.values = make(map[string][]byte)
+	}
+	if len(c.Value) == 0 {
+		c.Value = []byte{} // an event does not tell nil from empty; neither may the state
 	}
 	s.values[c.Key] = c.Value
 }

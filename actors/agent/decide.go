@@ -11,14 +11,15 @@ import (
 // move on.
 //
 // Errors: events.ErrAgentNotFound (no such agent, or removed),
-// events.ErrConflict (Deploy of an agent that exists),
-// events.ErrIllegalLifecycle (e.g. suspending a failed agent).
+// events.ErrConflict (Deploy of an agent that exists), *events.InvalidError
+// (Deploy without an id), events.ErrIllegalLifecycle (suspending a failed agent,
+// finishing a message of one that does not run).
 func Decide(s *State, c Command) ([]events.Payload, error) {
 	if d, ok := c.(Deploy); ok {
-		if s.Exists() {
-			return nil, fmt.Errorf("deploy agent %s: %w", s.ID, events.ErrConflict)
-		}
-		return []events.Payload{d.Event}, nil
+		return s.deploy(d)
+	}
+	if !s.Exists() {
+		return nil, fmt.Errorf("agent %s: %w", s.ID, events.ErrAgentNotFound)
 	}
 	switch c := c.(type) {
 	// A removed agent still answers for what it sent and received.
@@ -27,7 +28,7 @@ func Decide(s *State, c Command) ([]events.Payload, error) {
 	case SkipInbox:
 		return []events.Payload{c.Event}, nil
 	}
-	if !s.Exists() || s.Status == Removed {
+	if s.Status == Removed {
 		return nil, fmt.Errorf("agent %s: %w", s.ID, events.ErrAgentNotFound)
 	}
 	switch c := c.(type) {
@@ -38,9 +39,23 @@ func Decide(s *State, c Command) ([]events.Payload, error) {
 	case Remove:
 		return []events.Payload{events.AgentRemoved{}}, nil
 	case Finish:
+		if s.Status != Running {
+			return nil, fmt.Errorf("finish message %s of agent %s, which is %s: %w",
+				c.Run.Message.ID, s.ID, s.Status, events.ErrIllegalLifecycle)
+		}
 		return s.finish(c.Run), nil
 	}
 	return nil, fmt.Errorf("agent %s: unknown command %T", s.ID, c)
+}
+
+func (s *State) deploy(c Deploy) ([]events.Payload, error) {
+	if s.Exists() {
+		return nil, fmt.Errorf("deploy agent %s: %w", s.ID, events.ErrConflict)
+	}
+	if c.Event.AgentID.IsZero() {
+		return nil, events.Invalid("id", "must not be zero")
+	}
+	return []events.Payload{c.Event}, nil
 }
 
 func (s *State) suspend(c Suspend) ([]events.Payload, error) {

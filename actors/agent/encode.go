@@ -32,8 +32,8 @@ type encoded struct {
 	Recent   []int64                   `json:"crashes,omitempty"`
 }
 
-// value keeps its key as bytes: a guest's key need not be UTF-8, and JSON
-// strings must be.
+// value keeps its key as bytes: what a state holds comes back as it was even if
+// a key is not UTF-8, which a JSON string has to be.
 type value struct {
 	Key   []byte `json:"k"`
 	Value []byte `json:"v"`
@@ -63,11 +63,18 @@ func (s *State) MarshalBinary() ([]byte, error) {
 	return json.Marshal(e)
 }
 
-// UnmarshalBinary implements encoding.BinaryUnmarshaler.
+// UnmarshalBinary implements encoding.BinaryUnmarshaler. What MarshalBinary did
+// not write is a *events.CorruptError and leaves s as it was.
 func (s *State) UnmarshalBinary(b []byte) error {
 	var e encoded
 	if err := json.Unmarshal(b, &e); err != nil {
-		return fmt.Errorf("agent state: %w", err)
+		return &events.CorruptError{Where: "agent state", Reason: err.Error()}
+	}
+	if !e.Status.known() {
+		return &events.CorruptError{Where: "agent state", Reason: fmt.Sprintf("unknown status %.20q", string(e.Status))}
+	}
+	if e.twice() {
+		return &events.CorruptError{Where: "agent state", Reason: "an Idempotency-Key stands in it twice"}
 	}
 	*s = State{
 		ID: e.ID, Status: e.Status, Name: e.Name, Module: e.Module, Limits: e.Limits,
@@ -90,4 +97,13 @@ func (s *State) UnmarshalBinary(b []byte) error {
 		s.inbox.finish(&r)
 	}
 	return nil
+}
+
+// twice reports whether a key occurs twice: the keyring could not forget it.
+func (e *encoded) twice() bool {
+	known := make(map[string]struct{}, len(e.Keys))
+	for _, k := range e.Keys {
+		known[string(k.Key)] = struct{}{}
+	}
+	return len(known) < len(e.Keys)
 }

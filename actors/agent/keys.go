@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"slices"
 	"strconv"
 
 	"github.com/caxton-run/caxton/events"
@@ -9,7 +10,7 @@ import (
 // How long an agent remembers Idempotency-Keys: whichever bound is met first.
 const (
 	KeyLifetimeMicros = 24 * 60 * 60 * 1_000_000 // in recorded time
-	MaxKeys           = 100_000                  // ~15 MB at the most, for an agent that is asked that much
+	MaxKeys           = 100_000                  // 25 MB with keys of 36 bytes, for an agent that is asked that much
 )
 
 // KeyUse is the request that an Idempotency-Key stands for.
@@ -21,16 +22,20 @@ type KeyUse struct {
 }
 
 // ScopedKey is a key as one principal's: two principals may use the same key
-// for different requests.
+// for different requests. Both are quoted: an event is JSON, which would turn
+// every byte that is not UTF-8 into the same character, and the key that is read
+// back from the log would be another than the one that was used. No key is "".
 func ScopedKey(principal, key string) string {
 	if key == "" {
 		return ""
 	}
-	return strconv.Quote(principal) + key
+	return strconv.Quote(principal) + strconv.Quote(key)
 }
 
 // keyring remembers keys in the order of their use. Expiry looks only at
 // recorded time, so that every replay forgets the same keys at the same event.
+//
+// Invariant: order holds each key of uses once.
 type keyring struct {
 	uses  map[string]KeyUse
 	order []string // oldest first
@@ -48,9 +53,11 @@ func (k *keyring) add(key string, use KeyUse) {
 	if k.uses == nil {
 		k.uses = make(map[string]KeyUse)
 	}
-	if _, known := k.uses[key]; !known {
-		k.order = append(k.order, key)
+	if _, known := k.uses[key]; known { // rare: who asks first does not run a known key again
+		i := slices.Index(k.order, key)
+		k.order = slices.Delete(k.order, i, i+1)
 	}
+	k.order = append(k.order, key)
 	k.uses[key] = use
 	k.expire(use.AtMicros)
 }

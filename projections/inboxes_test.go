@@ -1,0 +1,61 @@
+package projections
+
+import (
+	"testing"
+
+	"github.com/caxton-run/caxton/events"
+)
+
+func TestInboxes(t *testing.T) {
+	b := NewInboxes()
+	log := newTape(b)
+	log.agent(1, deployed(1, "a"))
+	log.agent(2, deployed(2, "b"))
+	check := func(what string, total int, waiting ...events.AgentID) {
+		t.Helper()
+		got := b.Waiting()
+		if len(got) == 2 && got[0][15] > got[1][15] {
+			got[0], got[1] = got[1], got[0]
+		}
+		same(t, what, got, waiting)
+		if b.Len() != total {
+			t.Fatalf("%s: %d wait, want %d", what, b.Len(), total)
+		}
+	}
+	one, two := agentID(1), agentID(2)
+	check("nothing", 0)
+	entries := []events.Revision{log.inbox(1), log.inbox(1), log.inbox(1), log.inbox(1)}
+	other := log.inbox(2)
+	check("five", 5, one, two)
+	log.agent(1, events.MessageHandled{Inbox: &entries[1]}, events.MessageHandled{Inbox: &entries[1]}, events.MessageHandled{})
+	check("one handled", 4, one, two)
+	log.agent(1, events.AgentSuspended{})
+	check("one agent held", 4, two)
+	log.agent(2, events.MessageFailed{Inbox: &other}, events.AgentFailed{})
+	check("the other's failed", 3)
+	log.inbox(2)
+	check("one more for the failed agent", 4)
+	log.agent(2, events.AgentResumed{})
+	log.agent(1, events.AgentResumed{}, events.AgentQuarantined{Inbox: &entries[0]}, events.InboxSkipped{Inbox: entries[2]})
+	check("both run", 2, one, two)
+	log.agent(1, events.MessageHandled{Inbox: &entries[3]})
+	check("one is done", 1, two)
+	log.agent(2, events.AgentRemoved{})
+	check("the other removed", 0)
+	if len(b.waiting) != 0 || len(b.living) != 1 {
+		t.Fatalf("keeps %v and %v", b.waiting, b.living)
+	}
+}
+
+// A message on its way into the inbox while its agent is removed waits for
+// nobody: no event will ever close it.
+func TestInboxOfTheRemoved(t *testing.T) {
+	b := NewInboxes()
+	log := newTape(b)
+	log.agent(1, deployed(1, "a"), events.AgentSuspended{}, events.AgentRemoved{})
+	log.inbox(1)
+	log.inbox(2)
+	if b.Len() != 0 || len(b.Waiting()) != 0 {
+		t.Fatalf("%d wait, for %v", b.Len(), b.Waiting())
+	}
+}
