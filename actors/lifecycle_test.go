@@ -232,3 +232,36 @@ func TestShutdownAnswersEveryone(t *testing.T) {
 	r.start()
 	r.wants(id, `{"op":"get"}`, fmt.Sprintf(`{"count":%d}`, total))
 }
+
+// TestShutdownStopsAGuestThatGoesOn: the drain has an end.
+func TestShutdownStopsAGuestThatGoesOn(t *testing.T) {
+	r := newRig(t, func(c *Config) { c.DrainTimeout = 20 * time.Millisecond; c.SpillAfter = time.Minute })
+	id := r.deployWasm("spin", hostile(t, "spin"), func(q *DeployRequest) {
+		hurried(q)
+		q.Limits.MaxExecutionTimeMS = events.LimitCeilings().MaxExecutionTimeMS
+	})
+	sent := make(chan error, 1)
+	go func() {
+		_, err := r.Send(context.Background(), request(id, `1`))
+		sent <- err
+	}()
+	late := time.After(patience)
+	for poll := time.NewTicker(time.Millisecond); r.sys.QueueDepth() == 0; {
+		select {
+		case <-poll.C:
+		case <-late:
+			t.Fatal("the message does not arrive")
+		}
+	}
+	r.end()
+	if err := <-sent; err == nil {
+		t.Error("a message that did not end was acknowledged")
+	}
+	if got := r.agents.Len(); got != 1 {
+		t.Errorf("%d agents", got)
+	}
+	r.start()
+	if n := len(r.payloads(events.AgentStream(id))); n != 1 {
+		t.Errorf("the agent has %d events, want only its deployment", n)
+	}
+}
