@@ -93,7 +93,7 @@ func (t tour) run(ctx context.Context) error {
 		return err
 	}
 	t.say(`
-Where to look next
+Where to look next (caxton is "go run ./cmd/caxton" where it is not built)
   caxton agent list
   caxton message send --to counter --content '{"op":"add","n":1}' --wait 5s
   caxton agent events counter
