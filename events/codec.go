@@ -68,6 +68,8 @@ func decoders(t Type) (func([]byte) (Payload, error), bool) {
 		return decode[AgentFailed], true
 	case MessageReceived{}.EventType():
 		return decode[MessageReceived], true
+	case InboxSkipped{}.EventType():
+		return decode[InboxSkipped], true
 	case ModuleUploaded{}.EventType():
 		return decode[ModuleUploaded], true
 	}

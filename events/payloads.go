@@ -129,6 +129,14 @@ type MessageReceived struct {
 	BodyHash       string  `json:"body_hash,omitempty"`
 }
 
+// InboxSkipped closes an inbox entry without running it: the same request had
+// been handled already under its Idempotency-Key.
+type InboxSkipped struct {
+	MessageID MessageID `json:"message_id"`
+	Inbox     Revision  `json:"inbox_revision"`
+	HandledAt Revision  `json:"handled_revision"` // of the event that handled the first request
+}
+
 // ModuleUploaded begins module-<sha256>: Chunks ModuleChunk events follow.
 type ModuleUploaded struct {
 	Module ModuleHash `json:"module_sha256"`
@@ -180,6 +188,9 @@ func (AgentFailed) EventType() Type { return "AgentFailed" }
 
 // EventType implements Payload.
 func (MessageReceived) EventType() Type { return "MessageReceived" }
+
+// EventType implements Payload.
+func (InboxSkipped) EventType() Type { return "InboxSkipped" }
 
 // EventType implements Payload.
 func (ModuleUploaded) EventType() Type { return "ModuleUploaded" }

@@ -1,0 +1,134 @@
+package agent
+
+import (
+	"github.com/caxton-run/caxton/events"
+)
+
+// Apply folds one event into the state and makes rev its revision. It must be
+// given the events of the agent's stream in order, from 0. An event that cannot
+// follow is a *StateError; the state is then unchanged.
+func (s *State) Apply(rev events.Revision, p events.Payload) error {
+	if err := s.follows(rev, p); err != nil {
+		return err
+	}
+	switch e := p.(type) {
+	case events.AgentDeployed:
+		s.deployed(e)
+	case events.AgentSuspended:
+		s.Status = Suspended
+	case events.AgentResumed:
+		s.Status = Running
+		s.crash = crashes{}
+	case events.AgentFailed:
+		s.Status = Failed
+	case events.AgentRemoved:
+		s.Status = Removed
+	case events.MessageHandled:
+		s.handled(rev, e)
+	case events.MessageFailed:
+		s.finished(rev, &e.Message, ending{e.Inbox, e.IdempotencyKey, e.BodyHash, e.Host.NowMicros})
+		s.sends(e.Sends)
+	case events.AgentQuarantined:
+		s.finished(rev, &e.Message, ending{e.Inbox, e.IdempotencyKey, e.BodyHash, s.Clock})
+		s.sends(e.Sends)
+		s.crash.message, s.crash.attempts = events.MessageID{}, 0
+	case events.AgentCrashed:
+		s.crash.add(e.MessageID, e.Attempt, e.At)
+	case events.InboxSkipped:
+		s.inbox.finish(&e.Inbox)
+	case events.MessageDeadLettered:
+		// Concerns the projections only: the sequence it used stays used.
+	}
+	s.Revision = rev
+	return nil
+}
+
+// follows checks the order of revisions and the arrows of Status.
+func (s *State) follows(rev events.Revision, p events.Payload) error {
+	fault := func(reason string) error {
+		return &StateError{Agent: s.ID, Revision: rev, Type: p.EventType(), Reason: reason}
+	}
+	deployed, first := p.(events.AgentDeployed)
+	switch {
+	case first && s.Exists():
+		return fault("agent exists already")
+	case first && rev != 0:
+		return fault("must be revision 0")
+	case first && deployed.AgentID.IsZero():
+		return fault("has no agent id")
+	case first:
+		return nil
+	case !s.Exists():
+		return fault("agent does not exist")
+	case rev != s.Revision+1:
+		return fault("revision does not follow the last one applied")
+	}
+	switch p.(type) {
+	case events.MessageHandled, events.MessageFailed, events.AgentQuarantined, events.AgentCrashed,
+		events.InboxSkipped, events.AgentFailed, events.MessageDeadLettered,
+		events.AgentSuspended, events.AgentResumed, events.AgentRemoved:
+		return nil
+	}
+	return fault("does not belong in an agent's stream")
+}
+
+func (s *State) deployed(e events.AgentDeployed) {
+	s.ID, s.Status, s.Name = e.AgentID, Running, e.Name
+	s.Module, s.Limits, s.Priority = e.Module, e.Limits, e.Priority
+}
+
+func (s *State) handled(rev events.Revision, e events.MessageHandled) {
+	s.finished(rev, &e.Message, ending{e.Inbox, e.IdempotencyKey, e.BodyHash, e.Host.NowMicros})
+	for _, c := range e.State {
+		s.change(c)
+	}
+	s.sends(e.Sends)
+}
+
+// ending is what every event that ends a message says about how it came.
+type ending struct {
+	inbox     *events.Revision
+	key, body string
+	now       int64
+}
+
+// finished records that a message needs no more running.
+func (s *State) finished(rev events.Revision, m *events.Message, end ending) {
+	s.Handled++
+	s.Clock = max(s.Clock, end.now)
+	if from, ok := m.FromAgent(); ok && m.Sequence > s.seen[from] {
+		if s.seen == nil {
+			s.seen = make(map[events.AgentID]uint64)
+		}
+		s.seen[from] = m.Sequence
+	}
+	s.inbox.finish(end.inbox)
+	s.keys.add(end.key, KeyUse{MessageID: m.ID, BodyHash: end.body, Revision: rev, AtMicros: s.Clock})
+	if s.crash.message == m.ID {
+		s.crash.message, s.crash.attempts = events.MessageID{}, 0
+	}
+}
+
+func (s *State) change(c events.StateChange) {
+	if c.Delete {
+		delete(s.values, c.Key)
+		return
+	}
+	if s.values == nil {
+		s.values = make(map[string][]byte)
+	}
+	s.values[c.Key] = c.Value
+}
+
+func (s *State) sends(list []events.Message) {
+	for i := range list {
+		to, err := events.ParseAgentID(list[i].Receiver)
+		if err != nil {
+			continue // never resolved: a dead letter event follows, no sequence was used
+		}
+		if s.sent == nil {
+			s.sent = make(map[events.AgentID]uint64)
+		}
+		s.sent[to] = max(s.sent[to], list[i].Sequence)
+	}
+}

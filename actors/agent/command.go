@@ -1,0 +1,65 @@
+package agent
+
+import "github.com/caxton-run/caxton/events"
+
+// Command is something an agent is asked to do or is told happened.
+type Command interface{ isCommand() }
+
+// Deploy makes a new agent.
+type Deploy struct{ Event events.AgentDeployed }
+
+// Suspend holds a running agent still. Suspending a suspended one is no change.
+type Suspend struct{ Reason string }
+
+// Resume lets a suspended or failed agent run. Resuming a running one is no
+// change.
+type Resume struct{}
+
+// Remove ends an agent, whatever its state.
+type Remove struct{}
+
+// Finish says how the run of one message ended.
+type Finish struct{ Run Run }
+
+// DeadLetter gives up one of this agent's own sends.
+type DeadLetter struct{ Event events.MessageDeadLettered }
+
+// SkipInbox closes an inbox entry whose request was handled already.
+type SkipInbox struct{ Event events.InboxSkipped }
+
+func (Deploy) isCommand()     {}
+func (Suspend) isCommand()    {}
+func (Resume) isCommand()     {}
+func (Remove) isCommand()     {}
+func (Finish) isCommand()     {}
+func (DeadLetter) isCommand() {}
+func (SkipInbox) isCommand()  {}
+
+// Run is one message and what the guest made of it.
+type Run struct {
+	Message  events.Message
+	Inbox    *events.Revision // where the message waited, if it did
+	Key      string           // ScopedKey of the request, or empty
+	BodyHash string
+
+	Host         events.HostRecord
+	Status       events.OutcomeStatus
+	GuestStatus  int32  // what caxton_handle returned, when Refused
+	Detail       string // for people
+	Replied      bool
+	Reply        []byte
+	Sends        []Outgoing
+	Logs         []events.LogLine
+	State        []events.StateChange
+	Fuel         events.Fuel
+	MeterVersion int
+}
+
+// Outgoing is one send of a guest with its receiver looked up: To, or the reason
+// why it leads nowhere.
+type Outgoing struct {
+	Message events.Message // as the guest gave it
+	To      events.AgentID
+	Dead    events.DeadLetterReason // empty when To is an agent
+	Detail  string
+}

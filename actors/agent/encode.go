@@ -1,0 +1,93 @@
+package agent
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/caxton-run/caxton/events"
+)
+
+// encoded is a State as a snapshot keeps it. encoding/json writes maps in the
+// order of their keys, so equal states have equal bytes.
+type encoded struct {
+	ID       events.AgentID            `json:"id"`
+	Status   Status                    `json:"status"`
+	Name     string                    `json:"name"`
+	Module   events.ModuleHash         `json:"module"`
+	Limits   events.ResourceLimits     `json:"limits"`
+	Priority events.Priority           `json:"priority"`
+	Revision events.Revision           `json:"revision"`
+	Clock    int64                     `json:"clock"`
+	Handled  uint64                    `json:"handled"`
+	Values   []value                   `json:"values,omitempty"`
+	Sent     map[events.AgentID]uint64 `json:"sent,omitempty"`
+	Seen     map[events.AgentID]uint64 `json:"seen,omitempty"`
+	Keys     []usedKey                 `json:"keys,omitempty"` // oldest first
+	Next     events.Revision           `json:"inbox_next"`
+	Ahead    []events.Revision         `json:"inbox_ahead,omitempty"`
+	Message  events.MessageID          `json:"crash_message"`
+	Attempts int                       `json:"crash_attempts"`
+	Recent   []int64                   `json:"crashes,omitempty"`
+}
+
+// value keeps its key as bytes: a guest's key need not be UTF-8, and JSON
+// strings must be.
+type value struct {
+	Key   []byte `json:"k"`
+	Value []byte `json:"v"`
+}
+
+type usedKey struct {
+	Key []byte `json:"k"`
+	Use KeyUse `json:"u"`
+}
+
+// MarshalBinary implements encoding.BinaryMarshaler. Equal states give equal
+// bytes.
+func (s *State) MarshalBinary() ([]byte, error) {
+	e := encoded{
+		ID: s.ID, Status: s.Status, Name: s.Name, Module: s.Module, Limits: s.Limits,
+		Priority: s.Priority, Revision: s.Revision, Clock: s.Clock, Handled: s.Handled,
+		Sent: s.sent, Seen: s.seen, Next: s.inbox.next,
+		Ahead:   slices.Sorted(maps.Keys(s.inbox.ahead)),
+		Message: s.crash.message, Attempts: s.crash.attempts, Recent: s.crash.recent,
+	}
+	for _, k := range slices.Sorted(maps.Keys(s.values)) {
+		e.Values = append(e.Values, value{[]byte(k), s.values[k]})
+	}
+	for _, k := range s.keys.order {
+		e.Keys = append(e.Keys, usedKey{[]byte(k), s.keys.uses[k]})
+	}
+	return json.Marshal(e)
+}
+
+// UnmarshalBinary implements encoding.BinaryUnmarshaler.
+func (s *State) UnmarshalBinary(b []byte) error {
+	var e encoded
+	if err := json.Unmarshal(b, &e); err != nil {
+		return fmt.Errorf("agent state: %w", err)
+	}
+	*s = State{
+		ID: e.ID, Status: e.Status, Name: e.Name, Module: e.Module, Limits: e.Limits,
+		Priority: e.Priority, Revision: e.Revision, Clock: e.Clock, Handled: e.Handled,
+		sent: e.Sent, seen: e.Seen,
+		crash: crashes{message: e.Message, attempts: e.Attempts, recent: e.Recent},
+	}
+	s.inbox.next = e.Next
+	for _, v := range e.Values {
+		s.change(events.StateChange{Key: string(v.Key), Value: v.Value})
+	}
+	for _, k := range e.Keys {
+		if s.keys.uses == nil {
+			s.keys.uses = make(map[string]KeyUse, len(e.Keys))
+		}
+		s.keys.uses[string(k.Key)] = k.Use
+		s.keys.order = append(s.keys.order, string(k.Key))
+	}
+	for _, r := range e.Ahead {
+		s.inbox.finish(&r)
+	}
+	return nil
+}

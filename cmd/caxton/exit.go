@@ -1,0 +1,134 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"syscall"
+
+	"github.com/caxton-run/caxton/events"
+	caxtonhttp "github.com/caxton-run/caxton/http"
+)
+
+// Exit codes.
+const (
+	exitOK          = 0
+	exitFailed      = 1
+	exitUsage       = 2
+	exitNotFound    = 3
+	exitConflict    = 4
+	exitUnreachable = 5
+)
+
+// usageError is a command line that cannot be carried out as it stands.
+type usageError struct {
+	text string
+	next string // what to do; may be empty
+}
+
+// Error implements error.
+func (e *usageError) Error() string { return e.text }
+
+func usagef(format string, args ...any) error {
+	return &usageError{text: fmt.Sprintf(format, args...)}
+}
+
+// verdict is what a server's code means for the one who called: an exit code,
+// and what to do next.
+type verdict struct {
+	exit int
+	next string
+}
+
+// judge is the table from a problem's code to a verdict.
+func judge(code caxtonhttp.Code) verdict {
+	switch code {
+	case caxtonhttp.CodeInvalidRequest, caxtonhttp.CodeTooLarge:
+		return verdict{exitUsage, ""}
+	case caxtonhttp.CodeInvalidWasm:
+		return verdict{exitFailed, "the file must be a WebAssembly binary; it begins with \\0asm"}
+	case caxtonhttp.CodeAgentNotFound:
+		return verdict{exitNotFound, "see what there is with: caxton agent list"}
+	case caxtonhttp.CodeModuleNotFound, caxtonhttp.CodeStreamNotFound, caxtonhttp.CodeStreamDeleted:
+		return verdict{exitNotFound, ""}
+	case caxtonhttp.CodeNotFound:
+		return verdict{exitNotFound, "is --api the address of a caxton server of this version?"}
+	case caxtonhttp.CodeAmbiguous:
+		return verdict{exitConflict, "use one of the ids"}
+	case caxtonhttp.CodeNameTaken:
+		return verdict{exitConflict, "choose another name, or leave out --unique-name"}
+	case caxtonhttp.CodeKeyReused, caxtonhttp.CodeConflict, caxtonhttp.CodeIllegalState:
+		return verdict{exitConflict, ""}
+	case caxtonhttp.CodeAgentSuspended, caxtonhttp.CodeAgentFailed:
+		return verdict{exitConflict, "let it run again with: caxton agent resume AGENT"}
+	case caxtonhttp.CodeAgentLimit:
+		return verdict{exitConflict, "remove agents that are no longer needed: caxton agent remove AGENT"}
+	case caxtonhttp.CodeNotReady, caxtonhttp.CodeShuttingDown, caxtonhttp.CodeReadOnly, caxtonhttp.CodeOverloaded:
+		return verdict{exitUnreachable, "try again later"}
+	case caxtonhttp.CodeQueueFull:
+		return verdict{exitFailed, "try again later"}
+	case caxtonhttp.CodeUnknownOutcome:
+		return verdict{exitFailed, "look whether it was done before you repeat it"}
+	case caxtonhttp.CodeMisdirected:
+		return verdict{exitFailed, "call the server by a name that it is configured for"}
+	case caxtonhttp.CodeInternal:
+		return verdict{exitFailed, "the server's log tells more"}
+	}
+	return verdict{exitFailed, ""}
+}
+
+// verdictOf is the only place where an error gets an exit code.
+func verdictOf(err error) verdict {
+	var (
+		usage   *usageError
+		invalid *events.InvalidError
+		problem *caxtonhttp.ProblemError
+		away    *caxtonhttp.UnreachableError
+	)
+	switch {
+	case err == nil:
+		return verdict{exitOK, ""}
+	case errors.As(err, &usage):
+		return verdict{exitUsage, usage.next}
+	case errors.As(err, &invalid):
+		return verdict{exitUsage, ""}
+	case errors.As(err, &problem):
+		return judge(problem.Code)
+	case errors.As(err, &away) && errors.Is(err, syscall.ECONNREFUSED):
+		return verdict{exitUnreachable, "is it running? start it with: caxton server start"}
+	case errors.As(err, &away):
+		return verdict{exitUnreachable, "is --api (or CAXTON_API) right?"}
+	}
+	return verdict{exitFailed, ""}
+}
+
+func exitCode(err error) int { return verdictOf(err).exit }
+
+// complain prints an error in one line, or two when there is something to do
+// about it.
+func (a *app) complain(err error) {
+	if err == nil {
+		return
+	}
+	var away *caxtonhttp.UnreachableError
+	text, next := oneLine(err.Error()), verdictOf(err).next
+	switch {
+	case next == "":
+		_, _ = fmt.Fprintf(a.stderr, "caxton: %s\n", text)
+	case errors.As(err, &away):
+		_, _ = fmt.Fprintf(a.stderr, "caxton: %s; %s\n", text, next)
+	default:
+		_, _ = fmt.Fprintf(a.stderr, "caxton: %s\n%s\n", text, next)
+	}
+}
+
+// oneLine keeps a server's text from writing lines, or to the terminal, of its
+// own accord.
+func oneLine(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r < 0x20 || r == 0x7f {
+			return ' '
+		}
+		return r
+	}, s)
+}

@@ -1,0 +1,139 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"time"
+	"unicode/utf8"
+
+	"github.com/spf13/cobra"
+
+	"github.com/caxton-run/caxton/events"
+	caxtonhttp "github.com/caxton-run/caxton/http"
+)
+
+// messageFlags is what the flags of "message send" say.
+type messageFlags struct {
+	to           string
+	content      string
+	performative string
+	conversation string
+	priority     string
+	key          string
+	wait         time.Duration
+}
+
+func (a *app) messageCommand() *cobra.Command {
+	cmd := a.noun("message", "Talk to agents", []string{"messages"}, "caxton message send --to counter --content '{\"op\":\"add\"}' --wait 5s")
+	cmd.AddCommand(a.sendCommand())
+	return cmd
+}
+
+func (a *app) sendCommand() *cobra.Command {
+	var in messageFlags
+	cmd := &cobra.Command{
+		Use:   "send --to AGENT --content TEXT",
+		Short: "Send a message to an agent",
+		Long: "Send a message to an agent. It is durable when the command returns.\n" +
+			"Content is JSON; text that is not JSON is sent as a JSON string, bytes that are not text as base64;\n" +
+			"- reads standard input.",
+		Example: "  caxton message send --to counter --content '{\"op\":\"add\"}'\n" +
+			"  caxton message send --to echo --content hello --wait 5s",
+		Args: exactly(),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			m, err := a.outgoing(in, cmd.Flags().Changed)
+			if err != nil {
+				return err
+			}
+			c, err := a.server()
+			if err != nil {
+				return err
+			}
+			got, err := c.Send(cmd.Context(), in.to, m)
+			if err != nil {
+				return err
+			}
+			return a.showReceipt(got, in.wait)
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&in.to, "to", "", "the agent: an id, the beginning of one, or a name (required)")
+	f.StringVar(&in.content, "content", "", "what to say (required)")
+	f.StringVar(&in.performative, "performative", "", "request, inform, query_if, … (default request)")
+	f.StringVar(&in.conversation, "conversation-id", "", "the conversation it belongs to (default a new one)")
+	f.StringVar(&in.priority, "priority", "", "low, normal, high or critical (default normal)")
+	f.StringVar(&in.key, "idempotency-key", "", "the same key is the same message")
+	f.DurationVar(&in.wait, "wait", 0, fmt.Sprintf("for the reply, at most %s", caxtonhttp.MaxWait))
+	_ = cmd.RegisterFlagCompletionFunc("to", func(cmd *cobra.Command, _ []string, word string) ([]string, cobra.ShellCompDirective) {
+		return a.completeAgents(cmd, nil, word)
+	})
+	return cmd
+}
+
+func (a *app) outgoing(in messageFlags, given func(string) bool) (caxtonhttp.Outgoing, error) {
+	m := caxtonhttp.Outgoing{ConversationID: in.conversation, Priority: events.Priority(in.priority), Wait: in.wait, IdempotencyKey: in.key}
+	for _, flag := range []string{"to", "content"} {
+		if !given(flag) {
+			return m, &usageError{text: "--" + flag + " is needed", next: "see: caxton message send --help"}
+		}
+	}
+	if in.to == "" {
+		return m, usagef("--to must not be empty")
+	}
+	if in.wait < 0 || in.wait > caxtonhttp.MaxWait {
+		return m, usagef("--wait must be 0 to %s, not %s", caxtonhttp.MaxWait, in.wait)
+	}
+	var err error
+	if m.Performative, err = events.ParsePerformative(in.performative); err != nil {
+		return m, usagef("--%s", err)
+	}
+	if _, err := events.ParsePriority(in.priority); err != nil {
+		return m, usagef("--%s", err)
+	}
+	text := []byte(in.content)
+	if in.content == "-" {
+		if text, err = io.ReadAll(io.LimitReader(a.stdin, events.MaxMessageContent+1)); err != nil {
+			return m, fmt.Errorf("cannot read the content: %w", err)
+		}
+	}
+	switch {
+	case json.Valid(text):
+		m.Content = text
+	case utf8.Valid(text):
+		if m.Content, err = json.Marshal(string(text)); err != nil {
+			return m, err
+		}
+	default:
+		m.ContentBase64 = text
+	}
+	if len(m.Content)+len(m.ContentBase64) > events.MaxMessageContent {
+		return m, usagef("--content must be at most %s", bytesOf(events.MaxMessageContent))
+	}
+	return m, nil
+}
+
+// showReceipt prints the reply when there is one, else what became of the
+// message. A reply that tells of a failure makes the command fail.
+func (a *app) showReceipt(got caxtonhttp.MessageReceipt, wait time.Duration) error {
+	done, err := a.structured(got)
+	if err != nil {
+		return err
+	}
+	if !done {
+		a.printf("message %s is %s (conversation %s)\n", got.MessageID, got.Status, oneLine(got.ConversationID))
+		if r := got.Reply; r != nil {
+			content := string(r.Content)
+			if len(r.Content) == 0 {
+				content = fmt.Sprintf("%d bytes", len(r.ContentBase64))
+			}
+			a.printf("%s: %s\n", r.Performative, oneLine(content))
+		} else if wait > 0 {
+			a.note("no reply within %s; the message is kept", wait)
+		}
+	}
+	if r := got.Reply; r != nil && r.Performative == events.Failure {
+		return fmt.Errorf("the agent answered with a failure")
+	}
+	return nil
+}

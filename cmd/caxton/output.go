@@ -1,0 +1,174 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/jedib0t/go-pretty/v6/table"
+	"github.com/jedib0t/go-pretty/v6/text"
+	"gopkg.in/yaml.v3"
+)
+
+// structured prints v when -o asks for JSON or YAML, and reports whether it did.
+func (a *app) structured(v any) (bool, error) {
+	switch a.output {
+	case "json":
+		enc := json.NewEncoder(a.stdout)
+		enc.SetIndent("", "  ")
+		enc.SetEscapeHTML(false)
+		return true, enc.Encode(v)
+	case "yaml":
+		return true, writeYAML(a.stdout, v)
+	}
+	return false, nil
+}
+
+// writeYAML prints v with the names and the order of its JSON form, so that
+// the two outputs never differ in more than syntax.
+func writeYAML(w io.Writer, v any) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	var doc yaml.Node
+	if err := yaml.Unmarshal(b, &doc); err != nil { // JSON is YAML
+		return err
+	}
+	blockStyle(&doc)
+	enc := yaml.NewEncoder(w)
+	enc.SetIndent(2)
+	if err := enc.Encode(&doc); err != nil {
+		return err
+	}
+	return enc.Close()
+}
+
+// blockStyle undoes the braces and quotes that the JSON brought along; the
+// encoder quotes again where it must.
+func blockStyle(n *yaml.Node) {
+	empty := len(n.Content) == 0 && n.Kind != yaml.ScalarNode
+	if !empty {
+		n.Style = 0
+	}
+	for _, c := range n.Content {
+		blockStyle(c)
+	}
+}
+
+// grid prints a table without borders, as kubectl does.
+func (a *app) grid(header []string, rows [][]string) {
+	t := table.NewWriter()
+	t.SetStyle(table.Style{
+		Box:     table.BoxStyle{PaddingRight: "   "},
+		Options: table.OptionsNoBordersAndSeparators,
+	})
+	t.AppendHeader(cells(header))
+	for _, r := range rows {
+		t.AppendRow(cells(r))
+	}
+	for line := range strings.Lines(t.Render()) {
+		a.printf("%s\n", strings.TrimRight(line, " \n"))
+	}
+}
+
+func cells(values []string) table.Row {
+	row := make(table.Row, len(values))
+	for i, v := range values {
+		row[i] = v
+	}
+	return row
+}
+
+// printf writes to stdout. A reader that went away is not an error of ours.
+func (a *app) printf(format string, args ...any) { _, _ = fmt.Fprintf(a.stdout, format, args...) }
+
+// note writes a line to stderr, beside the output.
+func (a *app) note(format string, args ...any) { _, _ = fmt.Fprintf(a.stderr, format+"\n", args...) }
+
+// status colours an agent's status on a terminal.
+func (a *app) status(s string) string {
+	if a.noColor || a.getenv("NO_COLOR") != "" || !isTerminal(a.stdout) {
+		return s
+	}
+	switch s {
+	case "running":
+		return text.FgGreen.Sprint(s)
+	case "failed":
+		return text.FgRed.Sprint(s)
+	}
+	return text.FgYellow.Sprint(s)
+}
+
+// isTerminal reports whether a stream is a character device: a terminal, or a
+// device that ends every question at once.
+func isTerminal(stream any) bool {
+	f, ok := stream.(*os.File)
+	if !ok {
+		return false
+	}
+	st, err := f.Stat()
+	return err == nil && st.Mode()&os.ModeCharDevice != 0
+}
+
+// age is a duration in two units at most: 45s, 3m12s, 5h2m, 12d4h.
+func age(d time.Duration) string {
+	d = max(d, 0)
+	day := 24 * time.Hour
+	switch {
+	case d < time.Minute:
+		return fmt.Sprintf("%ds", int(d.Seconds()))
+	case d < time.Hour:
+		return fmt.Sprintf("%dm%ds", int(d.Minutes()), int(d.Seconds())%60)
+	case d < day:
+		return fmt.Sprintf("%dh%dm", int(d.Hours()), int(d.Minutes())%60)
+	}
+	return fmt.Sprintf("%dd%dh", int(d/day), int(d%day/time.Hour))
+}
+
+// bytesOf prints a size in the largest binary unit of which it has one,
+// rounded to a tenth.
+func bytesOf(n uint64) string {
+	units := []string{"B", "KiB", "MiB", "GiB", "TiB"}
+	v, i := float64(n), 0
+	for v >= 1024 && i < len(units)-1 {
+		v, i = v/1024, i+1
+	}
+	return strings.TrimSuffix(strconv.FormatFloat(v, 'f', 1, 64), ".0") + units[i]
+}
+
+// parseSize reads a number of bytes with an optional unit: B, KB, MB, GB
+// (powers of 1000) or KiB, MiB, GiB (of 1024), in any case.
+func parseSize(s string) (uint64, error) {
+	digits := strings.TrimRight(s, "BbIiKkMmGg")
+	n, err := strconv.ParseUint(digits, 10, 64)
+	if err != nil {
+		return 0, fmt.Errorf("%q is not a size such as 64MiB", s)
+	}
+	scale := uint64(1)
+	switch strings.ToLower(s[len(digits):]) {
+	case "", "b":
+	case "kb":
+		scale = 1000
+	case "mb":
+		scale = 1000_000
+	case "gb":
+		scale = 1000_000_000
+	case "kib":
+		scale = 1 << 10
+	case "mib":
+		scale = 1 << 20
+	case "gib":
+		scale = 1 << 30
+	default:
+		return 0, fmt.Errorf("%q has an unknown unit; use B, KB, MB, GB, KiB, MiB or GiB", s)
+	}
+	if n > 0 && n*scale/scale != n {
+		return 0, fmt.Errorf("%q is too large", s)
+	}
+	return n * scale, nil
+}

@@ -1,0 +1,144 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+	"go.uber.org/goleak"
+)
+
+// realServer says that serve.go runs a node. While it does not, the scripts run
+// against fakeServe, and those that need a node are skipped by "[!real]".
+const realServer = false
+
+func TestMain(m *testing.M) {
+	testscript.Main(leakChecked{m}, map[string]func(){"caxton": caxtonCommand})
+}
+
+// caxtonCommand is the program as the scripts run it, in a process of its own.
+func caxtonCommand() {
+	if realServer {
+		main()
+		return
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	code := runWith(ctx, newApp(os.Stdin, os.Stdout, os.Stderr, fakeServe), os.Args[1:])
+	stop()
+	os.Exit(code)
+}
+
+// leakChecked fails a test run that leaves goroutines behind.
+type leakChecked struct{ m *testing.M }
+
+// Run implements testscript.TestingM.
+func (l leakChecked) Run() int {
+	code := l.m.Run()
+	if err := goleak.Find(); code == 0 && err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return code
+}
+
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir:                 "testdata/script",
+		RequireExplicitExec: true,
+		RequireUniqueNames:  true,
+		Setup:               setup,
+		Condition: func(cond string) (bool, error) {
+			if cond == "real" {
+				return realServer, nil
+			}
+			return false, fmt.Errorf("unknown condition %q", cond)
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"startserver": startServer,
+			"exits":       exits,
+		},
+	})
+}
+
+// startServer runs "caxton server start" on free ports until the script ends,
+// with data in $WORK/d. It sets $API and $METRICS (their URLs, by the name
+// localhost as in the runbook) and $CAXTON_API. More arguments are more flags.
+func startServer(ts *testscript.TestScript, neg bool, args []string) {
+	if neg {
+		ts.Fatalf("startserver cannot be negated")
+	}
+	flags := append([]string{"server", "start", "--data-dir", ts.MkAbs("d"), "--api-addr", "127.0.0.1:0", "--metrics-addr", "127.0.0.1:0"}, args...)
+	program, err := exec.LookPath("caxton")
+	ts.Check(err)
+	cmd := exec.Command(program, flags...)
+	cmd.Dir = ts.MkAbs(".")
+	cmd.Stderr = os.Stderr
+	out, err := cmd.StdoutPipe()
+	ts.Check(err)
+	ts.Check(cmd.Start())
+	stop := time.AfterFunc(time.Minute, func() { _ = cmd.Process.Kill() }) // a script never takes as long
+	ts.Defer(func() {
+		_ = cmd.Process.Signal(os.Interrupt)
+		err := cmd.Wait()
+		stop.Stop()
+		if err != nil {
+			ts.Fatalf("server start: %v", err)
+		}
+	})
+	found := map[string]string{"REST API on": "", "metrics on": ""}
+	lines := bufio.NewScanner(out)
+	for lines.Scan() && (found["REST API on"] == "" || found["metrics on"] == "") {
+		for what := range found {
+			if url, ok := strings.CutPrefix(lines.Text(), "caxton: "+what+" "); ok {
+				found[what] = strings.Replace(strings.TrimSuffix(url, "/metrics"), "127.0.0.1", "localhost", 1)
+			}
+		}
+		if found["REST API on"] != "" && found["metrics on"] != "" {
+			break
+		}
+	}
+	if found["REST API on"] == "" || found["metrics on"] == "" {
+		ts.Fatalf("server start printed no addresses: %v", found)
+	}
+	go func() { // ends when the server does; a full pipe would stop it
+		for lines.Scan() {
+		}
+	}()
+	ts.Setenv("API", found["REST API on"])
+	ts.Setenv("METRICS", found["metrics on"])
+	ts.Setenv("CAXTON_API", found["REST API on"])
+}
+
+// exits runs caxton and wants exactly this exit code: exits CODE args….
+func exits(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 1 {
+		ts.Fatalf("usage: exits code [arg...]")
+	}
+	err := ts.Exec("caxton", args[1:]...)
+	got := "0"
+	if ee, ok := err.(*exec.ExitError); ok {
+		got = fmt.Sprint(ee.ExitCode())
+	} else {
+		ts.Check(err)
+	}
+	if got != args[0] {
+		ts.Fatalf("caxton %s: exit code %s, want %s", strings.Join(args[1:], " "), got, args[0])
+	}
+}
+
+// emptyWasm is the smallest module, which every script finds as empty.wasm: a
+// txtar file cannot hold its zero bytes.
+const emptyWasm = "\x00asm\x01\x00\x00\x00"
+
+func setup(env *testscript.Env) error {
+	return os.WriteFile(filepath.Join(env.WorkDir, "empty.wasm"), []byte(emptyWasm), 0o600)
+}

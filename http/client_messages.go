@@ -1,0 +1,45 @@
+package http
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"net/url"
+	"time"
+
+	"github.com/caxton-run/caxton/events"
+)
+
+// Outgoing is a message for an agent. Empty fields take the server's defaults.
+type Outgoing struct {
+	Performative   events.Performative `json:"performative,omitempty"`
+	Content        json.RawMessage     `json:"content,omitempty"`
+	ContentBase64  []byte              `json:"content_base64,omitempty"`
+	ConversationID string              `json:"conversation_id,omitempty"`
+	ReplyWith      string              `json:"reply_with,omitempty"`
+	InReplyTo      string              `json:"in_reply_to,omitempty"`
+	ReplyBy        *time.Time          `json:"reply_by,omitempty"`
+	Protocol       string              `json:"protocol,omitempty"`
+	Language       string              `json:"language,omitempty"`
+	Ontology       string              `json:"ontology,omitempty"`
+	Priority       events.Priority     `json:"priority,omitempty"`
+
+	Wait           time.Duration `json:"-"` // for the reply, 0 to MaxWait; 0 does not wait
+	IdempotencyKey string        `json:"-"` // empty: none
+}
+
+// Send gives a message to an agent and returns when it is durable, or when it
+// was dealt with, if the message waits and the time suffices.
+func (c *Client) Send(ctx context.Context, ref string, m Outgoing) (MessageReceipt, error) {
+	body, err := json.Marshal(m)
+	if err != nil {
+		return MessageReceipt{}, events.Invalidf("content", "must be JSON: %s", clip(err.Error()))
+	}
+	in := call{method: http.MethodPost, path: agentPath(ref, "/messages"), media: typeJSON, body: body, key: m.IdempotencyKey, wait: m.Wait}
+	if m.Wait > 0 {
+		in.query = url.Values{"wait": {m.Wait.String()}}
+	}
+	var receipt MessageReceipt
+	_, err = c.do(ctx, in, &receipt)
+	return receipt, err
+}

@@ -1,0 +1,73 @@
+package http
+
+import (
+	"context"
+	"iter"
+	"log/slog"
+	"time"
+
+	"github.com/caxton-run/caxton/actors"
+	"github.com/caxton-run/caxton/events"
+	"github.com/caxton-run/caxton/projections"
+)
+
+// Commands changes agents. Every method may be called from any goroutine,
+// returns after the change is durable, and stops waiting when ctx ends. Errors
+// are those of package events; problem.go says what becomes of each.
+type Commands interface {
+	Deploy(ctx context.Context, r actors.DeployRequest) (actors.Deployed, error)
+	Send(ctx context.Context, r actors.SendRequest) (actors.Sent, error)
+	Suspend(ctx context.Context, c actors.Command) (events.Position, error)
+	Resume(ctx context.Context, c actors.Command) (events.Position, error)
+	Remove(ctx context.Context, c actors.Command) (events.Position, error)
+
+	// Module returns a module's original bytes, or events.ErrModuleNotFound.
+	Module(ctx context.Context, h events.ModuleHash) ([]byte, error)
+}
+
+// Agents answers reads from a projection. Every method may be called from any
+// goroutine; none but WaitFor blocks.
+type Agents interface {
+	// List returns agents in order of creation, from cursor ("" is the first)
+	// and at most limit of them; limit 0 means all. A cursor that no Page gave
+	// is an *events.InvalidError for field "cursor".
+	List(cursor string, limit int) (projections.Page, error)
+
+	// Get returns one agent; ok is false when there is none (any more).
+	Get(id events.AgentID) (view projections.AgentView, ok bool)
+
+	// Resolve finds the agent that a UUID, a unique prefix of one (at least 4
+	// characters) or a name means. Errors: events.ErrAgentNotFound,
+	// *events.AmbiguousError.
+	Resolve(ref string) (events.AgentID, error)
+
+	// Position is the last position of the log that the answers reflect.
+	Position() events.Position
+
+	// WaitFor returns when Position has reached p, or with ctx's error.
+	WaitFor(ctx context.Context, p events.Position) error
+}
+
+// History reads streams; any events.Store is one.
+type History interface {
+	ReadStream(ctx context.Context, s events.Stream, o events.ReadStreamOptions) iter.Seq2[events.Recorded, error]
+}
+
+// Observer is told of every request that was answered. It is called from many
+// goroutines and must not block.
+type Observer interface {
+	Request(method string, status int, d time.Duration)
+}
+
+// Deps is what a Server works with. Commands, Agents and History are required.
+type Deps struct {
+	Commands Commands
+	Agents   Agents
+	History  History
+
+	// NotReady lists what keeps the node from serving, empty when nothing does;
+	// nil means always ready. It must not block.
+	NotReady func() []events.FieldError
+	Observer Observer     // nil: nobody is told
+	Log      *slog.Logger // nil: nothing is logged
+}

@@ -1,0 +1,336 @@
+package http
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"net"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/caxton-run/caxton/actors"
+	"github.com/caxton-run/caxton/events"
+	"github.com/caxton-run/caxton/projections"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// emptyWasm is the smallest module: magic and version.
+const emptyWasm = "\x00asm\x01\x00\x00\x00"
+
+// fakeNode is Commands, Agents and History over a map.
+type fakeNode struct {
+	mu      sync.Mutex
+	order   []events.AgentID
+	agents  map[events.AgentID]projections.AgentView
+	modules map[events.ModuleHash][]byte
+	history map[events.Stream][]events.Recorded
+	at      events.Position
+	lag     bool // reads never reach a position
+
+	calls    int // that reached Commands
+	deployed actors.DeployRequest
+	sent     actors.SendRequest
+	command  actors.Command
+	fail     error                                                          // what every command returns
+	onSend   func(context.Context, actors.SendRequest) (actors.Sent, error) // nil: handled, echoing the content
+	onGet    func()
+}
+
+func newFakeNode() *fakeNode {
+	return &fakeNode{
+		agents:  map[events.AgentID]projections.AgentView{},
+		modules: map[events.ModuleHash][]byte{},
+		history: map[events.Stream][]events.Recorded{},
+	}
+}
+
+func (n *fakeNode) enter() (func(), error) {
+	n.mu.Lock()
+	n.calls++
+	return n.mu.Unlock, n.fail
+}
+
+func (n *fakeNode) record(id events.AgentID, p events.Payload) events.Position {
+	n.at++
+	ev, err := events.Encode(events.NewEventID(), p, events.Metadata{Member: "node-1"})
+	if err != nil {
+		panic(err)
+	}
+	s := events.AgentStream(id)
+	n.history[s] = append(n.history[s], events.Recorded{
+		Event: ev, Stream: s, Revision: events.Revision(len(n.history[s])), Position: n.at,
+		RecordedAt: time.Date(2026, 1, 2, 3, 4, 5, 6000, time.UTC),
+	})
+	return n.at
+}
+
+func (n *fakeNode) Deploy(_ context.Context, r actors.DeployRequest) (actors.Deployed, error) {
+	leave, err := n.enter()
+	defer leave()
+	if err != nil {
+		return actors.Deployed{}, err
+	}
+	n.deployed = r
+	id, hash := events.NewAgentID(), events.HashModule(r.Wasm)
+	n.modules[hash] = r.Wasm
+	n.order = append(n.order, id)
+	n.agents[id] = projections.AgentView{
+		ID: id, Name: r.Name, Status: "running", Module: hash, ModuleSize: len(r.Wasm), Limits: r.Limits,
+		Priority: r.Priority, Labels: r.Labels, Node: "node-1",
+		CreatedAt: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), UpdatedAt: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC),
+	}
+	at := n.record(id, events.AgentDeployed{AgentID: id, Name: r.Name, Module: hash})
+	return actors.Deployed{ID: id, Position: at}, nil
+}
+
+func (n *fakeNode) Send(ctx context.Context, r actors.SendRequest) (actors.Sent, error) {
+	leave, err := n.enter()
+	n.sent = r
+	leave()
+	if err != nil {
+		return actors.Sent{}, err
+	}
+	if n.onSend != nil {
+		return n.onSend(ctx, r)
+	}
+	id := events.NewMessageID()
+	reply := &events.Message{ID: events.NewMessageID(), Performative: events.Inform, Sender: r.To.String(),
+		Receiver: r.Message.Sender, Content: r.Message.Content, ConversationID: "c-1"}
+	return actors.Sent{MessageID: id, ConversationID: "c-1", Status: actors.Handled, Reply: reply, Position: 7}, nil
+}
+
+func (n *fakeNode) change(c actors.Command, status string, p events.Payload) (events.Position, error) {
+	leave, err := n.enter()
+	defer leave()
+	if err != nil {
+		return 0, err
+	}
+	n.command = c
+	v, ok := n.agents[c.Agent]
+	if !ok {
+		return 0, events.ErrAgentNotFound
+	}
+	v.Status = status
+	n.agents[c.Agent] = v
+	if status == "" {
+		delete(n.agents, c.Agent)
+		n.order = remove(n.order, c.Agent)
+	}
+	return n.record(c.Agent, p), nil
+}
+
+func remove(ids []events.AgentID, id events.AgentID) []events.AgentID {
+	var out []events.AgentID
+	for _, v := range ids {
+		if v != id {
+			out = append(out, v)
+		}
+	}
+	return out
+}
+
+func (n *fakeNode) Suspend(_ context.Context, c actors.Command) (events.Position, error) {
+	return n.change(c, "suspended", events.AgentSuspended{Reason: c.Reason})
+}
+
+func (n *fakeNode) Resume(_ context.Context, c actors.Command) (events.Position, error) {
+	return n.change(c, "running", events.AgentResumed{})
+}
+
+func (n *fakeNode) Remove(_ context.Context, c actors.Command) (events.Position, error) {
+	return n.change(c, "", events.AgentRemoved{})
+}
+
+func (n *fakeNode) Module(_ context.Context, h events.ModuleHash) ([]byte, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if b, ok := n.modules[h]; ok {
+		return b, nil
+	}
+	return nil, events.ErrModuleNotFound
+}
+
+func (n *fakeNode) List(cursor string, limit int) (projections.Page, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	from := 0
+	if cursor != "" {
+		at, err := strconv.Atoi(cursor)
+		if err != nil {
+			return projections.Page{}, events.Invalid("cursor", "was not given by a page")
+		}
+		from = at
+	}
+	page := projections.Page{Total: len(n.order)}
+	for i := from; i < len(n.order); i++ {
+		if limit > 0 && len(page.Agents) == limit {
+			page.Next = strconv.Itoa(i)
+			break
+		}
+		page.Agents = append(page.Agents, n.agents[n.order[i]])
+	}
+	return page, nil
+}
+
+func (n *fakeNode) Get(id events.AgentID) (projections.AgentView, bool) {
+	if n.onGet != nil {
+		n.onGet()
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.lag {
+		return projections.AgentView{}, false
+	}
+	v, ok := n.agents[id]
+	return v, ok
+}
+
+func (n *fakeNode) Resolve(ref string) (events.AgentID, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	var found []events.AgentID
+	for _, id := range n.order {
+		if id.String() == ref || n.agents[id].Name == ref || len(ref) >= 4 && strings.HasPrefix(id.String(), ref) {
+			found = append(found, id)
+		}
+	}
+	switch len(found) {
+	case 0:
+		return events.AgentID{}, fmt.Errorf("agent %q: %w", ref, events.ErrAgentNotFound)
+	case 1:
+		return found[0], nil
+	}
+	return events.AgentID{}, &events.AmbiguousError{Ref: ref, Matches: found}
+}
+
+func (n *fakeNode) Position() events.Position {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.at
+}
+
+func (n *fakeNode) WaitFor(ctx context.Context, p events.Position) error {
+	n.mu.Lock()
+	there := n.at >= p && !n.lag
+	n.mu.Unlock()
+	if there {
+		return nil
+	}
+	if n.lag {
+		return context.DeadlineExceeded // at once: the tests need not wait five seconds for it
+	}
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+func (n *fakeNode) ReadStream(_ context.Context, s events.Stream, o events.ReadStreamOptions) iter.Seq2[events.Recorded, error] {
+	n.mu.Lock()
+	all, ok := n.history[s]
+	n.mu.Unlock()
+	return func(yield func(events.Recorded, error) bool) {
+		if !ok {
+			yield(events.Recorded{}, fmt.Errorf("read %s: %w", s, events.ErrStreamNotFound))
+			return
+		}
+		count := 0
+		for i := range all {
+			rec := all[i]
+			if o.Direction == events.Backwards {
+				rec = all[len(all)-1-i]
+			}
+			if o.Direction == events.Forwards && rec.Revision < o.From || o.Direction == events.Backwards && rec.Revision > o.From {
+				continue
+			}
+			if count++; o.Max > 0 && count > o.Max || !yield(rec, nil) {
+				return
+			}
+		}
+	}
+}
+
+// seen returns how many calls reached Commands.
+func (n *fakeNode) seen() int {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.calls
+}
+
+// running is a server on a real listener.
+type running struct {
+	*Client
+	node   *fakeNode
+	server *Server
+	addr   string // host:port
+	stop   func() // returns when Serve has
+}
+
+// start runs a server until the test ends; tune may change what it is made of.
+func start(t *testing.T, tune func(*Config, *Deps)) *running {
+	t.Helper()
+	node := newFakeNode()
+	cfg, deps := DefaultConfig(), Deps{Commands: node, Agents: node, History: node}
+	if tune != nil {
+		tune(&cfg, &deps)
+	}
+	srv, err := New(cfg, deps)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	client, err := NewClient(ClientOptions{URL: "http://" + ln.Addr().String(), Timeout: 30 * time.Second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- srv.Serve(ctx, ln) }()
+	r := &running{Client: client, node: node, server: srv, addr: ln.Addr().String()}
+	r.stop = sync.OnceFunc(func() {
+		client.Close()
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("Serve: %v", err)
+		}
+	})
+	t.Cleanup(r.stop)
+	return r
+}
+
+func (r *running) url(path string) string { return "http://" + r.addr + path }
+
+// deploy makes an agent without going over the wire.
+func (r *running) deploy(t *testing.T, name string) events.AgentID {
+	t.Helper()
+	d, err := r.node.Deploy(context.Background(), deployOf(name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.node.mu.Lock()
+	r.node.calls = 0
+	r.node.mu.Unlock()
+	return d.ID
+}
+
+// problem returns err as a *ProblemError, or fails the test.
+func problem(t *testing.T, err error) *ProblemError {
+	t.Helper()
+	var pe *ProblemError
+	if !errors.As(err, &pe) {
+		t.Fatalf("got error %v, want a *ProblemError", err)
+	}
+	return pe
+}
+
+func deployOf(name string) actors.DeployRequest {
+	return actors.DeployRequest{Name: name, Wasm: []byte(emptyWasm), Limits: events.DefaultLimits(), Priority: events.Normal}
+}

@@ -1,0 +1,86 @@
+package http
+
+import (
+	"encoding/json"
+	"errors"
+	"net/http"
+
+	"github.com/caxton-run/caxton/actors"
+	"github.com/caxton-run/caxton/events"
+)
+
+// MessageReceipt is the answer to a message: what has become of it, and the
+// reply if there was one in time.
+type MessageReceipt struct {
+	MessageID      events.MessageID `json:"message_id"`
+	ConversationID string           `json:"conversation_id"`
+	Status         actors.Delivery  `json:"status"`
+	Reply          *events.Message  `json:"reply,omitempty"`
+}
+
+// sendMessage gives a message to an agent. It answers when the message is
+// durable: 202, or 200 when the caller waits and it was dealt with in time.
+func (s *Server) sendMessage(r *request) error {
+	wait, err := r.waitOf()
+	if err != nil {
+		return err
+	}
+	msg, err := decodeMessage(r.body)
+	if err != nil {
+		return err
+	}
+	to, err := r.agent()
+	if err != nil {
+		return err
+	}
+	msg.Sender, msg.Receiver = r.caller.Principal, to.String()
+	sent, err := s.deps.Commands.Send(r.ctx, actors.SendRequest{Caller: r.caller, To: to, Message: msg, Wait: wait})
+	if err != nil {
+		return err
+	}
+	r.position(sent.Position)
+	receipt := MessageReceipt{MessageID: sent.MessageID, ConversationID: sent.ConversationID, Status: sent.Status}
+	if wait == 0 || !settled(sent.Status) {
+		return r.json(http.StatusAccepted, receipt)
+	}
+	receipt.Reply = sent.Reply
+	return r.json(http.StatusOK, receipt)
+}
+
+// settled reports whether nothing more will come of a message.
+func settled(d actors.Delivery) bool {
+	return d == actors.Handled || d == actors.Failed || d == actors.Quarantined
+}
+
+// decodeMessage reads what an outsider may say: not who it is, to whom it
+// speaks (the path says so), nor what caxton counts by itself.
+func decodeMessage(body []byte) (events.Message, error) {
+	var (
+		f   events.Faults
+		msg events.Message
+		err error
+	)
+	o := readObject(body, &f)
+	msg.Performative, err = events.ParsePerformative(o.text("performative"))
+	f.Merge("performative", err)
+	if raw, ok := o.take("content"); ok {
+		msg.Content = json.RawMessage(raw)
+	}
+	msg.ContentBase64 = o.base64("content_base64")
+	msg.ConversationID = o.text("conversation_id")
+	msg.ReplyWith = o.text("reply_with")
+	msg.InReplyTo = o.text("in_reply_to")
+	msg.ReplyBy = o.time("reply_by")
+	msg.Protocol = o.text("protocol")
+	msg.Language = o.text("language")
+	msg.Ontology = o.text("ontology")
+	msg.Priority, err = events.ParsePriority(o.text("priority"))
+	f.Merge("priority", err)
+	o.finish()
+	err = msg.Validate()
+	if errors.Is(err, events.ErrContentTooLarge) {
+		return events.Message{}, refuse(CodeTooLarge, "content must be at most %d bytes, got %d", events.MaxMessageContent, msg.ContentSize())
+	}
+	f.Merge("message", err)
+	return msg, f.Err()
+}

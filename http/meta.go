@@ -1,0 +1,43 @@
+package http
+
+import (
+	"net/http"
+
+	"github.com/caxton-run/caxton/events"
+	"github.com/caxton-run/caxton/internal/version"
+)
+
+// Ready is the answer of GET /ready on a node that is ready. One that is not
+// answers with NOT_READY, whose errors name what is missing and why.
+type Ready struct {
+	Ready    bool            `json:"ready"`
+	Position events.Position `json:"position"` // that reads reflect
+}
+
+// healthy is the body of GET /health, byte for byte what monitoring compares.
+const healthy = `{"status":"healthy"}`
+
+// health says that the process serves. It needs nothing that could be missing.
+func (s *Server) health(r *request) error {
+	return r.bytes(http.StatusOK, typeJSON, []byte(healthy))
+}
+
+// ready says whether this node should be given traffic.
+func (s *Server) ready(r *request) error {
+	if s.deps.NotReady != nil {
+		if missing := s.deps.NotReady(); len(missing) > 0 {
+			return &notReadyError{events.InvalidError{Fields: missing}}
+		}
+	}
+	return r.json(http.StatusOK, Ready{Ready: true, Position: s.deps.Agents.Position()})
+}
+
+func (s *Server) version(r *request) error {
+	return r.json(http.StatusOK, version.Current())
+}
+
+// notReadyError lists what keeps the node from serving.
+type notReadyError struct{ missing events.InvalidError }
+
+// Error implements error.
+func (e *notReadyError) Error() string { return e.missing.Error() }

@@ -1,0 +1,77 @@
+package http
+
+import (
+	"net/http"
+
+	"github.com/gofiber/fiber/v2"
+)
+
+// base is the path of every route.
+const base = "/api/v1"
+
+// bodyKind says what a route reads.
+type bodyKind uint8
+
+const (
+	noBody    bodyKind = iota // a body is read and thrown away
+	mayJSON                   // none, or a JSON object
+	mustJSON                  // a JSON object
+	anyModule                 // a JSON object, or a module's bytes
+)
+
+// route is one line of the table: everything that holds before its handler
+// runs is stated here.
+type route struct {
+	method string
+	path   string
+	body   bodyKind
+	query  []string // parameters it knows; any other is refused
+	many   string   // the one of them that may come more than once
+	change bool     // takes an Idempotency-Key; refused to foreign web pages
+	read   bool     // takes a Caxton-Min-Position and answers with Caxton-Position
+	always bool     // answered however busy the server is, whatever the query
+	handle func(*Server, *request) error
+}
+
+// routes is the whole interface. A GET answers HEAD too.
+func routes() []route {
+	return []route{
+		{method: http.MethodGet, path: base + "/health", always: true, handle: (*Server).health},
+		{method: http.MethodGet, path: base + "/ready", always: true, handle: (*Server).ready},
+		{method: http.MethodGet, path: base + "/version", always: true, handle: (*Server).version},
+
+		{method: http.MethodGet, path: base + "/agents", read: true, query: []string{"limit", "cursor"}, handle: (*Server).listAgents},
+		{method: http.MethodPost, path: base + "/agents", change: true, body: anyModule, query: deployQuery(), many: "label", handle: (*Server).deploy},
+		{method: http.MethodGet, path: base + "/agents/:id", read: true, handle: (*Server).getAgent},
+		{method: http.MethodDelete, path: base + "/agents/:id", change: true, handle: (*Server).removeAgent},
+		{method: http.MethodPost, path: base + "/agents/:id/suspend", change: true, body: mayJSON, handle: (*Server).suspendAgent},
+		{method: http.MethodPost, path: base + "/agents/:id/resume", change: true, body: mayJSON, handle: (*Server).resumeAgent},
+		{method: http.MethodPost, path: base + "/agents/:id/messages", change: true, body: mustJSON, query: []string{"wait"}, handle: (*Server).sendMessage},
+		{method: http.MethodGet, path: base + "/agents/:id/events", read: true, query: []string{"from", "limit", "direction"}, handle: (*Server).agentEvents},
+		{method: http.MethodGet, path: base + "/agents/:id/module", read: true, handle: (*Server).agentModule},
+	}
+}
+
+// bodyLimit is the most bytes that the route's body may have.
+func (rt *route) bodyLimit(cfg Config) int64 {
+	if rt.body == anyModule {
+		return cfg.maxDeployBytes()
+	}
+	return maxBodyBytes
+}
+
+// serveRoute does what the table says and then calls the route's handler.
+func (s *Server) serveRoute(rt route) fiber.Handler {
+	return func(c *fiber.Ctx) error {
+		defer s.active.Add(-1)
+		if s.active.Add(1) > int64(s.cfg.MaxRequests) && !rt.always {
+			return refuse(CodeOverloaded, "%d requests are being answered; try again", s.cfg.MaxRequests)
+		}
+		r, err := s.open(c, &rt)
+		if err != nil {
+			return err
+		}
+		defer r.close()
+		return rt.handle(s, r)
+	}
+}

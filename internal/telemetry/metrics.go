@@ -1,0 +1,154 @@
+package telemetry
+
+import (
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/caxton-run/caxton/events"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+)
+
+// Sources are the values that metrics read when they are scraped. All must be
+// set; they are called from the scraping goroutine.
+type Sources struct {
+	Agents        func() int     // deployed
+	Awake         func() int     // not hibernating
+	QueueDepth    func() int     // messages in mailboxes
+	InFlight      func() int     // sends between agents not yet handled
+	InboxDepth    func() int     // messages in inboxes
+	GuestMemory   func() uint64  // bytes of linear memory of agents awake
+	ProjectionLag func() float64 // positions between the log's head and the projections
+	DiskBytes     func() uint64  // of the log on disk
+	Now           func() time.Time
+}
+
+// Metrics is everything a node counts. It implements the observers of the
+// packages that do the work; its methods may be called from any goroutine.
+type Metrics struct {
+	registry   *prometheus.Registry
+	latency    *window
+	crashes    prometheus.Counter
+	routing    prometheus.Histogram
+	processing prometheus.Histogram
+	wake       prometheus.Histogram
+	appends    prometheus.Histogram
+	messages   *prometheus.CounterVec
+	fuel       prometheus.Counter
+	dead       *prometheus.CounterVec
+	fenced     prometheus.Counter
+	requests   *prometheus.CounterVec
+}
+
+// New returns metrics in a registry of their own.
+func New(src Sources) *Metrics {
+	m := &Metrics{registry: prometheus.NewRegistry(), latency: newWindow(src.Now)}
+	m.counters()
+	m.runbook(src)
+	m.gauges(src)
+	m.registry.MustRegister(collectors.NewGoCollector(),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return m
+}
+
+// Gatherer is what the metrics server exposes.
+func (m *Metrics) Gatherer() prometheus.Gatherer { return m.registry }
+
+// quick are the bounds of what should take microseconds to milliseconds, s.
+func quick() []float64 { return prometheus.ExponentialBuckets(10e-6, 2, 20) }
+
+func (m *Metrics) counters() {
+	histogram := func(name, help string) prometheus.Histogram {
+		h := prometheus.NewHistogram(prometheus.HistogramOpts{Name: name, Help: help, Buckets: quick()})
+		m.registry.MustRegister(h)
+		return h
+	}
+	counter := func(name, help string) prometheus.Counter {
+		c := prometheus.NewCounter(prometheus.CounterOpts{Name: name, Help: help})
+		m.registry.MustRegister(c)
+		return c
+	}
+	vec := func(name, help string, labels ...string) *prometheus.CounterVec {
+		c := prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels)
+		m.registry.MustRegister(c)
+		return c
+	}
+	m.crashes = counter("caxton_agent_crashes_total", "Runs that failed in a way that may pass, and actors restarted.")
+	m.routing = histogram("caxton_message_routing_seconds", "From the gateway to the agent's mailbox.")
+	m.processing = histogram("caxton_message_processing_seconds", "From the agent's mailbox until the message's events are durable.")
+	m.wake = histogram("caxton_wake_seconds", "To bring an agent back from the log.")
+	m.appends = histogram("caxton_append_seconds", "From an append's call until it is durable.")
+	m.messages = vec("caxton_messages_total", "Messages run, by how the run ended.", "outcome")
+	m.fuel = counter("caxton_fuel_used_total", "Metered Wasm instructions.")
+	m.dead = vec("caxton_dead_letters_total", "Sends that nobody will handle, by reason.", "reason")
+	m.fenced = counter("caxton_fenced_appends_total", "Appends lost against another writer.")
+	m.requests = vec("caxton_http_requests_total", "Requests of the REST API.", "method", "status")
+}
+
+// runbook registers the names that the operator's runbook greps for.
+func (m *Metrics) runbook(src Sources) {
+	cpu := newCPU(src.Now)
+	m.gauge("caxton_cluster_nodes_alive", "Members that answer; this node counts.", func() float64 { return 1 })
+	m.gauge("caxton_cluster_nodes_failed", "Members that do not answer.", func() float64 { return 0 })
+	m.gauge("caxton_cluster_nodes_total", "Members known.", func() float64 { return 1 })
+	m.gauge("caxton_cluster_agents_total", "Agents deployed.", func() float64 { return float64(src.Agents()) })
+	m.gauge("caxton_cluster_gossip_latency_ms", "Mean round trip to other members, ms; 0 while there are none.", func() float64 { return 0 })
+	m.gauge("caxton_agent_message_latency_p99", "99th percentile of message processing over 5 minutes, ms; 0 when there was none.", m.latency.p99)
+	m.gauge("caxton_agent_memory_used_bytes", "Linear memory of agents awake.", func() float64 { return float64(src.GuestMemory()) })
+	m.gauge("caxton_system_cpu_usage_percent", "Of all processors of this machine, since the last scrape.", cpu.percent)
+	m.gauge("caxton_system_memory_available_bytes", "Memory this machine can give without swapping.", availableMemory)
+}
+
+func (m *Metrics) gauges(src Sources) {
+	count := func(f func() int) func() float64 { return func() float64 { return float64(f()) } }
+	m.gauge("caxton_agents_awake", "Agents that are not hibernating.", count(src.Awake))
+	m.gauge("caxton_queue_depth", "Messages waiting in mailboxes.", count(src.QueueDepth))
+	m.gauge("caxton_sends_in_flight", "Sends between agents that are not yet handled.", count(src.InFlight))
+	m.gauge("caxton_inbox_depth", "Messages accepted and waiting in inboxes.", count(src.InboxDepth))
+	m.gauge("caxton_projection_lag_events", "Positions between the log's head and the projections.", src.ProjectionLag)
+	m.gauge("caxton_log_disk_bytes", "The log on disk.", func() float64 { return float64(src.DiskBytes()) })
+}
+
+func (m *Metrics) gauge(name, help string, read func() float64) {
+	m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, read))
+}
+
+// Routed implements actors.Observer.
+func (m *Metrics) Routed(d time.Duration) { m.routing.Observe(d.Seconds()) }
+
+// Processed implements actors.Observer.
+func (m *Metrics) Processed(status events.OutcomeStatus, fuel events.Fuel, wall time.Duration) {
+	m.messages.WithLabelValues(string(status)).Inc()
+	m.fuel.Add(float64(fuel))
+	m.processing.Observe(wall.Seconds())
+	m.latency.record(wall)
+}
+
+// Woke implements actors.Observer.
+func (m *Metrics) Woke(d time.Duration) { m.wake.Observe(d.Seconds()) }
+
+// Crashed implements actors.Observer.
+func (m *Metrics) Crashed() { m.crashes.Inc() }
+
+// DeadLettered implements actors.Observer.
+func (m *Metrics) DeadLettered(reason events.DeadLetterReason) {
+	m.dead.WithLabelValues(string(reason)).Inc()
+}
+
+// Fenced implements actors.Observer.
+func (m *Metrics) Fenced() { m.fenced.Inc() }
+
+// Appended is told how long an append took.
+func (m *Metrics) Appended(d time.Duration) { m.appends.Observe(d.Seconds()) }
+
+// Request is told of each request of the REST API. Methods that HTTP does not
+// define count as "other": an outsider must not make label values.
+func (m *Metrics) Request(method string, status int, _ time.Duration) {
+	switch method {
+	case http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete, http.MethodOptions:
+	default:
+		method = "other"
+	}
+	m.requests.WithLabelValues(method, strconv.Itoa(status)).Inc()
+}

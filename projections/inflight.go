@@ -1,0 +1,175 @@
+package projections
+
+import (
+	"slices"
+	"sort"
+	"sync"
+
+	"github.com/caxton-run/caxton/events"
+)
+
+// Pair is a sender and a receiver: the unit in which order is kept.
+type Pair struct{ From, To events.AgentID }
+
+// Sent says where a send stands in the log: as the Index-th of the sends in the
+// event at Revision of the sender's stream.
+type Sent struct {
+	Sequence uint64
+	Revision events.Revision
+	Index    int
+}
+
+// InFlight is what agents have sent and nobody has handled or given up: sent
+// minus handled, by pair, in order. It is the dispatcher's only list of work, so
+// what is in flight after a crash is the same as what was before it.
+type InFlight struct {
+	changed chan struct{} // holds a token while dirty is not empty
+
+	mu      sync.Mutex                           // guards all below
+	pairs   map[Pair][]Sent                      // ascending sequences, never empty
+	senders map[events.AgentID]map[Pair]struct{} // receiver → pairs with sends in flight
+	dirty   map[Pair]struct{}                    // pairs worth a look since TakeChanged
+	total   int
+}
+
+// NewInFlight returns the fold of an empty log.
+func NewInFlight() *InFlight {
+	return &InFlight{
+		changed: make(chan struct{}, 1),
+		pairs:   make(map[Pair][]Sent),
+		senders: make(map[events.AgentID]map[Pair]struct{}),
+		dirty:   make(map[Pair]struct{}),
+	}
+}
+
+// Apply implements Fold.
+func (f *InFlight) Apply(rec events.Recorded, p events.Payload) {
+	id, ok := rec.Stream.AgentID()
+	if !ok {
+		return
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	switch e := p.(type) {
+	case events.MessageHandled:
+		f.ended(id, &e.Message)
+		f.added(id, rec.Revision, e.Sends)
+	case events.MessageFailed:
+		f.ended(id, &e.Message)
+		f.added(id, rec.Revision, e.Sends)
+	case events.AgentQuarantined:
+		f.ended(id, &e.Message)
+		f.added(id, rec.Revision, e.Sends)
+	case events.MessageDeadLettered:
+		f.gaveUp(id, &e.Message)
+	case events.AgentResumed, events.AgentRemoved:
+		for pair := range f.senders[id] {
+			f.mark(pair)
+		}
+	}
+}
+
+// added records the sends of one event. No receiver can have handled one before
+// this: effects follow their append, so the log has them in this order.
+func (f *InFlight) added(from events.AgentID, rev events.Revision, sends []events.Message) {
+	for i := range sends {
+		to, err := events.ParseAgentID(sends[i].Receiver)
+		if err != nil {
+			continue
+		}
+		pair := Pair{from, to}
+		f.pairs[pair] = append(f.pairs[pair], Sent{sends[i].Sequence, rev, i})
+		if f.senders[to] == nil {
+			f.senders[to] = make(map[Pair]struct{}, 1)
+		}
+		f.senders[to][pair] = struct{}{}
+		f.total++
+		f.mark(pair)
+	}
+}
+
+// ended removes what the receiver has dealt with. Sends of a pair are handled in
+// order, so everything up to this sequence is done.
+func (f *InFlight) ended(receiver events.AgentID, m *events.Message) {
+	if from, ok := m.FromAgent(); ok && m.Sequence > 0 {
+		pair := Pair{from, receiver}
+		f.cut(pair, 0, f.above(pair, m.Sequence))
+	}
+}
+
+// gaveUp removes one send that became a dead letter, and no other.
+func (f *InFlight) gaveUp(sender events.AgentID, m *events.Message) {
+	to, err := events.ParseAgentID(m.Receiver)
+	if err != nil || m.Sequence == 0 {
+		return // it never had a receiver, so it never was in flight
+	}
+	pair := Pair{sender, to}
+	f.cut(pair, f.above(pair, m.Sequence-1), f.above(pair, m.Sequence))
+}
+
+// above returns the index of the first send of pair with a sequence > seq.
+func (f *InFlight) above(pair Pair, seq uint64) int {
+	list := f.pairs[pair]
+	return sort.Search(len(list), func(i int) bool { return list[i].Sequence > seq })
+}
+
+func (f *InFlight) cut(pair Pair, from, to int) {
+	if from >= to {
+		return
+	}
+	f.total -= to - from
+	list := f.pairs[pair]
+	if from == 0 {
+		list = list[to:] // the common case costs nothing; append reallocates in time
+	} else {
+		list = slices.Delete(list, from, to)
+	}
+	if len(list) > 0 {
+		f.pairs[pair] = list
+		return
+	}
+	delete(f.pairs, pair)
+	delete(f.senders[pair.To], pair)
+	if len(f.senders[pair.To]) == 0 {
+		delete(f.senders, pair.To)
+	}
+}
+
+func (f *InFlight) mark(pair Pair) {
+	f.dirty[pair] = struct{}{}
+	select {
+	case f.changed <- struct{}{}:
+	default: // a token lies there already
+	}
+}
+
+// Changed yields a token when TakeChanged has something to give.
+func (f *InFlight) Changed() <-chan struct{} { return f.changed }
+
+// TakeChanged returns, once each, the pairs that got a send, or whose receiver
+// was resumed or removed, since the last call.
+func (f *InFlight) TakeChanged() []Pair {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	out := make([]Pair, 0, len(f.dirty))
+	for pair := range f.dirty {
+		out = append(out, pair)
+	}
+	clear(f.dirty)
+	return out
+}
+
+// Next returns up to limit sends of a pair with sequences above after, in order.
+func (f *InFlight) Next(pair Pair, after uint64, limit int) []Sent {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	list := f.pairs[pair][f.above(pair, after):]
+	return slices.Clone(list[:min(limit, len(list))])
+}
+
+// Len is the number of sends in flight.
+func (f *InFlight) Len() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.total
+}
