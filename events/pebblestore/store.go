@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -38,6 +39,8 @@ type Store struct {
 	// below it never changes and was fsynced; no read goes beyond it.
 	durable  atomic.Uint64
 	isolated atomic.Bool // a write failed: nothing more is acknowledged
+	ending   sync.Once   // of the process, after that
+	opened   atomic.Bool // Pebble is open: from here on a failed write isolates
 	abandon  atomic.Bool // Pebble itself gave up: do not touch it again
 	closed   atomic.Bool
 
@@ -118,7 +121,10 @@ func (s *Store) openDB() error {
 		s.log.Error("log is isolated after a failed write: opened read-only; verify it, then remove the marker",
 			"file", s.fs.PathJoin(s.dir, isolatedName), "err", why)
 	}
-	s.db, err = pebble.Open(s.dir, s.pebbleOptions())
+	o := s.pebbleOptions()
+	o.FS = &guardFS{FS: s.fs, failed: s.writeFailed}
+	s.db, err = openPebble(s.dir, o)
+	s.opened.Store(err == nil)
 	switch {
 	case err == nil:
 		return nil
@@ -126,6 +132,23 @@ func (s *Store) openDB() error {
 		return ErrInUse
 	}
 	return translate("data directory", err)
+}
+
+// openPebble makes an error of the panic with which Pebble answers some failed
+// writes.
+func openPebble(dir string, o *pebble.Options) (db *pebble.DB, err error) {
+	defer func() {
+		v := recover()
+		if v == nil {
+			return
+		}
+		failure, ok := v.(error)
+		if _, bug := v.(runtime.Error); !ok || bug {
+			panic(v)
+		}
+		db, err = nil, failure
+	}()
+	return pebble.Open(dir, o)
 }
 
 // isLocked tells the refusal of the directory's lock from other errors. Another
@@ -149,7 +172,7 @@ func makeDir(fsys vfs.FS, dir string) error {
 
 func (s *Store) pebbleOptions() *pebble.Options {
 	o := &pebble.Options{
-		FS:                          s.opts.FS,
+		FS:                          s.fs,
 		ReadOnly:                    s.readOnly,
 		CacheSize:                   s.opts.CacheBytes,
 		MemTableSize:                uint64(s.opts.MemTableBytes),
