@@ -44,6 +44,7 @@ type Store struct {
 	abandon  atomic.Bool // Pebble itself gave up: do not touch it again
 	closed   atomic.Bool
 
+	floor    *floor // nil when readOnly; the syncer's
 	hub      hub
 	counters counters
 
@@ -81,6 +82,9 @@ func Open(dir string, opts Options) (*Store, error) {
 		return nil, fmt.Errorf("open log in %s: %w", dir, err)
 	}
 	next, err := s.loadApplied()
+	if err == nil {
+		err = s.checkFloor(next)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("open log in %s: %w", dir, errors.Join(err, s.db.Close()))
 	}
@@ -97,6 +101,9 @@ func (s *Store) start(next events.Position) {
 	c := &committer{s: s, state: state{next: next, heads: newHeads(s.db, s.opts.HeadCache)}}
 	var writers, notifier sync.WaitGroup
 	writers.Go(c.run)
+	if !s.readOnly {
+		s.floor = openFloor(s.fs, s.dir, s.log)
+	}
 	writers.Go(s.syncLoop)
 	notifier.Go(s.hub.run)
 	go func() {
@@ -292,10 +299,14 @@ func (s *Store) Close() error {
 		s.reading.Lock()
 		defer s.reading.Unlock()
 		s.dbClosed = true
+		var err error
+		if s.floor != nil {
+			err = s.floor.close()
+		}
 		if s.abandon.Load() {
 			return // Pebble stopped in the middle of something: closing it could hang
 		}
-		if err := s.db.Close(); err != nil && !s.isolated.Load() {
+		if err = errors.Join(err, s.db.Close()); err != nil && !s.isolated.Load() {
 			s.closeErr = fmt.Errorf("close log in %s: %w", s.dir, err)
 		}
 	})
