@@ -65,6 +65,10 @@ type Deps struct {
 	Agents   Agents
 	History  History
 
+	// Started is closed when reads can be answered; until then every route but
+	// those of the node's own state is refused with NOT_READY. nil is closed.
+	Started <-chan struct{}
+
 	// NotReady lists what keeps the node from serving, empty when nothing does;
 	// nil means always ready. It must not block.
 	NotReady func() []events.FieldError

@@ -24,12 +24,31 @@ func (s *Server) health(r *request) error {
 
 // ready says whether this node should be given traffic.
 func (s *Server) ready(r *request) error {
-	if s.deps.NotReady != nil {
-		if missing := s.deps.NotReady(); len(missing) > 0 {
-			return &notReadyError{events.InvalidError{Fields: missing}}
-		}
+	if missing := s.missing(); len(missing.Fields) > 0 {
+		return &notReadyError{missing}
 	}
 	return r.json(http.StatusOK, Ready{Ready: true, Position: s.deps.Agents.Position()})
+}
+
+// missing is what keeps the node from serving.
+func (s *Server) missing() events.InvalidError {
+	if s.deps.NotReady == nil {
+		return events.InvalidError{}
+	}
+	return events.InvalidError{Fields: s.deps.NotReady()}
+}
+
+// started reports whether reads can be answered.
+func (s *Server) started() bool {
+	if s.deps.Started == nil {
+		return true
+	}
+	select {
+	case <-s.deps.Started:
+		return true
+	default:
+		return false
+	}
 }
 
 func (s *Server) version(r *request) error {

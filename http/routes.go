@@ -67,6 +67,9 @@ func (s *Server) serveRoute(rt route) fiber.Handler {
 		if s.active.Add(1) > int64(s.cfg.MaxRequests) && !rt.always {
 			return refuse(CodeOverloaded, "%d requests are being answered; try again", s.cfg.MaxRequests)
 		}
+		if !rt.always && !s.started() {
+			return &notReadyError{s.missing()}
+		}
 		r, err := s.open(c, &rt)
 		if err != nil {
 			return err

@@ -13,6 +13,7 @@ import (
 
 	"github.com/caxton-run/caxton/events"
 	caxtonhttp "github.com/caxton-run/caxton/http"
+	"github.com/caxton-run/caxton/internal/config"
 )
 
 // maxModuleFile is the largest module any server can be configured to take.
@@ -90,9 +91,11 @@ func (in deployFlags) deployment(file string, given func(string) bool) (caxtonht
 	}
 	d.Name = name
 	if given("max-memory") {
-		if d.Limits.MaxMemoryBytes, err = parseSize(in.maxMemory); err != nil {
-			return d, usagef("--max-memory: %s", err)
+		n, err := config.ParseBytes(in.maxMemory)
+		if err != nil {
+			return d, usagef("--max-memory %s", err)
 		}
+		d.Limits.MaxMemoryBytes = uint64(n)
 	}
 	if given("max-time") && in.maxTime%time.Millisecond != 0 {
 		return d, usagef("--max-time must be whole milliseconds, not %s", in.maxTime)

@@ -140,35 +140,3 @@ func bytesOf(n uint64) string {
 	}
 	return strings.TrimSuffix(strconv.FormatFloat(v, 'f', 1, 64), ".0") + units[i]
 }
-
-// parseSize reads a number of bytes with an optional unit: B, KB, MB, GB
-// (powers of 1000) or KiB, MiB, GiB (of 1024), in any case.
-func parseSize(s string) (uint64, error) {
-	digits := strings.TrimRight(s, "BbIiKkMmGg")
-	n, err := strconv.ParseUint(digits, 10, 64)
-	if err != nil {
-		return 0, fmt.Errorf("%q is not a size such as 64MiB", s)
-	}
-	scale := uint64(1)
-	switch strings.ToLower(s[len(digits):]) {
-	case "", "b":
-	case "kb":
-		scale = 1000
-	case "mb":
-		scale = 1000_000
-	case "gb":
-		scale = 1000_000_000
-	case "kib":
-		scale = 1 << 10
-	case "mib":
-		scale = 1 << 20
-	case "gib":
-		scale = 1 << 30
-	default:
-		return 0, fmt.Errorf("%q has an unknown unit; use B, KB, MB, GB, KiB, MiB or GiB", s)
-	}
-	if n > 0 && n*scale/scale != n {
-		return 0, fmt.Errorf("%q is too large", s)
-	}
-	return n * scale, nil
-}

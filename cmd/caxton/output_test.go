@@ -2,48 +2,9 @@ package main
 
 import (
 	"bytes"
-	"fmt"
-	"strings"
 	"testing"
 	"time"
 )
-
-func TestParseSize(t *testing.T) {
-	for in, want := range map[string]uint64{
-		"0": 0, "1": 1, "7B": 7, "10KB": 10_000, "10kib": 10 << 10, "64MiB": 64 << 20, "2MB": 2_000_000, "1GiB": 1 << 30, "3gb": 3_000_000_000,
-		"18446744073709551615": 1<<64 - 1,
-	} {
-		if got, err := parseSize(in); err != nil || got != want {
-			t.Errorf("parseSize(%q) = %d, %v; want %d", in, got, err, want)
-		}
-	}
-	for _, in := range []string{"", "B", "MiB", "-1", "1.5MiB", "1 MiB", "1M", "1K", "1iB", "1BB", "1TiB", "18446744073709551616", "18446744073709551615KB", "+1"} {
-		if got, err := parseSize(in); err == nil {
-			t.Errorf("parseSize(%q) = %d, want an error", in, got)
-		}
-	}
-}
-
-// FuzzParseSize: whatever is accepted means the same in bytes and in any case.
-func FuzzParseSize(f *testing.F) {
-	for _, s := range []string{"64MiB", "1", "0GB", "99999999999999999999", "1KiBKiB", "é"} {
-		f.Add(s)
-	}
-	f.Fuzz(func(t *testing.T, s string) {
-		n, err := parseSize(s)
-		if err != nil {
-			return
-		}
-		if digits := strings.TrimRight(s, "BbIiKkMmGg"); n == 0 && strings.Trim(digits, "0") != "" {
-			t.Errorf("parseSize(%q) = 0", s)
-		}
-		for _, same := range []string{fmt.Sprint(n), fmt.Sprint(n) + "B", strings.ToLower(s), strings.ToUpper(s)} {
-			if back, err := parseSize(same); err != nil || back != n {
-				t.Errorf("parseSize(%q) = %d, but parseSize(%q) = %d, %v", s, n, same, back, err)
-			}
-		}
-	})
-}
 
 func TestAge(t *testing.T) {
 	for d, want := range map[time.Duration]string{

@@ -2,14 +2,11 @@ package main
 
 import (
 	"bufio"
-	"context"
 	"fmt"
 	"os"
 	"os/exec"
-	"os/signal"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -17,24 +14,8 @@ import (
 	"go.uber.org/goleak"
 )
 
-// realServer says that serve.go runs a node. While it does not, the scripts run
-// against fakeServe, and those that need a node are skipped by "[!real]".
-const realServer = false
-
 func TestMain(m *testing.M) {
-	testscript.Main(leakChecked{m}, map[string]func(){"caxton": caxtonCommand})
-}
-
-// caxtonCommand is the program as the scripts run it, in a process of its own.
-func caxtonCommand() {
-	if realServer {
-		main()
-		return
-	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	code := runWith(ctx, newApp(os.Stdin, os.Stdout, os.Stderr, fakeServe), os.Args[1:])
-	stop()
-	os.Exit(code)
+	testscript.Main(leakChecked{m}, map[string]func(){"caxton": main})
 }
 
 // leakChecked fails a test run that leaves goroutines behind.
@@ -56,12 +37,6 @@ func TestScripts(t *testing.T) {
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
 		Setup:               setup,
-		Condition: func(cond string) (bool, error) {
-			if cond == "real" {
-				return realServer, nil
-			}
-			return false, fmt.Errorf("unknown condition %q", cond)
-		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"startserver": startServer,
 			"exits":       exits,

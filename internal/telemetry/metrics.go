@@ -1,8 +1,6 @@
 package telemetry
 
 import (
-	"net/http"
-	"strconv"
 	"time"
 
 	"github.com/caxton-run/caxton/events"
@@ -18,7 +16,7 @@ type Sources struct {
 	QueueDepth    func() int     // messages in mailboxes
 	InFlight      func() int     // sends between agents not yet handled
 	InboxDepth    func() int     // messages in inboxes
-	GuestMemory   func() uint64  // bytes of linear memory of agents awake
+	GuestMemory   func() int64   // bytes of linear memory of agents awake
 	ProjectionLag func() float64 // positions between the log's head and the projections
 	DiskBytes     func() uint64  // of the log on disk
 	Now           func() time.Time
@@ -38,7 +36,6 @@ type Metrics struct {
 	fuel       prometheus.Counter
 	dead       *prometheus.CounterVec
 	fenced     prometheus.Counter
-	requests   *prometheus.CounterVec
 }
 
 // New returns metrics in a registry of their own.
@@ -54,6 +51,9 @@ func New(src Sources) *Metrics {
 
 // Gatherer is what the metrics server exposes.
 func (m *Metrics) Gatherer() prometheus.Gatherer { return m.registry }
+
+// Registerer takes what other packages measure by themselves.
+func (m *Metrics) Registerer() prometheus.Registerer { return m.registry }
 
 // quick are the bounds of what should take microseconds to milliseconds, s.
 func quick() []float64 { return prometheus.ExponentialBuckets(10e-6, 2, 20) }
@@ -83,7 +83,6 @@ func (m *Metrics) counters() {
 	m.fuel = counter("caxton_fuel_used_total", "Metered Wasm instructions.")
 	m.dead = vec("caxton_dead_letters_total", "Sends that nobody will handle, by reason.", "reason")
 	m.fenced = counter("caxton_fenced_appends_total", "Appends lost against another writer.")
-	m.requests = vec("caxton_http_requests_total", "Requests of the REST API.", "method", "status")
 }
 
 // runbook registers the names that the operator's runbook greps for.
@@ -141,14 +140,3 @@ func (m *Metrics) Fenced() { m.fenced.Inc() }
 
 // Appended is told how long an append took.
 func (m *Metrics) Appended(d time.Duration) { m.appends.Observe(d.Seconds()) }
-
-// Request is told of each request of the REST API. Methods that HTTP does not
-// define count as "other": an outsider must not make label values.
-func (m *Metrics) Request(method string, status int, _ time.Duration) {
-	switch method {
-	case http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete, http.MethodOptions:
-	default:
-		method = "other"
-	}
-	m.requests.WithLabelValues(method, strconv.Itoa(status)).Inc()
-}

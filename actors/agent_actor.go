@@ -1,0 +1,187 @@
+package actors
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+	"github.com/caxton-run/caxton/actors/agent"
+	"github.com/caxton-run/caxton/events"
+	"github.com/caxton-run/caxton/replay"
+)
+
+// agentActor is one agent awake. What it knows it has from the log, and it
+// throws all of it away (forget) whenever the log or the guest went another way
+// than it thought: the next turn reads the log again.
+//
+// All its methods run on the mailbox's loop, one at a time.
+type agentActor struct {
+	sys *System
+	id  events.AgentID
+	box *Mailbox
+
+	live       *replay.Agent // nil: not loaded
+	guest      bool          // live was loaded with its guest
+	activation events.ActivationID
+	turns      uint64 // commits of this activation
+	conflicts  int    // appends lost in a row
+
+	inboxNext events.Revision // the next inbox entry to read
+	inboxMore bool            // there may be one
+
+	sinceSnapshot int         // events that a wake would have to replay
+	backoff       *time.Timer // ends a hold; nil when there is none
+	retired       bool
+}
+
+func newAgentActor(sys *System, id events.AgentID, box *Mailbox) *agentActor {
+	return &agentActor{sys: sys, id: id, box: box, activation: events.NewActivationID()}
+}
+
+// Receive implements actor.Actor.
+func (a *agentActor) Receive(ctx actor.Context) {
+	switch ctx.Message().(type) {
+	case *actor.Started:
+		a.box.Requeue() // a turn that panicked had taken some
+		a.box.Hold(false)
+		ctx.SetReceiveTimeout(a.sys.cfg.IdleTimeout)
+	case work:
+		a.work(a.sys.life)
+		if a.retired {
+			ctx.Stop(ctx.Self())
+		}
+	case *actor.ReceiveTimeout:
+		if a.hibernate(); a.retired {
+			ctx.Stop(ctx.Self())
+			return
+		}
+		ctx.SetReceiveTimeout(a.sys.cfg.IdleTimeout)
+	case *actor.Restarting:
+		a.forget()
+	case *actor.Stopping:
+		a.stop()
+	}
+}
+
+// hibernate gives up memory if nothing waits. The agent's next message finds no
+// mailbox and makes a new one.
+func (a *agentActor) hibernate() {
+	if !a.sys.registry.retire(a.id, a.box) {
+		return
+	}
+	if a.sinceSnapshot >= hibernateSnapshotMin {
+		a.save(a.sys.life)
+	}
+	a.retired = true
+}
+
+// stop is the end of this activation, however it came.
+func (a *agentActor) stop() {
+	if a.backoff != nil {
+		a.backoff.Stop()
+	}
+	a.forget()
+	a.sys.registry.drop(a.id, a.box, events.ErrShuttingDown)
+}
+
+// forget drops everything that was read from the log.
+func (a *agentActor) forget() {
+	if a.live != nil {
+		a.live.Release()
+		a.live = nil
+	}
+	a.guest = false
+	// A new activation id, so that a turn decided again after a failed append is
+	// other events, not the same ones with other bytes.
+	a.activation, a.turns = events.NewActivationID(), 0
+}
+
+func (a *agentActor) state() *agent.State { return a.live.State }
+
+// load reads the agent from the log, its guest too if guest is true.
+func (a *agentActor) load(ctx context.Context, guest bool) error {
+	if a.live != nil && (a.guest || !guest) {
+		return nil
+	}
+	a.forget()
+	start := time.Now()
+	if err := a.sys.deps.Store.Sync(ctx); err != nil {
+		return err
+	}
+	live, err := a.read(ctx, guest)
+	if err != nil {
+		return err
+	}
+	a.live, a.guest = live, guest
+	a.inboxNext, a.inboxMore = live.State.InboxNext(), live.State.Exists()
+	if guest && live.State.Exists() {
+		a.sinceSnapshot = int(live.State.Revision - live.Snapshot)
+		a.sys.deps.Observer.Woke(time.Since(start))
+	}
+	return nil
+}
+
+func (a *agentActor) read(ctx context.Context, guest bool) (*replay.Agent, error) {
+	if guest {
+		return a.sys.source.Agent(ctx, a.id)
+	}
+	st, err := a.sys.source.State(ctx, a.id)
+	return &replay.Agent{State: st}, err
+}
+
+// holdFor keeps messages back for a while; commands still pass.
+func (a *agentActor) holdFor(d time.Duration) {
+	a.box.Hold(true)
+	box := a.box
+	a.backoff = time.AfterFunc(d, func() { box.Hold(false) })
+}
+
+// hibernateSnapshotMin spares the log a snapshot at each hibernation of an agent
+// whose wake is quick anyway.
+const hibernateSnapshotMin = 100
+
+// slowWake is how long a wake may take before a snapshot is worth writing.
+const slowWake = 5 * time.Millisecond
+
+// saveIfDue writes a snapshot when the next wake would have much to replay, or
+// when the last one took long.
+func (a *agentActor) saveIfDue(ctx context.Context) {
+	if a.live == nil {
+		return
+	}
+	if slow := a.live.Elapsed > slowWake && a.live.Replayed > 0; slow || a.sinceSnapshot >= a.sys.cfg.SnapshotEvery {
+		a.live.Elapsed = 0
+		a.save(ctx)
+	}
+}
+
+// save writes a snapshot of the agent as it stands. Failing is no harm but to
+// the next wake.
+func (a *agentActor) save(ctx context.Context) {
+	if a.live == nil || a.live.Guest == nil || !a.live.Module.Info().Snapshotable {
+		return
+	}
+	err := a.writeSnapshot(ctx)
+	switch {
+	case errors.Is(err, events.ErrTooLarge): // it will not get smaller soon
+		a.sys.log.Debug("snapshot too large to store", slog.String("agent", a.id.String()))
+	case err != nil:
+		a.sys.log.Warn("snapshot failed", slog.String("agent", a.id.String()), slog.Any("err", err))
+	}
+	a.sinceSnapshot = 0 // either way, try again after as many events
+}
+
+func (a *agentActor) writeSnapshot(ctx context.Context) error {
+	memory, err := a.live.Guest.Snapshot()
+	if err != nil {
+		return err
+	}
+	ev, err := replay.EncodeSnapshot(a.state(), memory)
+	if err != nil {
+		return err
+	}
+	_, err = a.sys.deps.Store.Append(ctx, events.SnapshotStream(a.id), events.Any(), ev)
+	return err
+}

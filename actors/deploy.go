@@ -1,0 +1,175 @@
+package actors
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/caxton-run/caxton/events"
+	"github.com/caxton-run/caxton/wasmhost"
+)
+
+// deploys is what deployments share.
+type deploys struct {
+	unique sync.Mutex // one deployment with a unique name at a time
+
+	mu      sync.Mutex
+	started map[events.ModuleHash]struct{} // guarded by mu; modules whose start was tried
+}
+
+// maxStarted bounds deploys.started; beyond it modules are tried again.
+const maxStarted = 4096
+
+// Deploy makes a new agent and returns when it is durable. With an
+// Idempotency-Key, the same request again returns the same agent.
+//
+// Errors: *events.InvalidError, events.ErrInvalidWasm, *events.RefusedError,
+// events.ErrNameTaken, events.ErrTooManyAgents, events.ErrKeyReused,
+// events.ErrShuttingDown, and those of the store.
+func (g *Gateway) Deploy(ctx context.Context, r DeployRequest) (Deployed, error) {
+	name, err := g.sys.checkDeploy(r)
+	if err != nil {
+		return Deployed{}, err
+	}
+	mod, err := g.sys.deps.Host.Compile(ctx, r.Wasm)
+	if err != nil {
+		return Deployed{}, fmt.Errorf("deploy %q: %w", name, err)
+	}
+	defer mod.Release()
+	if err := g.sys.tryStart(ctx, mod, r.Limits); err != nil {
+		return Deployed{}, fmt.Errorf("deploy %q: %w", name, err)
+	}
+	if _, err := events.StoreModule(ctx, g.sys.deps.Store, r.Wasm); err != nil {
+		return Deployed{}, err
+	}
+	event := events.AgentDeployed{
+		AgentID: events.NewAgentID(), Name: name, Module: mod.Hash(), ModuleSize: len(r.Wasm),
+		Limits: r.Limits, Priority: r.Priority, Labels: r.Labels, Warnings: mod.Info().Warnings,
+	}
+	if r.IdempotencyKey != "" {
+		event.AgentID = events.AgentID(events.RequestUUID(r.Principal, r.IdempotencyKey, "agent", 0))
+		event.RequestHash = hashBody(event)
+	}
+	if !r.UniqueName {
+		return g.sys.deploy(ctx, event, r.Caller)
+	}
+	return g.sys.deployUnique(ctx, event, r.Caller)
+}
+
+// checkDeploy reports all faults of a request at once.
+func (s *System) checkDeploy(r DeployRequest) (name string, err error) {
+	var f events.Faults
+	name, err = events.CleanName(r.Name)
+	f.Merge("name", err)
+	f.Merge("resource_limits", r.Limits.Validate(s.cfg.Ceiling))
+	f.Merge("labels", r.Labels.Validate())
+	if _, err := events.ParsePriority(string(r.Priority)); err != nil {
+		f.Merge("priority", err)
+	}
+	if len(r.IdempotencyKey) > events.MaxKeyLength {
+		f.Add("Idempotency-Key", "must be at most %d bytes", events.MaxKeyLength)
+	}
+	if err := f.Err(); err != nil {
+		return "", err
+	}
+	if s.deps.Agents.Len() >= s.cfg.MaxAgents {
+		return "", fmt.Errorf("%w: %d (runtime.max_agents)", events.ErrTooManyAgents, s.cfg.MaxAgents)
+	}
+	return name, nil
+}
+
+// tryStart makes one instance of a module that has not been tried, so that one
+// which cannot start is refused at once and not at its first message.
+func (s *System) tryStart(ctx context.Context, mod *wasmhost.Module, l events.ResourceLimits) error {
+	if low := mod.Info().MinMemoryBytes; low > l.MaxMemoryBytes {
+		return events.Invalidf("resource_limits.max_memory_bytes", "must be at least %d, which the module declares as its minimum", low)
+	}
+	if !mod.Info().HandlesMessages || s.deploys.tried(mod.Hash()) {
+		return nil
+	}
+	guest, err := s.deps.Host.Instantiate(ctx, mod, l.MaxMemoryBytes)
+	var failed *wasmhost.InitError
+	if errors.As(err, &failed) {
+		return &events.RefusedError{Rule: "start_failed", Detail: failed.Error()}
+	}
+	if err != nil {
+		return err
+	}
+	guest.Close()
+	s.deploys.remember(mod.Hash())
+	return nil
+}
+
+func (d *deploys) tried(h events.ModuleHash) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	_, ok := d.started[h]
+	return ok
+}
+
+func (d *deploys) remember(h events.ModuleHash) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.started == nil || len(d.started) >= maxStarted {
+		d.started = make(map[events.ModuleHash]struct{})
+	}
+	d.started[h] = struct{}{}
+}
+
+// deployUnique holds a lock from the look at the names until the new name can be
+// seen, so that of two deployments at once one is refused.
+func (s *System) deployUnique(ctx context.Context, event events.AgentDeployed, c Caller) (Deployed, error) {
+	s.deploys.unique.Lock()
+	defer s.deploys.unique.Unlock()
+	holder, err := s.deps.Agents.Resolve(event.Name)
+	taken := err == nil || errors.Is(err, events.ErrAmbiguousAgent)
+	if taken && holder != event.AgentID {
+		return Deployed{}, fmt.Errorf("deploy %q: %w", event.Name, events.ErrNameTaken)
+	}
+	d, err := s.deploy(ctx, event, c)
+	if err != nil {
+		return Deployed{}, err
+	}
+	return d, s.deps.Runner.WaitFor(ctx, d.Position)
+}
+
+func (s *System) deploy(ctx context.Context, event events.AgentDeployed, c Caller) (Deployed, error) {
+	id := events.NewEventID()
+	if c.IdempotencyKey != "" {
+		id = events.EventID(events.RequestUUID(c.Principal, c.IdempotencyKey, "event", 0))
+	}
+	ev, err := events.Encode(id, event, events.Metadata{Actor: c.Principal, Member: s.deps.Member, TraceParent: c.TraceParent})
+	if err != nil {
+		return Deployed{}, err
+	}
+	for {
+		res, err := s.deps.Store.Append(ctx, events.AgentStream(event.AgentID), events.NoStream(), ev)
+		var there *events.WrongRevisionError
+		switch {
+		case err == nil:
+			return Deployed{ID: event.AgentID, Position: res.Position}, nil
+		case errors.As(err, &there) || errors.Is(err, events.ErrIDReused):
+			return s.deployedBefore(ctx, event)
+		case !errors.Is(err, events.ErrUnknownOutcome):
+			return Deployed{}, fmt.Errorf("deploy %q: %w", event.Name, err)
+		}
+	}
+}
+
+// deployedBefore finds the agent that an Idempotency-Key has made already.
+func (s *System) deployedBefore(ctx context.Context, event events.AgentDeployed) (Deployed, error) {
+	for rec, err := range s.deps.Store.ReadStream(ctx, events.AgentStream(event.AgentID), events.ReadStreamOptions{Max: 1}) {
+		if err != nil {
+			return Deployed{}, err
+		}
+		p, err := events.Decode(rec.Event)
+		if err != nil {
+			return Deployed{}, err
+		}
+		if first, ok := p.(events.AgentDeployed); ok && first.RequestHash == event.RequestHash {
+			return Deployed{ID: event.AgentID, Position: rec.Position}, nil
+		}
+	}
+	return Deployed{}, fmt.Errorf("deploy %q: %w", event.Name, events.ErrKeyReused)
+}

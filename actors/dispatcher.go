@@ -1,0 +1,241 @@
+package actors
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/caxton-run/caxton/actors/agent"
+	"github.com/caxton-run/caxton/events"
+	"github.com/caxton-run/caxton/projections"
+)
+
+// How agents' sends are delivered.
+const (
+	sendBatch      = 64                   // of one pair, unacknowledged, at a time
+	sendAttempts   = 3                    // that end in an error, before a dead letter
+	sendBackoff    = time.Second          // after the first such attempt; doubles
+	fullBackoff    = 5 * time.Millisecond // after a full mailbox; doubles up to fullBackoffMax
+	fullBackoffMax = 500 * time.Millisecond
+)
+
+// dispatcher carries what agents send to one another. Its work is what
+// projections.InFlight lists, so a send lost in a crash does not exist: it is in
+// the log, unhandled, and is carried again. Order is kept by having at most one
+// courier for a pair of sender and receiver.
+type dispatcher struct {
+	sys *System
+
+	mu       sync.Mutex // guards below
+	couriers map[projections.Pair]*courier
+	group    sync.WaitGroup // one for each courier's goroutine
+}
+
+// courier delivers the sends of one pair until there are none or the receiver
+// does not take them.
+type courier struct {
+	pair  projections.Pair
+	again bool   // guarded by dispatcher.mu; there may be more since it last looked
+	after uint64 // highest sequence dealt with
+	fails int    // errors in a row for the next send
+	waits int    // full mailboxes in a row
+}
+
+func newDispatcher(sys *System) *dispatcher {
+	return &dispatcher{sys: sys, couriers: make(map[projections.Pair]*courier)}
+}
+
+// run starts couriers as InFlight tells, until ctx ends; it returns when the last
+// of them is gone.
+func (d *dispatcher) run(ctx context.Context) {
+	defer d.group.Wait()
+	select { // half a log would look like much in flight
+	case <-d.sys.deps.Runner.Ready():
+	case <-ctx.Done():
+		return
+	}
+	for _, id := range d.sys.deps.Inboxes.Waiting() {
+		d.sys.nudge(id)
+	}
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-d.sys.deps.InFlight.Changed():
+			for _, pair := range d.sys.deps.InFlight.TakeChanged() {
+				d.start(ctx, pair)
+			}
+		}
+	}
+}
+
+func (d *dispatcher) start(ctx context.Context, pair projections.Pair) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if c := d.couriers[pair]; c != nil {
+		c.again = true
+		return
+	}
+	c := &courier{pair: pair}
+	d.couriers[pair] = c
+	d.group.Go(func() { d.carry(ctx, c) })
+}
+
+// carry is a courier's life.
+func (d *dispatcher) carry(ctx context.Context, c *courier) {
+	for {
+		pause, held := d.round(ctx, c)
+		if d.leave(ctx, c, held) {
+			return
+		}
+		if pause > 0 {
+			select {
+			case <-time.After(pause):
+			case <-ctx.Done():
+			}
+		}
+	}
+}
+
+// leave ends a courier that has nothing more to do. Whether something came
+// meanwhile is asked under the lock that start takes, so no send is forgotten.
+func (d *dispatcher) leave(ctx context.Context, c *courier, held bool) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	again := c.again
+	c.again = false
+	idle := held || len(d.sys.deps.InFlight.Next(c.pair, c.after, 1)) == 0
+	if ctx.Err() == nil && (again || !idle) {
+		return false
+	}
+	delete(d.couriers, c.pair)
+	return true
+}
+
+// round delivers one batch. It returns how long to pause before the next, and
+// whether the receiver is held: then only its resumption makes a next one.
+func (d *dispatcher) round(ctx context.Context, c *courier) (pause time.Duration, held bool) {
+	next := d.sys.deps.InFlight.Next(c.pair, c.after, sendBatch)
+	if len(next) == 0 {
+		return 0, false
+	}
+	list, err := d.load(ctx, c.pair.From, next)
+	if err != nil {
+		if ctx.Err() == nil {
+			d.sys.log.Error("sends unreadable", slog.String("agent", c.pair.From.String()), slog.Any("err", err))
+		}
+		return sendBackoff, false
+	}
+	offered, offerErr := d.offer(c.pair.To, list)
+	for _, env := range offered {
+		ans, err := waitAnswer(ctx, env, nil, answer{})
+		if err == nil {
+			err = ans.err
+		}
+		if err != nil {
+			return d.failed(ctx, c, env, err)
+		}
+		if ans.delivery == Held {
+			return 0, true
+		}
+		c.after, c.fails, c.waits = env.message.Sequence, 0, 0
+	}
+	if offerErr != nil {
+		return d.failed(ctx, c, list[len(offered)], offerErr)
+	}
+	return 0, false
+}
+
+// offer puts envelopes into the receiver's mailbox, in order, up to the first
+// that is refused.
+func (d *dispatcher) offer(to events.AgentID, list []*envelope) ([]*envelope, error) {
+	for i, env := range list {
+		if _, err := d.sys.registry.offer(to, env); err != nil {
+			return list[:i], err
+		}
+	}
+	return list, nil
+}
+
+// failed decides what an error means for the send it met.
+func (d *dispatcher) failed(ctx context.Context, c *courier, env *envelope, err error) (pause time.Duration, held bool) {
+	switch {
+	case ctx.Err() != nil || errors.Is(err, events.ErrShuttingDown):
+		return 0, true
+	case errors.Is(err, events.ErrMailboxFull):
+		c.waits++
+		return min(fullBackoff<<min(c.waits-1, 10), fullBackoffMax), false
+	case errors.Is(err, events.ErrAgentFailed):
+		return 0, true
+	case errors.Is(err, events.ErrAgentNotFound):
+		return d.giveUp(ctx, c, env, events.DeadAgentNotFound, err)
+	}
+	if c.fails++; c.fails < sendAttempts {
+		return sendBackoff << (c.fails - 1), false
+	}
+	return d.giveUp(ctx, c, env, events.DeadRefused, err)
+}
+
+// giveUp has the sender record a dead letter: one writer for each stream.
+func (d *dispatcher) giveUp(ctx context.Context, c *courier, env *envelope, reason events.DeadLetterReason, cause error) (time.Duration, bool) {
+	letter := newEnvelope()
+	letter.command = agent.DeadLetter{Event: events.MessageDeadLettered{
+		Message: env.message, Reason: reason, Detail: cause.Error(), Attempts: max(c.fails, 1),
+	}}
+	if _, err := d.sys.ask(ctx, c.pair.From, letter); err != nil {
+		if ctx.Err() == nil {
+			d.sys.log.Error("dead letter not recorded", slog.String("agent", c.pair.From.String()), slog.Any("err", err))
+		}
+		return sendBackoff, false
+	}
+	d.sys.deps.Observer.DeadLettered(reason)
+	c.after, c.fails = env.message.Sequence, 0
+	return 0, false
+}
+
+// load reads messages from the sender's stream. Several may stand in one event.
+func (d *dispatcher) load(ctx context.Context, from events.AgentID, list []projections.Sent) ([]*envelope, error) {
+	out := make([]*envelope, 0, len(list))
+	var sends []events.Message
+	var at events.Revision
+	for i, s := range list {
+		if i == 0 || s.Revision != at {
+			var err error
+			if sends, err = d.sends(ctx, from, s.Revision); err != nil {
+				return nil, err
+			}
+			at = s.Revision
+		}
+		if s.Index >= len(sends) {
+			return nil, &events.CorruptError{Where: string(events.AgentStream(from)), Reason: "send missing from its event"}
+		}
+		env := newEnvelope()
+		env.message, env.fromAgent = sends[s.Index], true
+		out = append(out, env)
+	}
+	return out, nil
+}
+
+func (d *dispatcher) sends(ctx context.Context, from events.AgentID, rev events.Revision) ([]events.Message, error) {
+	opts := events.ReadStreamOptions{From: rev, Max: 1}
+	for rec, err := range d.sys.deps.Store.ReadStream(ctx, events.AgentStream(from), opts) {
+		if err != nil {
+			return nil, err
+		}
+		p, err := events.Decode(rec.Event)
+		if err != nil {
+			return nil, err
+		}
+		switch p := p.(type) {
+		case events.MessageHandled:
+			return p.Sends, nil
+		case events.MessageFailed:
+			return p.Sends, nil
+		case events.AgentQuarantined:
+			return p.Sends, nil
+		}
+	}
+	return nil, nil
+}

@@ -1,0 +1,110 @@
+package actors
+
+import (
+	"sync/atomic"
+	"time"
+
+	"github.com/caxton-run/caxton/actors/agent"
+	"github.com/caxton-run/caxton/events"
+)
+
+// envelope carries one message or one command to an agent's actor, and the
+// answer back.
+//
+// A message from outside may be acknowledged before it is handled, by standing
+// in the agent's inbox. Two goroutines want to decide that: the gateway, tired
+// of waiting, and the turn, about to write the event that ends the message. One
+// atomic word lets exactly one of them win:
+//
+//	waiting ──spill──▶ spilling ──▶ spilled   (the turn waits for the inbox, then names the entry)
+//	   └────seal────▶ sealed                  (the gateway waits for the turn)
+type envelope struct {
+	message   events.Message
+	fromAgent bool
+	key       string // agent.ScopedKey, or empty
+	bodyHash  string
+	principal string
+	trace     string
+	command   agent.Command // nil for a message
+	nudge     bool          // neither: the inbox has grown behind the actor's back
+	arrived   time.Time
+
+	phase   atomic.Int32
+	spilled chan struct{}    // closed when a spill has ended
+	inbox   *events.Revision // set before spilled is closed, if the spill worked
+
+	answered atomic.Bool
+	answer   chan answer // capacity 1, gets one answer
+	takes    int         // how often a turn took it and came to nothing; the actor's own
+}
+
+const (
+	phaseWaiting int32 = iota
+	phaseSpilling
+	phaseSealed
+)
+
+// answer is what became of an envelope.
+type answer struct {
+	delivery Delivery
+	reply    *events.Message
+	position events.Position
+	err      error
+}
+
+func newEnvelope() *envelope {
+	return &envelope{spilled: make(chan struct{}), answer: make(chan answer, 1), arrived: time.Now()}
+}
+
+// isCommand reports whether the envelope is for the actor rather than the guest.
+func (e *envelope) isCommand() bool { return e.command != nil || e.nudge }
+
+// startSpill claims the right to put the message into the inbox. The caller who
+// gets true must call endSpill.
+func (e *envelope) startSpill() bool {
+	return e.phase.CompareAndSwap(phaseWaiting, phaseSpilling)
+}
+
+func (e *envelope) endSpill(rev *events.Revision) {
+	e.inbox = rev
+	close(e.spilled)
+}
+
+// seal ends the time in which the message may be spilled and returns where it
+// stands in the inbox, or nil. It waits for a spill under way: one append.
+func (e *envelope) seal() *events.Revision {
+	if e.phase.CompareAndSwap(phaseWaiting, phaseSealed) || e.phase.Load() == phaseSealed {
+		return nil
+	}
+	<-e.spilled
+	return e.inbox
+}
+
+// spillRevision returns where the message stands in the inbox if it has been put
+// there, without waiting for a spill under way.
+func (e *envelope) spillRevision() *events.Revision {
+	select {
+	case <-e.spilled:
+		return e.inbox
+	default:
+		return nil
+	}
+}
+
+// respond gives the answer. Only the first one counts: a message may be both
+// answered by a failing system and finished by its turn.
+func (e *envelope) respond(a answer) {
+	if e.answered.CompareAndSwap(false, true) {
+		e.answer <- a
+	}
+}
+
+// fromInbox makes the envelope of an entry read back from the inbox. Nobody
+// waits for its answer.
+func fromInbox(rev events.Revision, m events.MessageReceived) *envelope {
+	e := newEnvelope()
+	e.message, e.key, e.bodyHash = m.Message, m.IdempotencyKey, m.BodyHash
+	e.phase.Store(phaseSpilling)
+	e.endSpill(&rev)
+	return e
+}

@@ -1,0 +1,200 @@
+package actors
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/caxton-run/caxton/actors/agent"
+	"github.com/caxton-run/caxton/events"
+)
+
+// MaxWait is the longest a caller may wait for a reply.
+const MaxWait = 60 * time.Second
+
+// Gateway is the way into the system for whoever is not an agent. Its methods
+// may be called from any goroutine.
+type Gateway struct{ sys *System }
+
+// Send gives a message to an agent and returns when it is durable: handled, or,
+// when that takes longer than Config.SpillAfter, in the agent's inbox. With
+// r.Wait it goes on waiting for the reply for that long.
+//
+// Errors: events.ErrAgentNotFound, *events.InvalidError,
+// events.ErrContentTooLarge, events.ErrMailboxFull, events.ErrKeyReused,
+// events.ErrAgentFailed, events.ErrShuttingDown, those of the store, and ctx's.
+// After ctx's error the message may yet be handled: repeat it with its
+// Idempotency-Key to know.
+func (g *Gateway) Send(ctx context.Context, r SendRequest) (Sent, error) {
+	began := time.Now()
+	env, err := newMessage(r)
+	if err != nil {
+		return Sent{}, err
+	}
+	box, err := g.sys.registry.offer(r.To, env)
+	if err != nil {
+		return Sent{}, fmt.Errorf("message to agent %s: %w", r.To, err)
+	}
+	g.sys.deps.Observer.Routed(time.Since(began))
+	ans, err := g.await(ctx, r, env, box)
+	if err == nil {
+		err = ans.err
+	}
+	if err != nil {
+		return Sent{}, fmt.Errorf("message %s: %w", env.message.ID, err)
+	}
+	return Sent{
+		MessageID: env.message.ID, ConversationID: env.message.ConversationID,
+		Status: ans.delivery, Reply: ans.reply, Position: ans.position,
+	}, nil
+}
+
+// newMessage checks a request and fills in what the sender left out. With an
+// Idempotency-Key all of it follows from the request, so the same request makes
+// the same message.
+func newMessage(r SendRequest) (*envelope, error) {
+	m := r.Message
+	if len(r.IdempotencyKey) > events.MaxKeyLength {
+		return nil, events.Invalidf("Idempotency-Key", "must be at most %d bytes", events.MaxKeyLength)
+	}
+	if r.Wait < 0 || r.Wait > MaxWait {
+		return nil, events.Invalidf("wait", "must be 0 to %s", MaxWait)
+	}
+	if err := m.Validate(); err != nil {
+		return nil, err
+	}
+	var err error
+	if m.Performative, err = events.ParsePerformative(string(m.Performative)); err != nil {
+		return nil, err
+	}
+	// What decides order and loops among agents is not an outsider's to say.
+	m.Sender, m.Receiver, m.Sequence, m.Hops = r.Principal, r.To.String(), 0, 0
+	env := newEnvelope()
+	env.principal, env.trace = r.Principal, r.TraceParent
+	if r.IdempotencyKey != "" {
+		env.key = agent.ScopedKey(r.Principal, r.IdempotencyKey)
+		env.bodyHash = hashBody(m)
+		m.ID = events.MessageID(events.RequestUUID(r.Principal, r.IdempotencyKey, "message/"+r.To.String(), 0))
+	} else if m.ID.IsZero() {
+		m.ID = events.NewMessageID()
+	}
+	if m.ConversationID == "" {
+		m.ConversationID = m.ID.String()
+	}
+	env.message = m
+	return env, nil
+}
+
+func hashBody(v any) string {
+	b, err := json.Marshal(v)
+	if err != nil { // validated before: every field marshals
+		panic(err)
+	}
+	sum := sha256.Sum256(b)
+	return hex.EncodeToString(sum[:])
+}
+
+// await waits for the turn, puts the message into the inbox when that is slow,
+// and then waits for the reply as long as the caller wants to.
+func (g *Gateway) await(ctx context.Context, r SendRequest, env *envelope, box *Mailbox) (answer, error) {
+	patience := time.NewTimer(g.sys.cfg.SpillAfter)
+	defer patience.Stop()
+	select {
+	case ans := <-env.answer:
+		return ans, nil
+	case <-ctx.Done():
+		return answer{}, ctx.Err()
+	case <-patience.C:
+	}
+	if !env.startSpill() { // its turn is being committed
+		return waitAnswer(ctx, env, nil, answer{})
+	}
+	queued, err := g.spill(ctx, r.To, env, box)
+	if err != nil {
+		return answer{}, err
+	}
+	wait := time.NewTimer(max(0, r.Wait-g.sys.cfg.SpillAfter))
+	defer wait.Stop()
+	return waitAnswer(ctx, env, wait.C, queued)
+}
+
+func waitAnswer(ctx context.Context, env *envelope, expired <-chan time.Time, otherwise answer) (answer, error) {
+	select {
+	case ans := <-env.answer:
+		if ans.err != nil && otherwise.delivery != "" {
+			return otherwise, nil // it was refused here and now, but it stands in the inbox
+		}
+		return ans, nil
+	case <-expired:
+		return otherwise, nil
+	case <-ctx.Done():
+		return answer{}, ctx.Err()
+	}
+}
+
+// spill makes a waiting message durable in the inbox. The append does not end
+// with the caller: the turn may be waiting for it.
+func (g *Gateway) spill(ctx context.Context, to events.AgentID, env *envelope, box *Mailbox) (answer, error) {
+	rev, pos, err := g.sys.receive(context.WithoutCancel(ctx), to, env)
+	if err != nil {
+		env.endSpill(nil)
+		return answer{}, err
+	}
+	env.endSpill(&rev)
+	if !g.sys.registry.isAwake(to, box) { // its mailbox went while the append ran
+		g.sys.nudge(to)
+	}
+	return answer{delivery: Queued, position: pos}, nil
+}
+
+// nudge tells an agent to look into its inbox, waking it if need be.
+func (s *System) nudge(id events.AgentID) {
+	env := newEnvelope()
+	env.nudge = true
+	_, _ = s.registry.offer(id, env) // fails only at shutdown; the next start looks by itself
+}
+
+// Suspend holds an agent still: its messages are kept in its inbox. Suspending a
+// suspended agent changes nothing.
+// Errors: events.ErrAgentNotFound, events.ErrIllegalLifecycle (it has failed).
+func (g *Gateway) Suspend(ctx context.Context, c Command) (events.Position, error) {
+	return g.command(ctx, c, agent.Suspend{Reason: c.Reason})
+}
+
+// Resume lets a suspended or failed agent run, what its inbox holds first.
+// Error: events.ErrAgentNotFound.
+func (g *Gateway) Resume(ctx context.Context, c Command) (events.Position, error) {
+	return g.command(ctx, c, agent.Resume{})
+}
+
+// Remove ends an agent. Its history stays; what it sent is still delivered.
+// Error: events.ErrAgentNotFound.
+func (g *Gateway) Remove(ctx context.Context, c Command) (events.Position, error) {
+	return g.command(ctx, c, agent.Remove{})
+}
+
+func (g *Gateway) command(ctx context.Context, c Command, cmd agent.Command) (events.Position, error) {
+	env := newEnvelope()
+	env.command, env.principal, env.trace = cmd, c.Principal, c.TraceParent
+	ans, err := g.sys.ask(ctx, c.Agent, env)
+	return ans.position, err
+}
+
+// ask gives an envelope to an agent's actor and waits for the answer.
+func (s *System) ask(ctx context.Context, id events.AgentID, env *envelope) (answer, error) {
+	if _, err := s.registry.offer(id, env); err != nil {
+		return answer{}, fmt.Errorf("agent %s: %w", id, err)
+	}
+	ans, err := waitAnswer(ctx, env, nil, answer{})
+	return ans, errors.Join(err, ans.err)
+}
+
+// Module returns a module's bytes as they were uploaded.
+// Error: events.ErrModuleNotFound.
+func (g *Gateway) Module(ctx context.Context, h events.ModuleHash) ([]byte, error) {
+	return events.LoadModule(ctx, g.sys.deps.Store, h)
+}

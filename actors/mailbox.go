@@ -1,0 +1,326 @@
+package actors
+
+import (
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+	"github.com/caxton-run/caxton/events"
+)
+
+// work tells the actor that its mailbox holds something for a turn.
+type work struct{}
+
+// Mailbox is an agent's own: bounded, and it refuses instead of blocking the
+// sender. Unlike proto.actor's, it outlives the actor's restarts with what it
+// holds: envelopes that a failed turn had taken go back to its front.
+//
+// It keeps two kinds of things apart: envelopes, which wait for a turn, and
+// proto.actor's own messages (start, stop, idle), which are passed on at once.
+type Mailbox struct {
+	limit   int
+	invoker actor.MessageInvoker
+	disp    actor.Dispatcher
+	running atomic.Bool // a run of loop is scheduled; it ends when nothing is ready
+
+	mu        sync.Mutex  // guards all below
+	commands  fifo        // arrived, not yet taken; they go before messages
+	waiting   fifo        // messages, likewise
+	front     []*envelope // given back by a turn
+	inbox     []*envelope // read back from the agent's inbox, older than what waits
+	turn      []*envelope // taken by the turn under way
+	user      []any       // proto.actor's user messages
+	system    []any
+	suspended bool // by proto.actor, while it restarts the actor
+	held      bool // by the agent, while it backs off
+	closed    bool
+}
+
+// NewMailbox returns one that holds up to limit waiting messages.
+func NewMailbox(limit int) *Mailbox { return &Mailbox{limit: limit} }
+
+// Offer adds an envelope at the end. Errors: events.ErrMailboxFull;
+// events.ErrClosed when the agent has hibernated: a new mailbox is to be had.
+// Commands are taken beyond the limit, so that a flooded agent can be held.
+func (b *Mailbox) Offer(e *envelope) error {
+	b.mu.Lock()
+	switch {
+	case b.closed:
+		b.mu.Unlock()
+		return events.ErrClosed
+	case e.isCommand():
+		b.commands.push(e)
+	case b.waiting.len() >= b.limit:
+		b.mu.Unlock()
+		return events.ErrMailboxFull
+	default:
+		b.waiting.push(e)
+	}
+	b.mu.Unlock()
+	b.schedule()
+	return nil
+}
+
+// Take moves up to n envelopes into the turn and returns them. Settle or Return
+// must follow.
+func (b *Mailbox) Take(n int) []*envelope {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for len(b.turn) < n && b.commands.len() > 0 {
+		b.turn = append(b.turn, b.commands.pop())
+	}
+	if b.held {
+		return b.turn
+	}
+	b.front = b.takeFrom(b.front, n)
+	b.inbox = b.takeFrom(b.inbox, n)
+	for len(b.turn) < n && b.waiting.len() > 0 {
+		b.turn = append(b.turn, b.waiting.pop())
+	}
+	return b.turn
+}
+
+func (b *Mailbox) takeFrom(list []*envelope, n int) []*envelope {
+	k := min(n-len(b.turn), len(list))
+	b.turn = append(b.turn, list[:k]...)
+	return list[k:]
+}
+
+// Settle ends the turn: what it took is dealt with, but for back, which goes to
+// the front again in this order.
+func (b *Mailbox) Settle(back []*envelope) {
+	b.mu.Lock()
+	b.turn = nil
+	b.front = append(back[:len(back):len(back)], b.front...)
+	b.mu.Unlock()
+	b.schedule()
+}
+
+// Preload adds entries of the inbox: they go before all that waits.
+func (b *Mailbox) Preload(list []*envelope) {
+	b.mu.Lock()
+	b.inbox = append(b.inbox, list...)
+	b.mu.Unlock()
+	b.schedule()
+}
+
+// Preloaded is the number of inbox entries not yet taken.
+func (b *Mailbox) Preloaded() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return len(b.inbox)
+}
+
+// Unget ends a turn that did nothing: what it took waits again, at the head of
+// its queue and behind the inbox.
+func (b *Mailbox) Unget() {
+	b.mu.Lock()
+	var commands, messages []*envelope
+	for _, e := range b.turn {
+		if e.isCommand() {
+			commands = append(commands, e)
+		} else {
+			messages = append(messages, e)
+		}
+	}
+	b.commands.unpop(commands)
+	b.waiting.unpop(messages)
+	b.turn = nil
+	b.mu.Unlock()
+	b.schedule()
+}
+
+// Requeue puts what a failed turn had taken back to the front.
+func (b *Mailbox) Requeue() {
+	b.mu.Lock()
+	turn := b.turn
+	b.mu.Unlock()
+	b.Settle(turn)
+}
+
+// Holds reports whether a message waits here or is in the turn under way.
+func (b *Mailbox) Holds(id events.MessageID) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, list := range [][]*envelope{b.turn, b.front, b.inbox, b.waiting.items()} {
+		for _, e := range list {
+			if !e.isCommand() && e.message.ID == id {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// Hold keeps messages back (true) or lets them go on; commands still pass. It
+// survives the actor's restarts.
+func (b *Mailbox) Hold(v bool) {
+	b.mu.Lock()
+	b.held = v
+	b.mu.Unlock()
+	b.schedule()
+}
+
+// CloseIfIdle closes the mailbox if nothing waits in it and reports whether it
+// did. From then on Offer fails with events.ErrClosed.
+func (b *Mailbox) CloseIfIdle() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.commands.len()+b.waiting.len()+len(b.front)+len(b.inbox)+len(b.turn) == 0 {
+		b.closed = true
+	}
+	return b.closed
+}
+
+// Close closes the mailbox and returns whatever still waits, in order.
+func (b *Mailbox) Close() []*envelope {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.closed = true
+	var left []*envelope
+	for _, list := range b.lists() {
+		left = append(left, list...)
+	}
+	b.turn, b.front, b.inbox, b.commands, b.waiting = nil, nil, nil, fifo{}, fifo{}
+	return left
+}
+
+// Depth is the number of envelopes waiting or in a turn, and the age of the
+// oldest; 0 when there is none.
+func (b *Mailbox) Depth() (n int, oldest time.Duration) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, list := range b.lists() {
+		if n == 0 && len(list) > 0 {
+			oldest = time.Since(list[0].arrived)
+		}
+		n += len(list)
+	}
+	return n, oldest
+}
+
+// lists returns all that is held, in the order of its turn. Caller holds mu.
+func (b *Mailbox) lists() [][]*envelope {
+	return [][]*envelope{b.turn, b.commands.items(), b.front, b.inbox, b.waiting.items()}
+}
+
+// PostUserMessage implements actor.Mailbox for proto.actor's own messages.
+func (b *Mailbox) PostUserMessage(m any) {
+	b.mu.Lock()
+	b.user = append(b.user, m)
+	b.mu.Unlock()
+	b.schedule()
+}
+
+// PostSystemMessage implements actor.Mailbox.
+func (b *Mailbox) PostSystemMessage(m any) {
+	b.mu.Lock()
+	b.system = append(b.system, m)
+	b.mu.Unlock()
+	b.schedule()
+}
+
+// RegisterHandlers implements actor.Mailbox.
+func (b *Mailbox) RegisterHandlers(i actor.MessageInvoker, d actor.Dispatcher) {
+	b.mu.Lock()
+	b.invoker, b.disp = i, d
+	b.mu.Unlock()
+}
+
+// Start implements actor.Mailbox: envelopes may have come before the actor.
+func (b *Mailbox) Start() { b.schedule() }
+
+// UserMessageCount implements actor.Mailbox.
+func (b *Mailbox) UserMessageCount() int {
+	n, _ := b.Depth()
+	return n
+}
+
+func (b *Mailbox) schedule() {
+	b.mu.Lock()
+	ready := b.invoker != nil && b.ready()
+	b.mu.Unlock()
+	if ready && b.running.CompareAndSwap(false, true) {
+		b.disp.Schedule(b.loop)
+	}
+}
+
+// ready reports whether next has something to give. Caller holds mu.
+func (b *Mailbox) ready() bool {
+	return len(b.system) > 0 || !b.suspended && (len(b.user) > 0 || b.turnReady())
+}
+
+func (b *Mailbox) turnReady() bool {
+	return len(b.turn) == 0 && (b.commands.len() > 0 || !b.held && len(b.front)+len(b.inbox)+b.waiting.len() > 0)
+}
+
+// next returns what the actor is to be given now.
+func (b *Mailbox) next() (m any, system, ok bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	switch {
+	case len(b.system) > 0:
+		m, b.system = b.system[0], b.system[1:]
+		return m, true, true
+	case b.suspended:
+		return nil, false, false
+	case len(b.user) > 0:
+		m, b.user = b.user[0], b.user[1:]
+		return m, false, true
+	case b.turnReady():
+		return work{}, false, true
+	}
+	return nil, false, false
+}
+
+// loop gives the actor what is ready, one thing at a time, and ends. Exactly one
+// runs at a time: that is what makes an actor an actor.
+func (b *Mailbox) loop() {
+	b.drain()
+	b.running.Store(false)
+	b.schedule() // something may have come between the last look and the Store
+}
+
+func (b *Mailbox) drain() {
+	var current any
+	defer func() {
+		if r := recover(); r != nil {
+			b.invoker.EscalateFailure(r, current)
+		}
+	}()
+	for i := 0; ; i++ {
+		if i == b.disp.Throughput() {
+			i = 0
+			runtime.Gosched()
+		}
+		m, system, ok := b.next()
+		if !ok {
+			return
+		}
+		current = m
+		switch {
+		case !system:
+			b.invoker.InvokeUserMessage(m)
+		case b.control(m):
+		default:
+			b.invoker.InvokeSystemMessage(m)
+		}
+	}
+}
+
+// control takes the two system messages that are meant for the mailbox.
+func (b *Mailbox) control(m any) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	switch m.(type) {
+	case *actor.SuspendMailbox:
+		b.suspended = true
+	case *actor.ResumeMailbox:
+		b.suspended = false
+	default:
+		return false
+	}
+	return true
+}

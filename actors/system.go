@@ -1,0 +1,129 @@
+package actors
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+	"github.com/caxton-run/caxton/events"
+	"github.com/caxton-run/caxton/projections"
+	"github.com/caxton-run/caxton/replay"
+	"github.com/caxton-run/caxton/wasmhost"
+)
+
+// Deps are the parts a System works with. It closes none of them.
+type Deps struct {
+	Store    events.Store
+	Host     *wasmhost.Host
+	Agents   *projections.Agents
+	InFlight *projections.InFlight
+	Inboxes  *projections.Inboxes
+	Runner   *projections.Runner
+	Observer Observer // nil: Unobserved
+	Log      *slog.Logger
+	Member   events.MemberID
+	Now      func() time.Time // nil: time.Now
+}
+
+// System is the live half of a node: its agents' actors, their supervisor and
+// the dispatcher.
+type System struct {
+	cfg        Config
+	deps       Deps
+	log        *slog.Logger
+	source     replay.Source
+	registry   *registry
+	engine     *actor.ActorSystem
+	supervisor *actor.PID
+	dispatcher *dispatcher
+	deploys    deploys
+	life       context.Context // of appends that no caller owns; ends after the last turn
+	end        context.CancelFunc
+}
+
+// New returns a system that accepts requests at once; Run must be called for
+// agents' own sends to go out, and for an orderly end.
+// Errors: *events.InvalidError from Config.Validate.
+func New(cfg Config, deps Deps) (*System, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, fmt.Errorf("actors: %w", err)
+	}
+	if deps.Observer == nil {
+		deps.Observer = Unobserved{}
+	}
+	if deps.Now == nil {
+		deps.Now = time.Now
+	}
+	s := &System{cfg: cfg, deps: deps, log: deps.Log}
+	s.life, s.end = context.WithCancel(context.Background())
+	s.source = replay.Source{Store: deps.Store, Host: deps.Host, Modules: modules{deps.Store, deps.Host}}
+	s.engine = actor.NewActorSystem(actor.WithLoggerFactory(func(*actor.ActorSystem) *slog.Logger {
+		return slog.New(slog.DiscardHandler) // what matters is logged where it happens
+	}))
+	s.supervisor = s.engine.Root.Spawn(actor.PropsFromProducer(
+		func() actor.Actor { return &supervisor{sys: s} },
+		actor.WithSupervisor(restarts{sys: s}),
+	))
+	s.registry = newRegistry(cfg.MailboxSize, func(id events.AgentID, box *Mailbox) {
+		s.engine.Root.Send(s.supervisor, spawnAgent{id, box})
+	})
+	s.dispatcher = newDispatcher(s)
+	return s, nil
+}
+
+// Gateway returns the way in.
+func (s *System) Gateway() *Gateway { return &Gateway{sys: s} }
+
+// Run carries agents' sends until ctx ends, then shuts the system down: nothing
+// new is taken, what waits is worked off for up to Config.DrainTimeout, and what
+// is left is answered with events.ErrShuttingDown. It returns when the last
+// goroutine is gone.
+func (s *System) Run(ctx context.Context) error {
+	s.dispatcher.run(ctx)
+	s.registry.close()
+	s.drain()
+	err := s.engine.Root.StopFuture(s.supervisor).Wait()
+	s.end()
+	s.engine.Shutdown()
+	if err != nil {
+		return fmt.Errorf("stop agents: %w", err)
+	}
+	return nil
+}
+
+// drainPoll is how often drain looks whether mailboxes have run empty.
+const drainPoll = 5 * time.Millisecond
+
+func (s *System) drain() {
+	deadline := time.Now().Add(s.cfg.DrainTimeout)
+	for {
+		waiting := 0
+		for _, b := range s.registry.boxes() {
+			n, _ := b.Depth()
+			waiting += n
+		}
+		if waiting == 0 {
+			return
+		}
+		if time.Now().After(deadline) {
+			s.log.Warn("drain timed out; messages not yet acknowledged are refused", "waiting", waiting)
+			return
+		}
+		time.Sleep(drainPoll)
+	}
+}
+
+// Awake is the number of agents that are not hibernating.
+func (s *System) Awake() int { return len(s.registry.boxes()) }
+
+// QueueDepth is the number of messages waiting in all mailboxes.
+func (s *System) QueueDepth() int {
+	total := 0
+	for _, b := range s.registry.boxes() {
+		n, _ := b.Depth()
+		total += n
+	}
+	return total
+}

@@ -1,0 +1,196 @@
+package actors
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	"github.com/caxton-run/caxton/actors/agent"
+	"github.com/caxton-run/caxton/events"
+)
+
+// turn is what one batch of envelopes has come to so far. Its events are applied
+// to the actor's state as they are decided, and everything is thrown away if
+// their append fails; its answers are given when they are durable.
+type turn struct {
+	began    time.Time
+	expected events.ExpectedRevision // of the stream before events
+	events   []events.Event
+	bytes    int
+	settled  []settled
+	held     []*envelope // to be put into the inbox once the events are durable
+}
+
+// settled is an envelope and the answer it gets when the turn is durable.
+type settled struct {
+	env    *envelope
+	answer answer
+	lookUp *events.Revision // where the answer's reply stands, when it was given before
+	status events.OutcomeStatus
+	fuel   events.Fuel
+}
+
+// verdict says how a turn goes on after one envelope.
+type verdict int
+
+const (
+	goOn     verdict = iota
+	endTurn          // commit; take the rest in the next turn
+	giveBack         // commit; this envelope comes again first
+)
+
+// work runs one turn.
+func (a *agentActor) work(ctx context.Context) {
+	batch := a.box.Take(a.sys.cfg.TurnMessages)
+	if len(batch) == 0 {
+		a.box.Settle(nil)
+		return
+	}
+	if err := a.load(ctx, needsGuest(batch)); err != nil {
+		a.refuse(batch, err)
+		return
+	}
+	if a.preload(ctx) {
+		a.box.Unget() // what stands in the inbox came before this batch
+		return
+	}
+	back, err := a.runTurn(ctx, batch)
+	if err != nil {
+		a.lost(batch, err)
+		return
+	}
+	a.conflicts = 0
+	a.box.Settle(back)
+	a.saveIfDue(ctx)
+	a.preload(ctx) // nothing else may come to make it happen
+	if st := a.liveState(); st != nil && (!st.Exists() || st.Status == agent.Removed) {
+		a.retired = a.sys.registry.retire(a.id, a.box)
+	}
+}
+
+// needsGuest reports whether a batch holds a message: commands want only the
+// state, and holding ten thousand agents still must not wake their guests.
+func needsGuest(batch []*envelope) bool {
+	for _, e := range batch {
+		if !e.isCommand() {
+			return true
+		}
+	}
+	return false
+}
+
+// refuse answers a batch that met an agent which cannot be loaded.
+func (a *agentActor) refuse(batch []*envelope, err error) {
+	if !errors.Is(err, events.ErrClosed) && !errors.Is(err, context.Canceled) {
+		a.sys.log.Error("agent cannot be woken", slog.String("agent", a.id.String()), slog.Any("err", err))
+	}
+	for _, e := range batch {
+		e.respond(answer{err: err})
+	}
+	a.box.Settle(nil)
+	a.retired = a.sys.registry.retire(a.id, a.box)
+}
+
+// lost deals with a turn whose append failed: nobody has seen anything of it.
+// Another writer's event means reading the log again and deciding anew, once;
+// after that this node is not the agent's owner and steps down.
+func (a *agentActor) lost(batch []*envelope, err error) {
+	a.forget()
+	var conflict *events.WrongRevisionError
+	if errors.As(err, &conflict) {
+		a.conflicts++
+		a.sys.deps.Observer.Fenced()
+		a.sys.log.Warn("append lost against another writer", slog.String("agent", a.id.String()), slog.Any("err", err))
+		if a.conflicts < 2 {
+			a.box.Settle(unanswered(batch))
+			return
+		}
+		err = errors.Join(events.ErrConflict, err)
+	}
+	for _, e := range unanswered(batch) {
+		e.respond(answer{err: err})
+	}
+	a.box.Settle(nil)
+	a.conflicts = 0
+}
+
+func unanswered(batch []*envelope) []*envelope {
+	var out []*envelope
+	for _, e := range batch {
+		if !e.answered.Load() {
+			out = append(out, e)
+		}
+	}
+	return out
+}
+
+// runTurn handles a batch, or as much of it as one turn has room for, and
+// commits. It returns what comes again first in the next turn.
+func (a *agentActor) runTurn(ctx context.Context, batch []*envelope) ([]*envelope, error) {
+	t := a.newTurn()
+	back := []*envelope(nil)
+	for i, e := range batch {
+		if i > 0 && time.Since(t.began) > a.sys.cfg.TurnBudget {
+			back = batch[i:]
+			break
+		}
+		next, err := a.one(ctx, t, e)
+		if err != nil {
+			return nil, err
+		}
+		if next == giveBack {
+			back = batch[i:]
+			break
+		}
+		if next == endTurn {
+			back = batch[i+1:]
+			break
+		}
+	}
+	return back, a.commit(ctx, t)
+}
+
+func (a *agentActor) newTurn() *turn {
+	return &turn{began: time.Now(), expected: a.state().Expected()}
+}
+
+func (a *agentActor) liveState() *agent.State {
+	if a.live == nil {
+		return nil
+	}
+	return a.live.State
+}
+
+func (a *agentActor) one(ctx context.Context, t *turn, e *envelope) (verdict, error) {
+	switch {
+	case e.nudge:
+		a.inboxNext, a.inboxMore = a.state().InboxNext(), true
+		t.settle(settled{env: e})
+		return endTurn, nil
+	case e.command != nil:
+		return a.command(ctx, t, e)
+	}
+	return a.message(ctx, t, e)
+}
+
+// command decides a lifecycle change. One that is refused changes nothing and is
+// answered at once.
+func (a *agentActor) command(ctx context.Context, t *turn, e *envelope) (verdict, error) {
+	payloads, err := agent.Decide(a.state(), e.command)
+	if err != nil {
+		e.respond(answer{err: err})
+		return goOn, nil
+	}
+	if _, err := a.emit(ctx, t, payloads, events.Metadata{Actor: e.principal, TraceParent: e.trace}); err != nil {
+		return goOn, err
+	}
+	t.settle(settled{env: e})
+	if _, ok := e.command.(agent.Resume); ok && len(payloads) > 0 {
+		a.inboxNext, a.inboxMore = a.state().InboxNext(), true
+		return endTurn, nil // what was held goes before what follows
+	}
+	return goOn, nil
+}
+
+func (t *turn) settle(s settled) { t.settled = append(t.settled, s) }

@@ -1,0 +1,106 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/HdrHistogram/hdrhistogram-go"
+)
+
+// load is what one measurement of messages came to.
+type load struct {
+	Messages  int64         `json:"messages"`
+	PerSecond float64       `json:"per_second"`
+	P50       time.Duration `json:"p50_ns"`
+	P99       time.Duration `json:"p99_ns"`
+	Max       time.Duration `json:"max_ns"`
+}
+
+// sendFunc sends message i of a worker and returns when it is durable and
+// answered.
+type sendFunc func(ctx context.Context, worker int, i int64) error
+
+// maxBenchLatency is the largest latency told apart.
+const maxBenchLatency = time.Minute
+
+// worker is one sender's measurements.
+type worker struct {
+	hist *hdrhistogram.Histogram // of µs
+	n    int64
+	err  error
+}
+
+func (w *worker) record(d time.Duration) {
+	w.n++
+	_ = w.hist.RecordValue(min(max(d, time.Microsecond), maxBenchLatency).Microseconds()) // within its bounds
+}
+
+// closedLoop lets each worker send its next message when the last one was
+// answered, for d.
+func closedLoop(ctx context.Context, workers int, d time.Duration, send sendFunc) (load, error) {
+	end := time.Now().Add(d)
+	return drive(ctx, workers, func(id int, w *worker) {
+		for i := int64(0); time.Now().Before(end); i++ {
+			start := time.Now()
+			if w.err = send(ctx, id, i); w.err != nil {
+				return
+			}
+			w.record(time.Since(start))
+		}
+	})
+}
+
+// openLoop sends at a fixed rate, whether or not earlier messages were answered
+// in time: a latency is counted from when its message was due, so a stall shows
+// in all the messages that it delayed.
+func openLoop(ctx context.Context, workers int, rate float64, d time.Duration, send sendFunc) (load, error) {
+	interval := time.Duration(float64(time.Second) * float64(workers) / rate)
+	start := time.Now()
+	return drive(ctx, workers, func(id int, w *worker) {
+		due := start.Add(interval * time.Duration(id) / time.Duration(workers))
+		for i := int64(0); due.Sub(start) < d; i++ {
+			if wait := time.Until(due); wait > 0 {
+				select {
+				case <-time.After(wait):
+				case <-ctx.Done():
+					w.err = ctx.Err()
+					return
+				}
+			}
+			if w.err = send(ctx, id, i); w.err != nil {
+				return
+			}
+			w.record(time.Since(due))
+			due = due.Add(interval)
+		}
+	})
+}
+
+// drive runs workers to their end and puts their measurements together.
+func drive(ctx context.Context, workers int, run func(id int, w *worker)) (load, error) {
+	all := make([]*worker, workers)
+	var group sync.WaitGroup
+	start := time.Now()
+	for id := range all {
+		w := &worker{hist: hdrhistogram.New(1, maxBenchLatency.Microseconds(), 3)}
+		all[id] = w
+		group.Go(func() { run(id, w) })
+	}
+	group.Wait()
+	elapsed := time.Since(start)
+	sum := hdrhistogram.New(1, maxBenchLatency.Microseconds(), 3)
+	var out load
+	for _, w := range all {
+		if w.err != nil {
+			return load{}, fmt.Errorf("message: %w", w.err)
+		}
+		sum.Merge(w.hist)
+		out.Messages += w.n
+	}
+	micros := func(q float64) time.Duration { return time.Duration(sum.ValueAtQuantile(q)) * time.Microsecond }
+	out.PerSecond = float64(out.Messages) / elapsed.Seconds()
+	out.P50, out.P99, out.Max = micros(50), micros(99), micros(100)
+	return out, ctx.Err()
+}

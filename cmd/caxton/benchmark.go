@@ -1,0 +1,210 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"runtime/debug"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	caxtonhttp "github.com/caxton-run/caxton/http"
+	"github.com/caxton-run/caxton/internal/telemetry"
+	"github.com/caxton-run/caxton/internal/version"
+)
+
+// benchOptions is what the flags of "benchmark run" say.
+type benchOptions struct {
+	dir         string
+	agents      int
+	connections int
+	idle        int
+	rate        float64
+	duration    time.Duration
+}
+
+// report is everything that "benchmark run" measured.
+type report struct {
+	Version      string        `json:"version"`
+	Machine      string        `json:"machine"`
+	Agents       int           `json:"agents"`
+	Connections  int           `json:"connections"`
+	FloorPerSec  float64       `json:"sync_floor_per_second"`
+	InProcess    load          `json:"in_process"`
+	HTTP         load          `json:"http"`
+	Steady       load          `json:"http_at_rate"`
+	Rate         float64       `json:"rate_per_second"`
+	IdleAgents   int           `json:"idle_agents"`
+	IdleResident uint64        `json:"idle_resident_bytes"`
+	IdleRestart  time.Duration `json:"idle_restart_ns"`
+}
+
+func (a *app) benchmarkCommand() *cobra.Command {
+	cmd := a.noun("benchmark", "Measure caxton on this machine", nil, "caxton benchmark run")
+	var o benchOptions
+	run := &cobra.Command{
+		Use:   "run",
+		Short: "Measure durable messages per second, latency, idle agents and restart",
+		Long: "Measure durable messages per second, latency, idle agents and restart. A node runs\n" +
+			"in this process on a directory of its own, which is removed afterwards; client and\n" +
+			"server share the machine. Beside the figures stands what the disk does for one\n" +
+			"writer that syncs each record (the sync floor).",
+		Example: "  caxton benchmark run\n  caxton benchmark run --dir /var/lib/caxton --duration 30s -o json",
+		Args:    exactly(),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := o.check(); err != nil {
+				return err
+			}
+			r, err := a.benchmark(cmd.Context(), o)
+			if err != nil {
+				return err
+			}
+			if done, err := a.structured(r); done {
+				return err
+			}
+			a.printReport(r)
+			return nil
+		},
+	}
+	f := run.Flags()
+	f.StringVar(&o.dir, "dir", "", "directory on the disk to measure (default the system's for temporary files)")
+	f.IntVar(&o.agents, "agents", 1000, "agents that are sent messages")
+	f.IntVar(&o.connections, "connections", 64, "senders at a time")
+	f.IntVar(&o.idle, "idle", 10_000, "idle agents to deploy; 0 leaves that out")
+	f.Float64Var(&o.rate, "rate", 1000, "messages per second of the latency measurement")
+	f.DurationVar(&o.duration, "duration", 10*time.Second, "of each measurement")
+	cmd.AddCommand(run)
+	return cmd
+}
+
+func (o benchOptions) check() error {
+	switch {
+	case o.agents < 1 || o.agents > 1_000_000:
+		return usagef("--agents must be 1 to 1000000, not %d", o.agents)
+	case o.connections < 1 || o.connections > 10_000:
+		return usagef("--connections must be 1 to 10000, not %d", o.connections)
+	case o.idle < 0 || o.idle > 1_000_000:
+		return usagef("--idle must be 0 to 1000000, not %d", o.idle)
+	case o.rate <= 0 || o.rate > 1e6:
+		return usagef("--rate must be more than 0 and at most 1000000, not %g", o.rate)
+	case o.duration < 100*time.Millisecond || o.duration > time.Hour:
+		return usagef("--duration must be 100ms to 1h, not %s", o.duration)
+	}
+	return nil
+}
+
+// benchmark measures everything, on directories that it removes.
+func (a *app) benchmark(ctx context.Context, o benchOptions) (r report, err error) {
+	root, err := os.MkdirTemp(o.dir, "caxton-benchmark-*")
+	if err != nil {
+		return report{}, fmt.Errorf("--dir: %w", err)
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(root)) }()
+	r = report{
+		Version: version.Release, Agents: o.agents, Connections: o.connections, Rate: o.rate, IdleAgents: o.idle,
+		Machine: fmt.Sprintf("%s/%s, %d cores", runtime.GOOS, runtime.GOARCH, runtime.GOMAXPROCS(0)),
+	}
+	a.note("measuring the disk in %s", root)
+	if r.FloorPerSec, err = telemetry.SyncFloor(root, min(o.duration, 2*time.Second)); err != nil {
+		return r, err
+	}
+	if err := a.measureMessages(ctx, o, filepath.Join(root, "messages"), &r); err != nil {
+		return r, err
+	}
+	if o.idle == 0 {
+		return r, nil
+	}
+	return r, a.measureIdle(ctx, o, filepath.Join(root, "idle"), &r)
+}
+
+func (a *app) measureMessages(ctx context.Context, o benchOptions, dir string, r *report) (err error) {
+	n, err := startBenchNode(ctx, dir)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, n.shut(ctx)) }()
+	a.note("deploying %d agents", o.agents)
+	ids, err := n.deployMany(ctx, o.agents)
+	if err != nil {
+		return err
+	}
+	local := n.inProcess(ids, o.connections)
+	a.note("waking them")
+	if _, err := closedLoop(ctx, o.connections, min(o.duration, 2*time.Second), local); err != nil {
+		return err
+	}
+	a.note("%d senders, in process", o.connections)
+	if r.InProcess, err = closedLoop(ctx, o.connections, o.duration, local); err != nil {
+		return err
+	}
+	client, err := caxtonhttp.NewClient(caxtonhttp.ClientOptions{URL: n.url, Timeout: time.Minute})
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	remote := overHTTP(client, ids, o.connections)
+	a.note("%d connections, over HTTP", o.connections)
+	if r.HTTP, err = closedLoop(ctx, o.connections, o.duration, remote); err != nil {
+		return err
+	}
+	a.note("%g messages a second, over HTTP", o.rate)
+	r.Steady, err = openLoop(ctx, o.connections, o.rate, o.duration, remote)
+	return err
+}
+
+// measureIdle deploys many agents, ends the node and starts it again: what is
+// measured is a node that has only the log to know them from.
+func (a *app) measureIdle(ctx context.Context, o benchOptions, dir string, r *report) error {
+	n, err := startBenchNode(ctx, dir)
+	if err != nil {
+		return err
+	}
+	a.note("deploying %d agents that stay idle", o.idle)
+	if _, err := n.deployMany(ctx, o.idle); err != nil {
+		return errors.Join(err, n.shut(ctx))
+	}
+	if err := n.shut(ctx); err != nil {
+		return err
+	}
+	debug.FreeOSMemory()
+	start := time.Now()
+	if n, err = startBenchNode(ctx, dir); err != nil {
+		return err
+	}
+	r.IdleRestart = time.Since(start)
+	runtime.GC()
+	r.IdleResident = telemetry.ResidentBytes()
+	return n.shut(ctx)
+}
+
+func (a *app) printReport(r report) {
+	ratio := func(l load) string { return fmt.Sprintf("%.1fx the sync floor", l.PerSecond/r.FloorPerSec) }
+	row := func(what string, l load, beside string) []string {
+		return []string{what, fmt.Sprintf("%.0f/s", l.PerSecond), fmt.Sprint(l.Messages), short(l.P50), short(l.P99), short(l.Max), beside}
+	}
+	a.printf("caxton %s on %s: %d agents, %d senders\n", r.Version, r.Machine, r.Agents, r.Connections)
+	a.printf("sync floor: %.0f records of 300 B per second, one writer, each synced\n\n", r.FloorPerSec)
+	a.grid([]string{"durable messages", "rate", "messages", "p50", "p99", "max", ""}, [][]string{
+		row("in process", r.InProcess, ratio(r.InProcess)),
+		row("over HTTP", r.HTTP, ratio(r.HTTP)),
+		row(fmt.Sprintf("over HTTP at %g/s", r.Rate), r.Steady, "latency from when a message was due"),
+	})
+	if r.IdleAgents > 0 {
+		a.printf("\n%d idle agents: %s resident, serving %s after a restart\n", r.IdleAgents, bytesOf(r.IdleResident), short(r.IdleRestart))
+	}
+}
+
+// short is a duration in three digits.
+func short(d time.Duration) string {
+	switch {
+	case d < time.Millisecond:
+		return d.Round(time.Microsecond).String()
+	case d < time.Second:
+		return d.Round(10 * time.Microsecond).String()
+	}
+	return d.Round(10 * time.Millisecond).String()
+}

@@ -1,0 +1,167 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/caxton-run/caxton/actors"
+	"github.com/caxton-run/caxton/events"
+	"github.com/caxton-run/caxton/events/pebblestore"
+	caxtonhttp "github.com/caxton-run/caxton/http"
+	"github.com/caxton-run/caxton/internal/config"
+	"github.com/caxton-run/caxton/internal/telemetry"
+	"github.com/caxton-run/caxton/projections"
+	"github.com/caxton-run/caxton/wasmhost"
+)
+
+// node is one member: the parts, wired. Nothing runs until its stages do.
+type node struct {
+	cfg     config.Config
+	dir     string // of the log, absolute
+	log     *slog.Logger
+	store   *pebblestore.Store
+	host    *wasmhost.Host
+	runner  *projections.Runner
+	agents  *projections.Agents
+	system  *actors.System
+	metrics *telemetry.Metrics
+	api     *caxtonhttp.Server
+}
+
+// openNode opens the log and makes the parts that work on it. Close it.
+func openNode(ctx context.Context, cfg config.Config, log *slog.Logger) (*node, error) {
+	dir, err := filepath.Abs(cfg.Node.DataDir)
+	if err != nil {
+		return nil, fmt.Errorf("node.data_dir: %w", err)
+	}
+	n := &node{cfg: cfg, dir: dir, log: log}
+	if err := n.open(ctx); err != nil {
+		return nil, errors.Join(err, n.close(ctx))
+	}
+	return n, nil
+}
+
+func (n *node) open(ctx context.Context) error {
+	agents := projections.NewAgents(events.MemberID(n.cfg.Node.ID))
+	inFlight, inboxes := projections.NewInFlight(), projections.NewInboxes()
+	n.agents = agents
+	n.metrics = telemetry.New(n.sources(inFlight, inboxes))
+
+	if err := os.MkdirAll(n.dir, 0o700); err != nil {
+		return fmt.Errorf("node.data_dir: %w", err)
+	}
+	opts := pebblestore.DefaultOptions()
+	opts.Logger, opts.Observe = n.log, n.metrics.Appended
+	opts.CacheBytes = int64(n.cfg.Events.CacheBytes)
+	var err error
+	if n.store, err = pebblestore.Open(n.dir, opts); err != nil {
+		return fmt.Errorf("open the log in %s: %w", n.dir, err)
+	}
+	hostCfg := wasmhost.DefaultConfig()
+	hostCfg.MaxModuleBytes = int(n.cfg.Runtime.MaxModuleBytes)
+	if n.host, err = wasmhost.New(ctx, hostCfg); err != nil {
+		return err
+	}
+	n.runner = projections.NewRunner(n.store, n.log, agents, inFlight, inboxes)
+	n.system, err = actors.New(n.actorsConfig(), actors.Deps{
+		Store: n.store, Host: n.host, Agents: agents, InFlight: inFlight, Inboxes: inboxes,
+		Runner: n.runner, Observer: n.metrics, Log: n.log, Member: events.MemberID(n.cfg.Node.ID),
+	})
+	if err != nil {
+		return err
+	}
+	return n.openAPI()
+}
+
+// drainShare is the part of a shutdown's time that requests have to end; agents
+// have the rest to work off what they accepted.
+const drainShare = 2.0 / 3
+
+func (n *node) actorsConfig() actors.Config {
+	c := actors.DefaultConfig()
+	c.MailboxSize, c.SpillAfter = n.cfg.Messaging.MailboxSize, n.cfg.Messaging.SpillAfter
+	c.IdleTimeout, c.MaxAgents = n.cfg.Runtime.IdleTimeout, n.cfg.Runtime.MaxAgents
+	c.SnapshotEvery = n.cfg.Runtime.SnapshotEvery
+	c.Ceiling = n.cfg.Runtime.Limits.Ceilings.Resources()
+	c.DrainTimeout = time.Duration(float64(n.cfg.Runtime.DrainTimeout) * (1 - drainShare))
+	return c
+}
+
+func (n *node) openAPI() error {
+	observer, err := caxtonhttp.NewRequestMetrics(n.metrics.Registerer())
+	if err != nil {
+		return err
+	}
+	c := caxtonhttp.DefaultConfig()
+	c.Hosts = n.cfg.Server.AllowedHosts
+	c.Defaults, c.Ceilings = n.cfg.Runtime.Limits.Defaults.Resources(), n.cfg.Runtime.Limits.Ceilings.Resources()
+	c.MaxModuleBytes = int(n.cfg.Runtime.MaxModuleBytes)
+	c.DrainTimeout = time.Duration(float64(n.cfg.Runtime.DrainTimeout) * drainShare)
+	n.api, err = caxtonhttp.New(c, caxtonhttp.Deps{
+		Commands: n.system.Gateway(), Agents: readModel{n.agents, n.runner}, History: n.store,
+		Started: n.runner.Ready(), NotReady: n.notReady, Observer: observer, Log: n.log,
+	})
+	return err
+}
+
+// readModel is the agents' projection and how far it has come.
+type readModel struct {
+	*projections.Agents
+	*projections.Runner
+}
+
+// notReady lists what keeps this node from taking traffic.
+func (n *node) notReady() []events.FieldError {
+	var list []events.FieldError
+	select {
+	case <-n.runner.Ready():
+	default:
+		list = append(list, events.FieldError{Field: "projections", Reason: fmt.Sprintf("are being rebuilt from the log: %d events so far", n.runner.Applied())})
+	}
+	if n.store.ReadOnly() {
+		list = append(list, events.FieldError{Field: "log", Reason: "is read-only since a write failed; see the server's log"})
+	}
+	return list
+}
+
+func (n *node) sources(inFlight *projections.InFlight, inboxes *projections.Inboxes) telemetry.Sources {
+	return telemetry.Sources{
+		Agents:     n.agents.Len,
+		InFlight:   inFlight.Len,
+		InboxDepth: inboxes.Len,
+		Awake:      func() int { return n.system.Awake() },
+		QueueDepth: func() int { return n.system.QueueDepth() },
+		GuestMemory: func() int64 {
+			return n.host.MemoryBytes()
+		},
+		ProjectionLag: n.lag,
+		DiskBytes:     func() uint64 { return n.store.Stats().DiskBytes },
+		Now:           time.Now,
+	}
+}
+
+// lag is how many positions the projections are behind the log.
+func (n *node) lag() float64 {
+	head, any, err := n.store.Head(context.Background())
+	if err != nil || !any {
+		return 0
+	}
+	return max(0, float64(head)-float64(n.runner.Position()))
+}
+
+// close gives back what open took, in reverse. The stages have ended.
+func (n *node) close(ctx context.Context) error {
+	var errs []error
+	if n.host != nil {
+		errs = append(errs, n.host.Close(context.WithoutCancel(ctx)))
+	}
+	if n.store != nil {
+		errs = append(errs, n.store.Close())
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,190 @@
+package config
+
+import (
+	"errors"
+	"net"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/caxton-run/caxton/events"
+)
+
+// Config is everything that can be configured. The tags are the keys.
+type Config struct {
+	Server        Server        `key:"server"`
+	Node          Node          `key:"node"`
+	Security      Security      `key:"security"`
+	Events        Events        `key:"events"`
+	Runtime       Runtime       `key:"runtime"`
+	Messaging     Messaging     `key:"messaging"`
+	Observability Observability `key:"observability"`
+}
+
+// Server is where the node listens. A port of 0 lets the system choose.
+type Server struct {
+	Host         string   `key:"host"` // an IP address or a name of this machine
+	Port         int      `key:"port"`
+	MetricsHost  string   `key:"metrics_host"`
+	MetricsPort  int      `key:"metrics_port"`
+	AllowedHosts []string `key:"allowed_hosts"` // names accepted in a Host header; "*" accepts any
+}
+
+// APIAddr is the address of the REST API.
+func (s Server) APIAddr() string { return net.JoinHostPort(s.Host, strconv.Itoa(s.Port)) }
+
+// MetricsAddr is the address of the metrics.
+func (s Server) MetricsAddr() string {
+	return net.JoinHostPort(s.MetricsHost, strconv.Itoa(s.MetricsPort))
+}
+
+// Node is this member and its data.
+type Node struct {
+	ID      string `key:"id"`
+	DataDir string `key:"data_dir"`
+}
+
+// Security is who may do what. There is no authentication yet: what cannot be
+// reached needs none.
+type Security struct {
+	API struct {
+		AllowUnauthenticated bool `key:"allow_unauthenticated"` // listen beyond the loopback interface
+	} `key:"api"`
+}
+
+// Events is the log.
+type Events struct {
+	CacheBytes Bytes `key:"cache_bytes"` // of the log's blocks in memory
+}
+
+// Limits are an agent's resources.
+type Limits struct {
+	MaxMemoryBytes     Bytes  `key:"max_memory_bytes"`
+	MaxFuel            uint64 `key:"max_fuel"`
+	MaxExecutionTimeMS uint64 `key:"max_execution_time_ms"`
+}
+
+// Resources are the limits as the rest of the house has them.
+func (l Limits) Resources() events.ResourceLimits {
+	return events.ResourceLimits{MaxMemoryBytes: uint64(l.MaxMemoryBytes), MaxFuel: events.Fuel(l.MaxFuel), MaxExecutionTimeMS: l.MaxExecutionTimeMS}
+}
+
+func limits(r events.ResourceLimits) Limits {
+	return Limits{MaxMemoryBytes: Bytes(r.MaxMemoryBytes), MaxFuel: uint64(r.MaxFuel), MaxExecutionTimeMS: r.MaxExecutionTimeMS}
+}
+
+// Runtime is the agents.
+type Runtime struct {
+	MaxAgents      int           `key:"max_agents"`
+	MaxModuleBytes Bytes         `key:"max_module_bytes"`
+	IdleTimeout    time.Duration `key:"idle_timeout"`   // without messages, until an agent hibernates
+	DrainTimeout   time.Duration `key:"drain_timeout"`  // of a shutdown
+	SnapshotEvery  int           `key:"snapshot_every"` // events of an agent
+	Limits         struct {
+		Defaults Limits `key:"defaults"` // where a deployment names none
+		Ceilings Limits `key:"ceilings"` // the most it may ask for
+	} `key:"limits"`
+}
+
+// Messaging is the way of a message.
+type Messaging struct {
+	MailboxSize int           `key:"mailbox_size"` // messages waiting for one agent
+	SpillAfter  time.Duration `key:"spill_after"`  // waiting, until a message is queued durably
+}
+
+// Observability is what the node tells about itself.
+type Observability struct {
+	Log struct {
+		Level  string `key:"level"`
+		Format string `key:"format"`
+	} `key:"log"`
+}
+
+// Default returns the configuration of a server that is told nothing.
+func Default() Config {
+	var c Config
+	c.Server = Server{Host: "127.0.0.1", Port: 8080, MetricsHost: "127.0.0.1", MetricsPort: 9090, AllowedHosts: []string{"localhost", "127.0.0.1", "::1"}}
+	c.Node = Node{ID: hostname(), DataDir: "./caxton-data"}
+	c.Events.CacheBytes = 64 << 20
+	c.Runtime = Runtime{
+		MaxAgents: 1_000_000, MaxModuleBytes: 8 << 20, IdleTimeout: time.Minute,
+		DrainTimeout: 30 * time.Second, SnapshotEvery: 1000,
+	}
+	c.Runtime.Limits.Defaults = limits(events.DefaultLimits())
+	c.Runtime.Limits.Ceilings = limits(events.LimitCeilings())
+	c.Messaging = Messaging{MailboxSize: 1000, SpillAfter: 100 * time.Millisecond}
+	c.Observability.Log.Level, c.Observability.Log.Format = "info", "text"
+	return c
+}
+
+// hostname names a node whose machine has no name.
+func hostname() string {
+	name, err := os.Hostname()
+	if err != nil || name == "" {
+		return "caxton"
+	}
+	return name
+}
+
+// Validate reports every value out of bounds, as one *events.InvalidError.
+func (c Config) Validate() error {
+	var f events.Faults
+	within := func(key string, v, low, high int64) {
+		if v < low || v > high {
+			f.Add(key, "must be %d to %d, got %d", low, high, v)
+		}
+	}
+	during := func(key string, v, low, high time.Duration) {
+		if v < low || v > high {
+			f.Add(key, "must be %s to %s, got %s", low, high, v)
+		}
+	}
+	if c.Server.Host == "" {
+		f.Add("server.host", "must not be empty; 0.0.0.0 listens on every interface")
+	} else if !loopback(c.Server.Host) && !c.Security.API.AllowUnauthenticated {
+		f.Add("server.host", "%q can be reached from other machines, and there is no authentication: set security.api.allow_unauthenticated to true to allow that", c.Server.Host)
+	}
+	within("server.port", int64(c.Server.Port), 0, 65535)
+	within("server.metrics_port", int64(c.Server.MetricsPort), 0, 65535)
+	if c.Server.Port != 0 && c.Server.Port == c.Server.MetricsPort {
+		f.Add("server.metrics_port", "must differ from server.port, both are %d", c.Server.Port)
+	}
+	if len(c.Node.ID) == 0 || len(c.Node.ID) > events.MaxFieldLength {
+		f.Add("node.id", "must be 1 to %d bytes", events.MaxFieldLength)
+	}
+	if c.Node.DataDir == "" {
+		f.Add("node.data_dir", "must not be empty")
+	}
+	within("events.cache_bytes", int64(c.Events.CacheBytes), 1<<20, 64<<30)
+	within("runtime.max_agents", int64(c.Runtime.MaxAgents), 1, 100_000_000)
+	within("runtime.max_module_bytes", int64(c.Runtime.MaxModuleBytes), 8, 64<<20)
+	during("runtime.idle_timeout", c.Runtime.IdleTimeout, 10*time.Millisecond, 24*time.Hour)
+	during("runtime.drain_timeout", c.Runtime.DrainTimeout, time.Second, time.Hour)
+	within("runtime.snapshot_every", int64(c.Runtime.SnapshotEvery), 1, 1<<30)
+	ceilings := c.Runtime.Limits.Ceilings.Resources()
+	f.Merge("", under("runtime.limits.ceilings", ceilings.Validate(events.LimitCeilings())))
+	f.Merge("", under("runtime.limits.defaults", c.Runtime.Limits.Defaults.Resources().Validate(ceilings)))
+	within("messaging.mailbox_size", int64(c.Messaging.MailboxSize), 1, 1<<20)
+	during("messaging.spill_after", c.Messaging.SpillAfter, time.Millisecond, time.Minute)
+	return f.Err()
+}
+
+// loopback reports whether a host can be reached from this machine only.
+func loopback(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
+}
+
+// under names the faults of limits by their keys here.
+func under(prefix string, err error) error {
+	var invalid *events.InvalidError
+	if !errors.As(err, &invalid) {
+		return err
+	}
+	var f events.Faults
+	for _, x := range invalid.Fields {
+		f.Add(prefix+delim+strings.TrimPrefix(x.Field, "resource_limits."), "%s", x.Reason)
+	}
+	return f.Err()
+}

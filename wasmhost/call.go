@@ -1,0 +1,195 @@
+package wasmhost
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/tetratelabs/wazero/api"
+
+	"github.com/caxton-run/caxton/events"
+)
+
+// StateReader is an agent's durable key-value state as it was before the
+// message. Values are not changed and not kept.
+type StateReader interface {
+	Get(key string) (value []byte, ok bool)
+}
+
+// Call is one message and what the guest may know and use while it handles it.
+type Call struct {
+	Message *events.Message
+	Host    events.HostRecord
+	Fuel    events.Fuel   // at most; 0 lets nothing run
+	Timeout time.Duration // wall clock; 0 means none, as in a replay
+	State   StateReader   // nil is empty
+}
+
+// Outcome is what a call came to. Effects (Reply, Sends, State) are set only
+// with OutcomeOK; Logs with any.
+type Outcome struct {
+	Status      events.OutcomeStatus
+	GuestStatus int32 // what caxton_handle returned, with OutcomeRefused
+	Detail      string
+	Reply       []byte // content, as the guest gave it
+	Replied     bool   // whether Reply counts: an empty reply is one
+	Sends       []events.Message
+	Logs        []events.LogLine
+	State       []events.StateChange // the last change of each key, in order of the first
+	Fuel        events.Fuel          // used, at most Call.Fuel
+	SeedUsed    bool                 // whether a replay needs Host.Seed
+}
+
+// Handle runs caxton_handle on one message. It never panics, and returns soon
+// after Timeout, Kill or the end of ctx (both OutcomeKilled) at the latest.
+func (in *Instance) Handle(ctx context.Context, c Call) (out Outcome) {
+	switch {
+	case !in.mod.info.HandlesMessages:
+		return Outcome{Status: events.OutcomeNoHandler, Detail: "the module does not export " + exportHandle}
+	case in.killed.Load():
+		return Outcome{Status: events.OutcomeKilled, Detail: "killed"}
+	case in.broken.Load():
+		return Outcome{Status: events.OutcomeHostFault, Detail: "the instance is not usable after a failure"}
+	case in.mod.abi != "":
+		return Outcome{Status: events.OutcomeBadABI, Detail: in.mod.abi}
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			out = Outcome{Status: events.OutcomeHostFault, Detail: fmt.Sprintf("panic: %.200v", r)}
+		}
+		if out.Status != events.OutcomeOK {
+			in.broken.Store(true)
+		}
+		in.call = call{}
+	}()
+	body, err := encodeMessage(c.Message)
+	if err != nil {
+		return Outcome{Status: events.OutcomeHostFault, Detail: err.Error()}
+	}
+	in.begin(ctx, c, body)
+	in.call.handling = true
+	return in.outcome(in.deliver(body))
+}
+
+// badABI is a guest that broke the calling convention.
+type badABI struct{ detail string }
+
+func (e *badABI) Error() string { return e.detail }
+
+// refused is a non-zero status of caxton_handle.
+type refused struct{ status int32 }
+
+func (e *refused) Error() string { return fmt.Sprintf("%s returned %d", exportHandle, e.status) }
+
+// deliver puts the message into the guest's memory and lets it handle it.
+func (in *Instance) deliver(body []byte) error {
+	size := uint32(len(body)) // bounded by the size of a message
+	in.stack[0] = uint64(size)
+	if err := in.enter(in.alloc); err != nil {
+		return err
+	}
+	ptr := uint32(in.stack[0])
+	if ptr == 0 {
+		return &badABI{fmt.Sprintf("%s(%d) returned 0", exportAlloc, size)}
+	}
+	if !in.mem.Write(ptr, body) {
+		return &badABI{fmt.Sprintf("%s(%d) returned %d, beyond the memory of %d bytes", exportAlloc, size, ptr, in.mem.Size())}
+	}
+	in.stack[0], in.stack[1] = uint64(ptr), uint64(size)
+	if err := in.enter(in.handle); err != nil {
+		return err
+	}
+	if status := int32(in.stack[0]); status != 0 {
+		return &refused{status}
+	}
+	return nil
+}
+
+// enter calls into the guest; parameters and result are in in.stack.
+func (in *Instance) enter(f api.Function) error {
+	in.depth.Set(uint64(in.host.cfg.CallDepth))
+	return f.CallWithStack(in.ctx, in.stack[:])
+}
+
+// outcome turns what a run came to into an Outcome.
+func (in *Instance) outcome(err error) Outcome {
+	c := &in.call
+	c.flushLines(in.host.cfg.MaxLogBytes)
+	status, detail := in.classify(err)
+	used, over := in.used()
+	if over && status != events.OutcomeTimeout && status != events.OutcomeKilled {
+		// Whatever it came to, it took more than it had: a straight line of
+		// code may pass the end before the next check.
+		status, detail = events.OutcomeOutOfFuel, in.fuelDetail()
+	}
+	out := Outcome{Status: status, Detail: detail, Logs: c.logs, Fuel: used, SeedUsed: c.random != nil}
+	var no *refused
+	if status == events.OutcomeRefused && errors.As(err, &no) {
+		out.GuestStatus = no.status
+	}
+	if status == events.OutcomeOK {
+		out.Reply, out.Replied = c.reply, c.replied
+		out.Sends, out.State = c.sends, c.changes
+	}
+	return out
+}
+
+func (in *Instance) fuelDetail() string {
+	return fmt.Sprintf("used all of its fuel, %d", in.call.budget)
+}
+
+// classify tells the ways apart in which a call into a guest can end.
+func (in *Instance) classify(err error) (events.OutcomeStatus, string) {
+	if err == nil {
+		return events.OutcomeOK, ""
+	}
+	var no *refused
+	if errors.As(err, &no) {
+		return events.OutcomeRefused, no.Error()
+	}
+	var abi *badABI
+	if errors.As(err, &abi) {
+		return events.OutcomeBadABI, abi.detail
+	}
+	status, detail := in.call.stop, in.call.stopDetail
+	text := err.Error()
+	switch {
+	case status != "":
+	case int32(in.depth.Get()) < 0:
+		return events.OutcomeStackOverflow, fmt.Sprintf("calls nest deeper than %d", in.host.cfg.CallDepth)
+	case strings.HasPrefix(text, "stack overflow"), strings.HasPrefix(text, "wasm error: stack overflow"):
+		return events.OutcomeStackOverflow, "the engine's stack is full"
+	case strings.HasPrefix(text, "wasm error: "):
+		status, detail = events.OutcomeTrap, trapDetail(text)
+	default:
+		return events.OutcomeHostFault, firstLine(text)
+	}
+	if status == events.OutcomeTrap && in.linear.denied {
+		return events.OutcomeMemoryLimit, fmt.Sprintf("needs more than %d bytes of memory: %s", in.linear.limit, detail)
+	}
+	return status, detail
+}
+
+// maxTrapFrames of the guest's stack are told: enough to find the place.
+const maxTrapFrames = 8
+
+// trapDetail makes one line of an engine's trap: what, and in which functions.
+func trapDetail(text string) string {
+	lines := strings.Split(strings.TrimPrefix(text, "wasm error: "), "\n")
+	var frames []string
+	for _, l := range lines[1:] {
+		l = strings.TrimSpace(l)
+		name, _, ok := strings.Cut(l, "(")
+		if !ok || len(frames) == maxTrapFrames {
+			continue
+		}
+		frames = append(frames, strings.TrimPrefix(name, "."))
+	}
+	detail := lines[0]
+	if len(frames) > 0 {
+		detail += " in " + strings.Join(frames, " < ")
+	}
+	return firstLine(detail)
+}

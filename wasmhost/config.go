@@ -1,0 +1,69 @@
+package wasmhost
+
+import (
+	"github.com/caxton-run/caxton/events"
+	"github.com/caxton-run/caxton/wasmhost/meter"
+)
+
+// Config bounds a Host. All fields are > 0.
+type Config struct {
+	MaxModuleBytes int         // of an uploaded module; at most meter.MaxModuleBytes. It replaces Caps.ModuleBytes
+	Caps           meter.Caps  // what the structural gate admits
+	InitFuel       events.Fuel // for the start function, _initialize and caxton_init together; Go's runtime needs much
+	Slice          events.Fuel // granted at a time; between slices a call can be stopped and Go's scheduler runs
+	CallDepth      uint32      // nested calls of small functions; large ones weigh more (meter.DepthGlobal)
+	MaxEffects     int         // sends and state changes of one message
+	MaxEffectBytes int         // of reply, sends, keys and values of one message
+	MaxLogBytes    int         // of log text of one message; what is over is dropped
+	IdleModules    int         // compiled modules that are kept though no agent uses them
+	CompileSlots   int         // modules compiled at the same time
+}
+
+// DefaultConfig returns the limits of a node that is told nothing else.
+func DefaultConfig() Config {
+	return Config{
+		MaxModuleBytes: 8 << 20,
+		Caps:           meter.DefaultCaps(),
+		InitFuel:       500_000_000,
+		Slice:          200_000, // about 0.1 ms of computing; a refill costs well below 1 µs
+		CallDepth:      10_000,  // at most about 80 MiB of stack in the worst module, 1 MiB in common ones
+		MaxEffects:     1024,
+		MaxEffectBytes: 512 << 10, // with base64 and the message itself below events.MaxAppendBytes
+		MaxLogBytes:    16 << 10,
+		IdleModules:    64,
+		CompileSlots:   2,
+	}
+}
+
+// Validate reports all fields out of bounds as one *events.InvalidError.
+func (c Config) Validate() error {
+	var f events.Faults
+	for _, x := range []struct {
+		name     string
+		v        uint64
+		min, max uint64
+	}{
+		{"max_module_bytes", uint64(c.MaxModuleBytes), 8, meter.MaxModuleBytes},
+		{"init_fuel", uint64(c.InitFuel), 1, uint64(events.LimitCeilings().MaxFuel)},
+		{"slice", uint64(c.Slice), 1, 1 << 30},
+		{"max_effects", uint64(c.MaxEffects), 1, events.MaxAppendEvents},
+		{"max_effect_bytes", uint64(c.MaxEffectBytes), 1, events.MaxAppendBytes},
+		{"max_log_bytes", uint64(c.MaxLogBytes), 1, events.MaxAppendBytes},
+		{"idle_modules", uint64(c.IdleModules), 1, 1 << 16},
+		{"compile_slots", uint64(c.CompileSlots), 1, 1024},
+	} {
+		if x.v < x.min || x.v > x.max {
+			f.Add("wasmhost."+x.name, "must be %d to %d, got %d", x.min, x.max, x.v)
+		}
+	}
+	f.Merge("wasmhost.call_depth", meter.CheckDepth(c.CallDepth))
+	f.Merge("wasmhost.caps", c.caps().Validate())
+	return f.Err()
+}
+
+// caps returns the gate's caps with the one module size that counts.
+func (c Config) caps() meter.Caps {
+	caps := c.Caps
+	caps.ModuleBytes = c.MaxModuleBytes
+	return caps
+}

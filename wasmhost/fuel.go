@@ -1,0 +1,100 @@
+package wasmhost
+
+import (
+	"context"
+	"encoding/json"
+	"math/rand/v2"
+	"time"
+
+	"github.com/tetratelabs/wazero/api"
+
+	"github.com/caxton-run/caxton/events"
+)
+
+// call is the state of one call. Its zero value is no call: host functions see
+// no message and no fuel.
+type call struct {
+	ctx      context.Context
+	deadline time.Time // zero for none
+	budget   int64     // fuel
+	granted  int64     // Invariant: used = granted - what the guest has left
+	spent    int64     // used when the call was stopped, which FuelGlobal may not show
+
+	stop       events.OutcomeStatus // set before a host function ends the call
+	stopDetail string
+
+	handling bool // in caxton_handle: effects are allowed
+	message  json.RawMessage
+	record   events.HostRecord
+	shift    int64         // nanoseconds that the guest slept
+	random   *rand.ChaCha8 // nil until used
+	state    StateReader
+	effects
+}
+
+// begin sets up a call. No fuel is granted yet: the guest asks for its first
+// slice at its first check.
+func (in *Instance) begin(ctx context.Context, c Call, body []byte) {
+	in.call = call{ctx: ctx, budget: int64(min(c.Fuel, 1<<62)), message: body, record: c.Host, state: c.State}
+	if c.Timeout > 0 {
+		in.call.deadline = time.Now().Add(c.Timeout)
+	}
+	in.fuel.Set(0)
+	in.linear.denied = false
+}
+
+// used returns the fuel that the call has used, at most its budget; over says
+// that it was more.
+func (in *Instance) used() (used events.Fuel, over bool) {
+	n := max(in.call.granted-int64(in.fuel.Get()), in.call.spent)
+	if n > in.call.budget {
+		return events.Fuel(in.call.budget), true
+	}
+	return events.Fuel(n), false
+}
+
+// refill is the guest's request for the next slice: stack[0] is what it has
+// left, which is negative.
+func refill(ctx context.Context, _ api.Module, stack []uint64) {
+	in := ctx.(*guestContext).in
+	stack[0] += uint64(in.grant(int64(stack[0])))
+}
+
+// grant gives the next slice to a guest that has left, or stops it. Fuel comes
+// first: its end is the one reason that a replay has to repeat.
+func (in *Instance) grant(left int64) (n int64) {
+	c := &in.call
+	used := c.granted - left
+	c.spent = used
+	if used > c.budget {
+		in.stopWith(events.OutcomeOutOfFuel, in.fuelDetail())
+	}
+	switch {
+	case in.killed.Load():
+		in.stopWith(events.OutcomeKilled, "killed")
+	case c.ctx.Err() != nil:
+		in.stopWith(events.OutcomeKilled, "killed: "+c.ctx.Err().Error())
+	case !c.deadline.IsZero() && !time.Now().Before(c.deadline):
+		in.stopWith(events.OutcomeTimeout, "ran longer than its limit of time")
+	}
+	n = min(c.budget-c.granted, int64(in.host.cfg.Slice)-left)
+	c.granted += n
+	in.fuel.Set(uint64(int64(in.fuel.Get()) + n))
+	return n
+}
+
+// stopWith ends the call from within a host function. The engine turns the
+// panic into the error that the call returns.
+func (in *Instance) stopWith(status events.OutcomeStatus, detail string) {
+	in.call.stop, in.call.stopDetail = status, detail
+	panic(errStopped)
+}
+
+// charge takes fuel for a host function's work.
+func (in *Instance) charge(n int64) {
+	left := int64(in.fuel.Get()) - n
+	in.fuel.Set(uint64(left))
+	if left < 0 {
+		in.grant(left)
+	}
+}

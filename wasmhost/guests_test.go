@@ -1,0 +1,120 @@
+package wasmhost
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/caxton-run/caxton/events"
+	"github.com/caxton-run/caxton/fixtures"
+)
+
+func testHost(t testing.TB) *Host {
+	t.Helper()
+	h, err := New(context.Background(), DefaultConfig())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := h.Close(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
+	return h
+}
+
+func compileFixture(t testing.TB, h *Host, name string) *Module {
+	t.Helper()
+	m, err := h.Compile(context.Background(), fixtures.Agent(name))
+	if err != nil {
+		t.Fatalf("compile %s: %v", name, err)
+	}
+	t.Cleanup(m.Release)
+	return m
+}
+
+func request(content string) *events.Message {
+	return &events.Message{
+		ID: events.NewMessageID(), Performative: events.Request, Sender: "user:test", Receiver: "a",
+		Content: json.RawMessage(content), ConversationID: "c1",
+	}
+}
+
+// mapState is an agent's durable state.
+type mapState map[string][]byte
+
+func (m mapState) Get(key string) ([]byte, bool) { v, ok := m[key]; return v, ok }
+
+// TestGuestsRun runs every guest on what its language's runtime needs, and
+// rebuilds it from its snapshot.
+func TestGuestsRun(t *testing.T) {
+	h := testHost(t)
+	for _, name := range fixtures.Names() {
+		t.Run(name, func(t *testing.T) {
+			m := compileFixture(t, h, name)
+			in, err := h.Instantiate(context.Background(), m, 64<<20)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer in.Close()
+			c := Call{Message: request(`{"op":"get","key":"k"}`), Fuel: 100_000_000, Timeout: 10 * time.Second}
+			out := in.Handle(context.Background(), c)
+			if out.Status == events.OutcomeRefused && (name == "ping" || name == "pong") {
+				return // they talk of balls only
+			}
+			if out.Status != events.OutcomeOK {
+				t.Fatalf("outcome %s: %s", out.Status, out.Detail)
+			}
+			snap, err := in.Snapshot()
+			if err != nil {
+				t.Fatal(err)
+			}
+			again, err := h.Restore(context.Background(), m, 64<<20, snap)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer again.Close()
+			if in.StateHash() != again.StateHash() {
+				t.Error("the restored guest differs")
+			}
+		})
+	}
+}
+
+// TestHostileGuests runs what was written to harm the host; each ends as it is
+// meant to, and the host runs the next.
+func TestHostileGuests(t *testing.T) {
+	h := testHost(t)
+	for _, c := range fixtures.Hostile() {
+		t.Run(c.Name, func(t *testing.T) {
+			m, err := h.Compile(context.Background(), c.Wasm)
+			if c.Refusal != "" {
+				var refused *events.RefusedError
+				if !errors.As(err, &refused) || refused.Rule != c.Refusal {
+					t.Fatalf("got %v, want a refusal by rule %s", err, c.Refusal)
+				}
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer m.Release()
+			limits := events.DefaultLimits()
+			in, err := h.Instantiate(context.Background(), m, limits.MaxMemoryBytes)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer in.Close()
+			out := in.Handle(context.Background(), Call{
+				Message: request(`{"op":"get","key":"k"}`), Fuel: limits.MaxFuel,
+				Timeout: time.Duration(limits.MaxExecutionTimeMS) * time.Millisecond,
+			})
+			t.Logf("%s: %s (%d fuel)", out.Status, out.Detail, out.Fuel)
+			if out.Status != c.Outcome {
+				t.Fatalf("outcome %s (%s), want %s", out.Status, out.Detail, c.Outcome)
+			}
+		})
+	}
+}

@@ -1,0 +1,244 @@
+package wasmhost
+
+import (
+	"container/list"
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"github.com/tetratelabs/wazero"
+	"github.com/tetratelabs/wazero/api"
+	"github.com/tetratelabs/wazero/experimental"
+
+	"github.com/caxton-run/caxton/events"
+	"github.com/caxton-run/caxton/wasmhost/meter"
+)
+
+// features are WebAssembly 2.0 and extended constants, which newer toolchains
+// emit. What is not here is refused by the meter by name.
+const features = api.CoreFeaturesV2 | experimental.CoreFeaturesExtendedConst
+
+// Host compiles modules and makes instances of them. All methods may be called
+// from any goroutine.
+type Host struct {
+	cfg   Config
+	rt    wazero.Runtime
+	slots chan struct{} // one token per compilation that may run
+	zstd  *codec
+
+	memory atomic.Int64 // bytes held for all guests' memories
+
+	mu      sync.Mutex // guards the rest and Module.refs, Module.idle
+	modules map[events.ModuleHash]*Module
+	idle    *list.List // of *Module without references, least recently used first
+	closed  bool
+}
+
+// engineConfig returns the engine's settings. The interpreter exists for
+// validation and for tests that compare engines.
+func engineConfig(interpreter bool) wazero.RuntimeConfig {
+	cfg := wazero.NewRuntimeConfig()
+	if interpreter {
+		cfg = wazero.NewRuntimeConfigInterpreter()
+	}
+	return cfg.WithCoreFeatures(features).WithDebugInfoEnabled(false)
+}
+
+// New returns a Host. Errors: *events.InvalidError for cfg. Close it.
+func New(ctx context.Context, cfg Config) (*Host, error) {
+	return newHost(ctx, cfg, engineConfig(false))
+}
+
+func newHost(ctx context.Context, cfg Config, engine wazero.RuntimeConfig) (*Host, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	zstd, err := newCodec()
+	if err != nil {
+		return nil, err
+	}
+	h := &Host{
+		cfg: cfg, zstd: zstd, slots: make(chan struct{}, cfg.CompileSlots),
+		rt:      wazero.NewRuntimeWithConfig(ctx, engine),
+		modules: make(map[events.ModuleHash]*Module), idle: list.New(),
+	}
+	if err := h.offer(ctx); err != nil {
+		_ = h.rt.Close(ctx)
+		return nil, fmt.Errorf("wasmhost: offer host functions: %w", err)
+	}
+	return h, nil
+}
+
+// Close frees all compiled modules. Instances must not be in use any more.
+func (h *Host) Close(ctx context.Context) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.closed {
+		return nil
+	}
+	h.closed = true
+	h.zstd.close()
+	return h.rt.Close(ctx)
+}
+
+// Compile makes a module of the bytes of an upload, or returns the one it has:
+// gate, validation of the original, instrumentation, compilation. The caller
+// owns one reference; Release it. wasm is not kept.
+//
+// Errors: *events.RefusedError; one that wraps events.ErrInvalidWasm;
+// events.ErrClosed; ctx's error while waiting for others.
+func (h *Host) Compile(ctx context.Context, wasm []byte) (*Module, error) {
+	hash := events.HashModule(wasm)
+	for {
+		m, leader, err := h.acquire(hash)
+		if err != nil {
+			return nil, err
+		}
+		if leader {
+			h.lead(ctx, m, wasm)
+		}
+		select {
+		case <-m.ready:
+		case <-ctx.Done():
+			m.Release()
+			return nil, ctx.Err()
+		}
+		var gone *abandonedError
+		switch {
+		case m.err == nil:
+			return m, nil
+		case errors.As(m.err, &gone) && !leader:
+			continue // its context ended, not ours
+		case gone != nil:
+			return nil, gone.cause
+		}
+		return nil, m.err
+	}
+}
+
+// MemoryBytes is what the linear memories of all live instances hold.
+func (h *Host) MemoryBytes() int64 { return h.memory.Load() }
+
+// Cached returns a module that is compiled, with a new reference.
+func (h *Host) Cached(hash events.ModuleHash) (*Module, bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	m := h.modules[hash]
+	if m == nil || h.closed {
+		return nil, false
+	}
+	select {
+	case <-m.ready:
+	default:
+		return nil, false
+	}
+	h.retain(m) // a module that failed is not in the table
+	return m, true
+}
+
+// acquire returns the module of a hash with a new reference; leader says that
+// it is new and the caller has to build it.
+func (h *Host) acquire(hash events.ModuleHash) (m *Module, leader bool, err error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.closed {
+		return nil, false, events.ErrClosed
+	}
+	if m := h.modules[hash]; m != nil {
+		h.retain(m)
+		return m, false, nil
+	}
+	m = &Module{host: h, hash: hash, refs: 1, ready: make(chan struct{})}
+	h.modules[hash] = m
+	return m, true, nil
+}
+
+// use adds the reference of an instance.
+func (h *Host) use(m *Module) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.closed {
+		return events.ErrClosed
+	}
+	h.retain(m)
+	return nil
+}
+
+// abandonedError is a build that its leader's context ended before it began.
+type abandonedError struct{ cause error }
+
+func (e *abandonedError) Error() string { return e.cause.Error() }
+
+// lead builds m and tells those who wait. A failed module leaves the table, so
+// nothing remembers failures but the caller.
+func (h *Host) lead(ctx context.Context, m *Module, wasm []byte) {
+	defer close(m.ready)
+	select {
+	case h.slots <- struct{}{}:
+		m.err = h.build(ctx, m, wasm)
+		<-h.slots
+	case <-ctx.Done():
+		m.err = &abandonedError{ctx.Err()}
+	}
+	if m.err != nil {
+		h.mu.Lock()
+		delete(h.modules, m.hash)
+		h.mu.Unlock()
+	}
+}
+
+// build fills m. A panic of the engine's compiler is a refusal: the module is
+// at fault until the compiler is mended, and the node goes on.
+func (h *Host) build(ctx context.Context, m *Module, wasm []byte) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = &events.RefusedError{Rule: "engine_fault", Detail: fmt.Sprintf("the compiler failed: %.200v", r)}
+		}
+	}()
+	if _, err := meter.Check(wasm, h.cfg.caps()); err != nil {
+		return err
+	}
+	if err := validate(ctx, wasm); err != nil {
+		return err
+	}
+	metered, rep, err := meter.Instrument(wasm, meter.Options{Caps: h.cfg.caps()})
+	if err != nil {
+		return err
+	}
+	code, err := h.rt.CompileModule(context.WithoutCancel(ctx), metered)
+	if err != nil {
+		return &events.RefusedError{Rule: "engine_fault", Detail: "the metered module does not compile: " + firstLine(err.Error())}
+	}
+	m.code = code
+	m.describe(rep)
+	return nil
+}
+
+// validate lets the engine check types. The interpreter is used, because it
+// compiles in a fraction of the time, and a fresh one, because an engine
+// remembers the types of all modules it has seen.
+func validate(ctx context.Context, wasm []byte) error {
+	core, err := meter.Core(wasm)
+	if err != nil {
+		return err
+	}
+	ctx = context.WithoutCancel(ctx)
+	rt := wazero.NewRuntimeWithConfig(ctx, engineConfig(true))
+	defer func() { _ = rt.Close(ctx) }()
+	if _, err := rt.CompileModule(ctx, core); err != nil {
+		return fmt.Errorf("%w: %s", events.ErrInvalidWasm, firstLine(err.Error()))
+	}
+	return nil
+}
+
+// firstLine cuts an engine's error to what a person reads.
+func firstLine(s string) string {
+	s, _, _ = strings.Cut(s, "\n")
+	if len(s) > 300 {
+		s = s[:300]
+	}
+	return strings.ToValidUTF8(s, "?")
+}

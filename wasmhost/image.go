@@ -1,0 +1,113 @@
+package wasmhost
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/binary"
+)
+
+// blockBytes is the grain at which memories are compared: small, because a
+// message of a Go guest dirties a few bytes in many places.
+const blockBytes = 1024
+
+// maxImageBytes bounds the blocks of a kept image, per module.
+const maxImageBytes = 64 << 20
+
+// image is a guest's whole state, memory and globals, without the blocks that
+// are zero. It is immutable.
+type image struct {
+	size    uint64   // bytes of memory, a multiple of pageBytes
+	at      []uint32 // by block: its place in data plus 1, in blocks; 0 for a zero block
+	data    []byte
+	globals []uint64
+}
+
+// block returns a block's bytes, nil when it is zero or beyond the memory.
+func (g *image) block(i int) []byte {
+	if g == nil || i >= len(g.at) || g.at[i] == 0 {
+		return nil
+	}
+	from := int(g.at[i]-1) * blockBytes
+	return g.data[from : from+blockBytes]
+}
+
+var zeroBlock [blockBytes]byte
+
+// sameBlock reports whether b is what g has as block i.
+func (g *image) sameBlock(i int, b []byte) bool {
+	want := g.block(i)
+	if want == nil {
+		want = zeroBlock[:]
+	}
+	return bytes.Equal(b, want)
+}
+
+// capture copies the guest's state; nil when it is too large to keep.
+func (in *Instance) capture() *image {
+	mem := in.linear.buf
+	g := &image{size: uint64(len(mem)), at: make([]uint32, len(mem)/blockBytes), globals: in.globals()}
+	for i := range g.at {
+		b := mem[i*blockBytes : (i+1)*blockBytes]
+		if bytes.Equal(b, zeroBlock[:]) {
+			continue
+		}
+		if len(g.data) >= maxImageBytes {
+			return nil
+		}
+		g.data = append(g.data, b...)
+		g.at[i] = uint32(len(g.data) / blockBytes)
+	}
+	g.data = bytes.Clone(g.data) // without the slack of growing
+	return g
+}
+
+// install makes the guest's state that of g. The memory is at least as large.
+func (in *Instance) install(g *image) {
+	mem := in.linear.buf
+	for i := range len(mem) / blockBytes {
+		to := mem[i*blockBytes : (i+1)*blockBytes]
+		if b := g.block(i); b != nil {
+			copy(to, b)
+		} else {
+			clear(to)
+		}
+	}
+	for i, v := range g.globals {
+		in.state[i].Set(v)
+	}
+}
+
+// resize grows the memory to size bytes; false when the limit forbids it.
+func (in *Instance) resize(size uint64) bool {
+	have := in.MemoryBytes()
+	if size < have || in.mem == nil && size > 0 {
+		return false
+	}
+	if size == have {
+		return true
+	}
+	_, ok := in.mem.Grow(uint32((size - have) / pageBytes))
+	return ok && in.MemoryBytes() == size
+}
+
+func (in *Instance) globals() []uint64 {
+	list := make([]uint64, len(in.state))
+	for i, g := range in.state {
+		list[i] = g.Get()
+	}
+	return list
+}
+
+// StateHash returns the SHA-256 of the guest's memory size (8 bytes,
+// little-endian), mutable globals (8 bytes each, in the module's order) and
+// memory: equal for an instance, its replay and its restored snapshot.
+func (in *Instance) StateHash() [sha256.Size]byte {
+	h := sha256.New()
+	head := binary.LittleEndian.AppendUint64(nil, in.MemoryBytes())
+	for _, v := range in.globals() {
+		head = binary.LittleEndian.AppendUint64(head, v)
+	}
+	_, _ = h.Write(head) // documented never to fail
+	_, _ = h.Write(in.linear.buf)
+	return [sha256.Size]byte(h.Sum(nil))
+}

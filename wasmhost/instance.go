@@ -1,0 +1,221 @@
+package wasmhost
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+
+	"github.com/tetratelabs/wazero"
+	"github.com/tetratelabs/wazero/api"
+	"github.com/tetratelabs/wazero/experimental"
+
+	"github.com/caxton-run/caxton/events"
+	"github.com/caxton-run/caxton/wasmhost/meter"
+)
+
+// Instance is one live guest. It belongs to one goroutine at a time; only Kill
+// and Usable may be called from others.
+type Instance struct {
+	host   *Host
+	mod    *Module
+	guest  api.Module
+	mem    api.Memory // nil when the module has none
+	linear *linearMemory
+	base   *image // what snapshots build on; nil for a memory of zeros
+
+	fuel, depth api.MutableGlobal
+	state       []api.MutableGlobal // the module's own, in meter's order
+	alloc       api.Function        // nil unless the module's exports are as they should be
+	handle      api.Function
+
+	ctx   *guestContext // what host functions get as their context
+	call  call
+	stack [4]uint64 // parameters and result of a call into the guest
+
+	killed atomic.Bool
+	broken atomic.Bool
+	closed bool
+}
+
+// guestContext is the context that host functions are called with: it leads them to
+// their instance without a table or an allocation. The engine asks contexts for
+// keys of its own, and finds none.
+type guestContext struct {
+	context.Context
+	in *Instance
+}
+
+// Value implements context.Context.
+func (*guestContext) Value(any) any { return nil }
+
+// InitError is a module that could not be brought to life under an agent's
+// limits.
+type InitError struct {
+	Status events.OutcomeStatus
+	Detail string
+}
+
+// Error implements error.
+func (e *InitError) Error() string {
+	return fmt.Sprintf("module does not start: %s: %s", e.Status, e.Detail)
+}
+
+// initMicros is the clock of all initialisations, 2020-01-01T00:00:00Z: fixed,
+// so that a module's initial image depends on the module alone.
+const initMicros = 1_577_836_800_000_000
+
+// Instantiate makes an instance of m whose memory never exceeds maxMemory
+// bytes, and runs its start function, _initialize and caxton_init. Close it.
+//
+// Errors: *InitError; ctx's error (before or while the guest runs).
+//
+// The guest runs for the first instance of a module only: what it came to is
+// kept, and later instances begin there.
+func (h *Host) Instantiate(ctx context.Context, m *Module, maxMemory uint64) (*Instance, error) {
+	in, err := h.blank(ctx, m, maxMemory)
+	if err != nil {
+		return nil, err
+	}
+	if g := m.image.Load(); g != nil && in.resize(g.size) {
+		in.install(g)
+		in.base = g
+		return in, nil
+	}
+	if err := in.initialize(ctx); err != nil {
+		in.Close()
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		return nil, err
+	}
+	in.keepImage()
+	return in, nil
+}
+
+// keepImage makes the state after initialisation the module's initial image. An
+// initialisation that was denied memory may have gone another way than under a
+// higher limit, so it is nobody else's; one that was not goes the same way under
+// every limit that holds its memory.
+func (in *Instance) keepImage() {
+	if !in.mod.info.Snapshotable || in.linear.denied {
+		return
+	}
+	g := in.mod.image.Load()
+	if g == nil {
+		if g = in.capture(); g == nil {
+			return
+		}
+		in.mod.image.CompareAndSwap(nil, g) // both are the same
+	}
+	in.base = g
+}
+
+// blank makes an instance that has run nothing yet.
+func (h *Host) blank(ctx context.Context, m *Module, maxMemory uint64) (*Instance, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	if m.info.MinMemoryBytes > maxMemory {
+		return nil, &InitError{events.OutcomeMemoryLimit, fmt.Sprintf("the module needs %d bytes of memory at the start, the limit is %d", m.info.MinMemoryBytes, maxMemory)}
+	}
+	if err := h.use(m); err != nil {
+		return nil, err
+	}
+	in := &Instance{host: h, mod: m, linear: &linearMemory{limit: maxMemory, total: &h.memory}}
+	in.ctx = &guestContext{context.Background(), in}
+	ectx := experimental.WithMemoryAllocator(context.Background(), in.linear)
+	guest, err := h.rt.InstantiateModule(ectx, m.code, wazero.NewModuleConfig().WithName("").WithStartFunctions())
+	if err != nil {
+		m.Release()
+		return nil, &InitError{events.OutcomeTrap, firstLine(err.Error())}
+	}
+	in.guest = guest
+	in.bind()
+	return in, nil
+}
+
+// bind looks up what the host uses of the guest.
+func (in *Instance) bind() {
+	if in.mod.report.HasMemory {
+		in.mem = in.guest.Memory()
+	}
+	in.fuel = in.guest.ExportedGlobal(meter.FuelGlobal).(api.MutableGlobal)
+	in.depth = in.guest.ExportedGlobal(meter.DepthGlobal).(api.MutableGlobal)
+	in.state = make([]api.MutableGlobal, in.mod.report.StateGlobals)
+	for i := range in.state {
+		in.state[i] = in.guest.ExportedGlobal(meter.StateGlobal(i)).(api.MutableGlobal)
+	}
+	if in.mod.info.HandlesMessages && in.mod.abi == "" {
+		in.alloc = in.guest.ExportedFunction(exportAlloc)
+		in.handle = in.guest.ExportedFunction(exportHandle)
+	}
+}
+
+// initialize runs what a module runs before its first message.
+func (in *Instance) initialize(ctx context.Context) error {
+	in.begin(ctx, Call{Fuel: in.host.cfg.InitFuel, Host: events.HostRecord{NowMicros: initMicros, Seed: in.mod.seed()}}, nil)
+	for _, name := range []string{meter.StartExport, exportInitialize, exportInit} {
+		f := in.guest.ExportedFunction(name)
+		if f == nil || name != meter.StartExport && !in.initializer(f) {
+			continue
+		}
+		in.stack[0] = 0
+		err := in.enter(f)
+		status := int32(in.stack[0])
+		switch {
+		case err == nil && name == exportInit && status != 0:
+			err = fmt.Errorf("%s returned %d", name, status)
+			return in.initFailed(&InitError{events.OutcomeRefused, err.Error()})
+		case err != nil:
+			status, detail := in.classify(err)
+			return in.initFailed(&InitError{status, name + ": " + detail})
+		}
+	}
+	if _, over := in.used(); over {
+		return in.initFailed(&InitError{events.OutcomeOutOfFuel, in.fuelDetail()})
+	}
+	in.call = call{}
+	return nil
+}
+
+// initializer reports whether f has no parameters: others are not what their
+// name says, and the module's warnings tell.
+func (in *Instance) initializer(f api.Function) bool {
+	return len(f.Definition().ParamTypes()) == 0 && len(f.Definition().ResultTypes()) <= 1
+}
+
+// initFailed adds the guest's last words: a runtime says on stderr why it ends.
+func (in *Instance) initFailed(e *InitError) error {
+	in.call.flushLines(in.host.cfg.MaxLogBytes)
+	if n := len(in.call.logs); n > 0 {
+		e.Detail += "; last line: " + firstLine(in.call.logs[n-1].Text)
+	}
+	return e
+}
+
+// Kill ends a running call, and refuses all later ones, with OutcomeKilled. It
+// returns at once; the guest stops at the end of its slice.
+func (in *Instance) Kill() { in.killed.Store(true) }
+
+// Usable reports whether Handle may be called again. It is false after any
+// outcome but OK and NoHandler: the guest's memory is then somewhere within a
+// message. The owner closes the instance and restores another.
+func (in *Instance) Usable() bool { return !in.broken.Load() && !in.killed.Load() }
+
+// MemoryBytes is the size of the guest's linear memory.
+func (in *Instance) MemoryBytes() uint64 { return uint64(len(in.linear.buf)) }
+
+// Close frees the instance. It is safe twice.
+func (in *Instance) Close() {
+	if in.closed {
+		return
+	}
+	in.closed = true
+	in.broken.Store(true)
+	_ = in.guest.Close(context.Background()) // frees memory only; it has no error to report
+	in.linear.Free()
+	in.mod.Release()
+}
+
+var errStopped = errors.New("stopped by the host")

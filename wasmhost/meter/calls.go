@@ -1,0 +1,126 @@
+package meter
+
+// recursive tells for each defined function whether it lies on a cycle of the
+// call graph. Only those count call depth: between two of their frames there
+// is no other, and a chain of others is no longer than the module.
+//
+// A call_indirect may reach every function that the module takes a reference
+// of; those edges go through one extra node. Host functions never call back.
+func (m *module) recursive() []bool {
+	n := len(m.bodies)
+	g := graph{edges: make([][]int32, n+1), recursive: make([]bool, n+1)}
+	for _, f := range m.reachable {
+		g.add(n, int(f)-m.importedFunc)
+	}
+	for i, body := range m.bodies {
+		r := &reader{b: body}
+		for range r.u32() {
+			r.u32()
+			r.valueType()
+		}
+		indirect := false
+		for r.more() {
+			switch in := r.next(); in.op {
+			case opCall:
+				g.add(i, int(in.imm)-m.importedFunc)
+			case opCallIndirect:
+				if !indirect {
+					g.add(i, n)
+					indirect = true
+				}
+			}
+		}
+	}
+	g.find()
+	return g.recursive[:n]
+}
+
+// graph finds the nodes on cycles with Tarjan's algorithm for strongly
+// connected components (SIAM J. Comput. 1(2), 1972), without recursion: the
+// module decides how deep it would go.
+type graph struct {
+	edges     [][]int32
+	recursive []bool
+
+	index, low []int32 // 0: not visited
+	next       []int32 // edge to look at
+	onStack    []bool
+	stack      []int32
+	counter    int32
+}
+
+func (g *graph) add(from, to int) {
+	if to < 0 { // an import
+		return
+	}
+	if from == to {
+		g.recursive[from] = true
+	}
+	g.edges[from] = append(g.edges[from], int32(to))
+}
+
+func (g *graph) find() {
+	n := len(g.edges)
+	g.index, g.low, g.next = make([]int32, n), make([]int32, n), make([]int32, n)
+	g.onStack = make([]bool, n)
+	var path []int32
+	for root := range n {
+		if g.index[root] != 0 {
+			continue
+		}
+		path = append(path[:0], int32(root))
+		for len(path) > 0 {
+			v := path[len(path)-1]
+			if w, ok := g.step(v); ok {
+				path = append(path, w)
+				continue
+			}
+			path = path[:len(path)-1]
+			if len(path) > 0 {
+				u := path[len(path)-1]
+				g.low[u] = min(g.low[u], g.low[v])
+			}
+			if g.low[v] == g.index[v] {
+				g.component(v)
+			}
+		}
+	}
+}
+
+// step visits v, or goes on with its edges; it returns the next unvisited
+// successor.
+func (g *graph) step(v int32) (w int32, ok bool) {
+	if g.index[v] == 0 {
+		g.counter++
+		g.index[v], g.low[v] = g.counter, g.counter
+		g.stack = append(g.stack, v)
+		g.onStack[v] = true
+	}
+	for int(g.next[v]) < len(g.edges[v]) {
+		w := g.edges[v][g.next[v]]
+		g.next[v]++
+		switch {
+		case g.index[w] == 0:
+			return w, true
+		case g.onStack[w]:
+			g.low[v] = min(g.low[v], g.index[w])
+		}
+	}
+	return 0, false
+}
+
+// component pops the component whose root is v.
+func (g *graph) component(v int32) {
+	k := len(g.stack) - 1
+	for g.stack[k] != v {
+		k--
+	}
+	members := g.stack[k:]
+	for _, w := range members {
+		g.onStack[w] = false
+		if len(members) > 1 {
+			g.recursive[w] = true
+		}
+	}
+	g.stack = g.stack[:k]
+}

@@ -1,0 +1,55 @@
+// Package meter checks a WebAssembly module and rewrites it so that its running
+// can be bounded: bytes in, checked and metered bytes out.
+//
+// It is not an engine and does not validate types; the host does that with its
+// engine between the two steps. The order is Check, validate the original,
+// Instrument: an invalid module can become valid by referring to what
+// Instrument adds, so validating only the result would not do.
+//
+// Guarantees: time and memory linear in the module's size, whatever the module
+// says about itself; no panic on any input (fuzzed); the instrumented module
+// computes what the original does, until fuel or call depth end; fuel used is a
+// function of the module and its inputs, not of slice size, engine or machine.
+//
+// How fuel works. A mutable global (FuelGlobal) holds what is left of the
+// current slice and is charged once per straight-line segment. Where it is
+// found negative (at loop heads, at entries of functions that call, after
+// charges by size) the guest calls the host's refill function, which grants the
+// next slice or stops the guest by a panic of its own.
+//
+// Limits: the fields of Caps. Test it with "go test ./wasmhost/meter".
+package meter
+
+// Version of the cost table and of where charges stand. Fuel totals are
+// comparable only between equal versions, so it is part of every event; raise
+// it with any change that alters a total.
+const Version = 1
+
+// Names of what Instrument adds. A module that brings them itself is refused
+// (rules reserved_export, unknown_import).
+const (
+	reservedPrefix = "__cx_"
+
+	// RefillModule and RefillName are the import of type (i64) -> i64 that the
+	// host provides. The parameter is the (negative) fuel left, the result the
+	// same plus the grant; the host adds the grant to FuelGlobal too, which may
+	// be staler than the parameter.
+	RefillModule = "__cx"
+	RefillName   = "refill"
+
+	// FuelGlobal is the exported i64 global of fuel left in this slice. Before
+	// an entry the host sets it to the first grant. At a trap it may miss what
+	// was burnt since the last call, loop exit or return: deterministically so.
+	FuelGlobal = "__cx_fuel"
+
+	// DepthGlobal is the exported i32 global of call depth left; the host sets
+	// it to the limit before each entry. It is negative after a trap that the
+	// depth check raised, and only then.
+	DepthGlobal = "__cx_depth"
+
+	// StartExport is the module's start function, which the host calls itself;
+	// absent when there is none.
+	StartExport = "__cx_start"
+
+	stateGlobalPrefix = "__cx_g"
+)

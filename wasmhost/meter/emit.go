@@ -1,0 +1,250 @@
+package meter
+
+// emitter writes one instrumented body from its plan. In a function with loops
+// the fuel left lives in a local between calls ("cached"), because engines keep
+// locals in registers; elsewhere the global is charged directly.
+type emitter struct {
+	w      writer
+	m      *module
+	p      *planner
+	f      funcType
+	cached bool
+	weight int32 // call depth that the function takes; 0 when it is not recursive
+
+	fuel      uint32 // the local, when cached
+	size, got uint32 // locals of bulk operations: size, result of grow
+}
+
+// frameWeight is what a call takes from the depth limit: 1, and 1 more for each
+// 16 locals and each KiB of body, which bound the engine's stack frame.
+func frameWeight(locals, body int) int32 { return int32(1 + locals/16 + body/1024) }
+
+// function appends the instrumented body of defined function i to the writer.
+func (e *emitter) function(i int, recursive bool) {
+	body := e.m.bodies[i]
+	e.f = e.m.types[e.m.funcs[e.m.importedFunc+i]]
+	r := &reader{b: body}
+	groups := r.u32()
+	groupsAt := r.p
+	next := len(e.f.params)
+	for range groups {
+		next += int(r.u32())
+		r.valueType()
+	}
+	declared := body[groupsAt:r.p]
+	start := r.p
+	e.p.plan(r)
+
+	e.cached = e.p.loops
+	e.weight = 0
+	if recursive {
+		e.weight = frameWeight(next, len(body))
+	}
+	e.locals(groups, declared, uint32(next))
+	e.prologue()
+	at := start
+	for _, x := range e.p.patches {
+		e.w.raw(body[at:x.pos])
+		at = x.pos + x.cut
+		e.patch(x)
+	}
+	e.w.raw(body[at:])
+}
+
+func (e *emitter) locals(groups uint32, declared []byte, next uint32) {
+	if e.cached {
+		groups++
+	}
+	if e.p.bulk {
+		groups++
+	}
+	e.w.u32(groups)
+	e.w.raw(declared)
+	if e.cached {
+		e.w.byte(1, typeI64)
+		e.fuel = next
+		next++
+	}
+	if e.p.bulk {
+		e.w.byte(2, typeI32)
+		e.size, e.got = next, next+1
+	}
+}
+
+// prologue counts depth and loads the fuel. The body goes into a block of the
+// function's results, so that a branch to the outermost label reaches the
+// epilogue; labels need no renumbering, because the block takes its place.
+func (e *emitter) prologue() {
+	if e.weight > 0 {
+		e.w.op1(opGlobalGet, e.m.depthGlobal())
+		e.w.i32(e.weight)
+		e.w.byte(opI32Sub)
+		e.w.op1(opGlobalSet, e.m.depthGlobal())
+		e.w.op1(opGlobalGet, e.m.depthGlobal())
+		e.w.i32(0)
+		e.w.byte(opI32LtS, opIf, typeVoid, opUnreachable, opEnd)
+	}
+	if e.cached {
+		e.load()
+	}
+	if !e.wrapped() {
+		return
+	}
+	e.w.byte(opBlock)
+	switch len(e.f.results) {
+	case 0:
+		e.w.byte(typeVoid)
+	case 1:
+		e.w.raw(e.f.results)
+	default:
+		e.w.b = appendSigned(e.w.b, int64(e.m.addType(funcType{results: e.f.results})))
+	}
+}
+
+func (e *emitter) wrapped() bool { return e.cached || e.weight > 0 }
+
+// epilogue undoes the prologue before the function is left.
+func (e *emitter) epilogue() {
+	e.store()
+	if e.weight > 0 {
+		e.w.op1(opGlobalGet, e.m.depthGlobal())
+		e.w.i32(e.weight)
+		e.w.byte(opI32Add)
+		e.w.op1(opGlobalSet, e.m.depthGlobal())
+	}
+}
+
+func (e *emitter) patch(x patch) {
+	switch x.kind {
+	case atSegment:
+		e.segment(e.p.segs[x.n])
+	case atCall:
+		e.store()
+	case afterCall:
+		if e.cached {
+			e.load()
+		}
+	case atReturn:
+		e.epilogue()
+	case atLast:
+		if e.wrapped() {
+			e.w.byte(opEnd)
+			e.epilogue()
+		}
+	case atBulk:
+		e.w.op1(opLocalTee, e.size)
+		e.get()
+		e.w.op1(opLocalGet, e.size)
+		e.w.byte(opI64ExtendU)
+		e.w.i64(int64(x.n))
+		e.w.byte(opI64ShrU)
+		e.subtractChecked()
+	case atGrow:
+		e.w.op1(opLocalTee, e.size)
+	case afterGrow:
+		e.grown(x)
+	case loopOpen:
+		e.w.byte(opLoop)
+		e.w.raw(x.raw)
+		e.check()
+	case loopClose:
+		e.w.byte(opEnd)
+	case replaceU32:
+		e.w.u32(x.n)
+	case replaceRaw:
+		e.w.raw(x.raw)
+	}
+}
+
+// segment charges a segment. At the head of a strip-mined loop the check comes
+// first and leaves for the outer loop, which refills and comes back: the call
+// then lies outside the inner loop, whose registers it would spill.
+func (e *emitter) segment(s segment) {
+	if s.strip {
+		e.get()
+		e.w.i64(0)
+		e.w.byte(opI64LtS)
+		e.w.op1(opBrIf, 1)
+	}
+	if s.cost == 0 {
+		return
+	}
+	e.get()
+	e.w.i64(int64(s.cost))
+	if s.head && !s.strip && (!s.entry || e.p.calls || e.p.bulk) {
+		e.subtractChecked()
+		return
+	}
+	e.w.byte(opI64Sub)
+	e.set()
+}
+
+// grown charges what memory.grow or table.grow added, when it did: the size of
+// a refused request is any number.
+func (e *emitter) grown(x patch) {
+	e.w.op1(opLocalTee, e.got)
+	e.get()
+	e.w.op1(opLocalGet, e.size)
+	e.w.byte(opI64ExtendU)
+	if x.table {
+		e.w.i64(tableShift)
+		e.w.byte(opI64ShrU)
+	} else {
+		e.w.i64(growCharge)
+		e.w.byte(opI64Mul)
+	}
+	e.w.i64(0)
+	e.w.op1(opLocalGet, e.got)
+	e.w.i32(-1)
+	e.w.byte(opI32Ne, opSelect)
+	e.subtractChecked()
+}
+
+// subtractChecked takes fuel and charge from the stack and refills if need be.
+func (e *emitter) subtractChecked() {
+	e.w.byte(opI64Sub)
+	e.set()
+	e.check()
+}
+
+// check calls refill when fuel is negative. The parameter carries the fuel, so
+// that a cached value needs no store to the global first: what the global shows
+// at a trap must not depend on where slices happened to end.
+func (e *emitter) check() {
+	e.get()
+	e.w.i64(0)
+	e.w.byte(opI64LtS, opIf, typeVoid)
+	e.get()
+	e.w.op1(opCall, uint32(e.m.importedFunc))
+	e.set()
+	e.w.byte(opEnd)
+}
+
+func (e *emitter) get() {
+	if e.cached {
+		e.w.op1(opLocalGet, e.fuel)
+	} else {
+		e.w.op1(opGlobalGet, e.m.fuelGlobal())
+	}
+}
+
+func (e *emitter) set() {
+	if e.cached {
+		e.w.op1(opLocalSet, e.fuel)
+	} else {
+		e.w.op1(opGlobalSet, e.m.fuelGlobal())
+	}
+}
+
+// load and store move the fuel between global and local.
+func (e *emitter) load() {
+	e.w.op1(opGlobalGet, e.m.fuelGlobal())
+	e.w.op1(opLocalSet, e.fuel)
+}
+
+func (e *emitter) store() {
+	if e.cached {
+		e.w.op1(opLocalGet, e.fuel)
+		e.w.op1(opGlobalSet, e.m.fuelGlobal())
+	}
+}

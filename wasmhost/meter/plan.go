@@ -1,0 +1,301 @@
+package meter
+
+// lump is the largest conditional segment that is charged with the segment
+// that dominates it instead of by itself: a charge costs three instructions,
+// so for tiny branches the exact sum is dearer than what it counts. The total
+// stays deterministic, and never below the exact one.
+const lump = 6
+
+// segment is a straight line of code: entered at its top, left at its end.
+type segment struct {
+	cost   uint32
+	parent int  // the segment that dominates it in the same loop body, or -1
+	always bool // runs whenever parent does
+	head   bool // function entry or loop head: fuel is checked there
+	entry  bool
+	strip  bool // head of a strip-mined loop
+}
+
+type patchKind uint8
+
+const (
+	atSegment  patchKind = iota // charge (and check) segment n
+	atCall                      // before a call: the callee needs the global
+	afterCall                   // the callee changed the global
+	atReturn                    // before return
+	atBulk                      // top of stack is a size to charge
+	atGrow                      // top of stack is a size to remember
+	afterGrow                   // charge it if the result is not -1
+	loopOpen                    // open the outer loop of a strip-mined one
+	loopClose                   // close it
+	atLast                      // the function's final end
+	replaceU32                  // replace cut bytes by the number n
+	replaceRaw                  // replace cut bytes by raw
+)
+
+// patch is an insertion or replacement at a place in a body.
+type patch struct {
+	pos   int
+	kind  patchKind
+	n     uint32 // segment, shift of a size, or number
+	cut   int    // bytes of the original that go
+	raw   []byte // block type, or labels
+	table bool   // of afterGrow: a table grew, not memory
+}
+
+// frame is an open block. Invariant: a frame f at height h escapes (control may
+// leave it other than by its end) iff lowest < h.
+type frame struct {
+	op     byte
+	before int  // segment when it was opened
+	target bool // some branch goes to its label
+	dead   bool // was opened in unreachable code
+	strip  bool
+	strips int // strip-mined loops at or below it
+	lowest int // lowest height that a branch inside goes to; -1 for return
+}
+
+// planner finds the segments of a function and where its body needs patches.
+// It is reused from function to function.
+type planner struct {
+	m       *module
+	segs    []segment
+	patches []patch
+	frames  []frame
+	cur     int
+	dead    bool
+
+	loops, calls, bulk bool
+}
+
+// plan fills segs and patches for the body whose instructions begin at r.
+func (p *planner) plan(r *reader) {
+	p.segs, p.patches, p.frames = p.segs[:0], p.patches[:0], p.frames[:0]
+	p.dead, p.loops, p.calls, p.bulk = false, false, false, false
+	p.push(frame{op: opBlock})
+	p.begin(r.p, segment{parent: -1, head: true, entry: true})
+	for len(p.frames) > 0 {
+		p.instr(r, r.next())
+	}
+	p.merge()
+}
+
+func (p *planner) instr(r *reader, in instr) {
+	switch in.op {
+	case opBlock, opLoop, opIf:
+		p.open(r, in)
+	case opElse:
+		f := p.top()
+		f.op = opElse
+		if p.dead = f.dead; !p.dead {
+			p.begin(r.p, segment{parent: f.before})
+		}
+	case opEnd:
+		p.close(r, in)
+	case opBr, opBrIf, opBrTable:
+		p.branch(r, in)
+	case opReturn, opUnreachable:
+		if p.dead {
+			return
+		}
+		p.charge(cost(in.op))
+		p.top().lowest = -1
+		if in.op == opReturn {
+			p.add(patch{pos: in.pos, kind: atReturn})
+		}
+		p.dead = true
+	case opCall, opCallIndirect:
+		if !p.dead {
+			p.calls = true
+			p.charge(cost(in.op))
+			p.add(patch{pos: in.pos, kind: atCall})
+		}
+		if in.op == opCall {
+			p.renumber(r, in)
+		}
+		if !p.dead {
+			p.add(patch{pos: r.p, kind: afterCall})
+		}
+	case opRefFunc:
+		p.charge(cost(in.op))
+		p.renumber(r, in)
+	case opMemoryGrow, opMisc:
+		p.sized(r, in)
+	default:
+		p.charge(cost(in.op))
+	}
+}
+
+func (p *planner) open(r *reader, in instr) {
+	p.charge(cost(in.op))
+	f := frame{op: in.op, before: p.cur, dead: p.dead, strips: p.top().strips}
+	if p.dead {
+		p.push(f)
+		return
+	}
+	switch in.op {
+	case opLoop:
+		p.loops = true
+		// A loop with parameters cannot be entered twice in a row.
+		if in.block < 0 || len(p.m.types[in.block].params) == 0 {
+			f.strip = true
+			f.strips++
+			p.add(patch{pos: in.pos, kind: loopOpen, raw: r.b[in.immAt:r.p]})
+		}
+		p.push(f)
+		p.begin(r.p, segment{parent: -1, head: true, strip: f.strip})
+	case opIf:
+		p.push(f)
+		p.begin(r.p, segment{parent: f.before})
+	default:
+		p.push(f)
+	}
+}
+
+func (p *planner) close(r *reader, in instr) {
+	f := *p.top()
+	height := len(p.frames) - 1
+	p.frames = p.frames[:height]
+	if height == 0 {
+		p.add(patch{pos: in.pos, kind: atLast})
+		return
+	}
+	if up := p.top(); f.lowest < up.lowest {
+		up.lowest = f.lowest
+	}
+	if f.dead {
+		p.dead = true
+		return
+	}
+	if f.strip {
+		p.add(patch{pos: r.p, kind: loopClose})
+	}
+	switch {
+	case f.op == opLoop && p.dead, f.op == opBlock && !f.target:
+		return // the code after it is unreachable, or in the same segment
+	}
+	p.dead = false
+	p.begin(r.p, segment{parent: f.before, always: f.lowest >= height})
+}
+
+func (p *planner) branch(r *reader, in instr) {
+	if in.op == opBrTable {
+		labels := &reader{b: r.b, p: in.immAt}
+		n := labels.u32()
+		w := writer{}
+		w.u32(n)
+		for range n + 1 {
+			label := labels.u32()
+			w.u32(p.label(label))
+			p.mark(label)
+		}
+		p.add(patch{pos: in.immAt, kind: replaceRaw, cut: r.p - in.immAt, raw: w.b})
+		p.charge(2)
+		p.dead = true
+		return
+	}
+	if label := p.label(in.imm); label != in.imm {
+		p.add(patch{pos: in.immAt, kind: replaceU32, cut: r.p - in.immAt, n: label})
+	}
+	p.mark(in.imm)
+	p.charge(cost(in.op))
+	switch {
+	case in.op == opBr:
+		p.dead = true
+	case !p.dead:
+		p.begin(r.p, segment{parent: p.cur})
+	}
+}
+
+// sized plans the charges by size of memory and table operations.
+func (p *planner) sized(r *reader, in instr) {
+	p.charge(cost(in.op))
+	if p.dead {
+		return
+	}
+	grow := in.op == opMemoryGrow || in.sub == miscTableGrow
+	var shift uint32
+	switch {
+	case grow:
+	case in.sub == miscMemoryInit || in.sub == miscMemoryCopy || in.sub == miscMemoryFill:
+		shift = memoryShift
+	case in.sub == miscTableInit || in.sub == miscTableCopy || in.sub == miscTableFill:
+		shift = tableShift
+	default:
+		return
+	}
+	p.bulk = true
+	if grow {
+		p.add(patch{pos: in.pos, kind: atGrow})
+		p.add(patch{pos: r.p, kind: afterGrow, table: in.op != opMemoryGrow})
+		return
+	}
+	p.add(patch{pos: in.pos, kind: atBulk, n: shift})
+}
+
+// mark notes a branch to a label.
+func (p *planner) mark(label uint32) {
+	if p.dead {
+		return
+	}
+	height := len(p.frames) - 1 - int(label)
+	p.frames[height].target = true
+	if f := p.top(); height < f.lowest {
+		f.lowest = height
+	}
+}
+
+// label renumbers a label: each strip-mined loop between here and there is two.
+func (p *planner) label(label uint32) uint32 {
+	inside := p.top().strips - p.frames[len(p.frames)-1-int(label)].strips
+	return label + uint32(inside)
+}
+
+// renumber makes room for the refill import before the defined functions.
+func (p *planner) renumber(r *reader, in instr) {
+	if n := p.m.renumbered(in.imm); n != in.imm {
+		p.add(patch{pos: in.immAt, kind: replaceU32, cut: r.p - in.immAt, n: n})
+	}
+}
+
+// merge moves the cost of segments into their parents where that keeps the
+// total (always) or is cheaper than exactness (lump). Children have higher
+// numbers than their parents.
+func (p *planner) merge() {
+	for i := len(p.segs) - 1; i > 0; i-- {
+		s := &p.segs[i]
+		if s.head || s.parent < 0 {
+			continue
+		}
+		if s.always || s.cost <= lump {
+			p.segs[s.parent].cost += s.cost
+			s.cost = 0
+		}
+	}
+	for i := range p.segs {
+		if s := &p.segs[i]; s.head && !s.entry && s.cost == 0 {
+			s.cost = 1 // an empty endless loop must end
+		}
+	}
+}
+
+func (p *planner) top() *frame { return &p.frames[len(p.frames)-1] }
+
+func (p *planner) push(f frame) {
+	f.lowest = len(p.frames)
+	p.frames = append(p.frames, f)
+}
+
+func (p *planner) add(x patch) { p.patches = append(p.patches, x) }
+
+func (p *planner) charge(c uint32) {
+	if !p.dead {
+		p.segs[p.cur].cost += c
+	}
+}
+
+func (p *planner) begin(pos int, s segment) {
+	p.cur = len(p.segs)
+	p.segs = append(p.segs, s)
+	p.add(patch{pos: pos, kind: atSegment, n: uint32(p.cur)})
+}
