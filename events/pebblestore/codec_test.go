@@ -190,18 +190,18 @@ func FuzzKey(f *testing.F) {
 	})
 }
 
-func FuzzFloor(f *testing.F) {
-	var b [floorSize]byte
-	encodeFloor(b[:], 7)
+func FuzzLowWater(f *testing.F) {
+	var b [lowWaterSize]byte
+	encodeLowWater(b[:], 7)
 	f.Add(b[:])
 	f.Add([]byte{})
 	f.Fuzz(func(t *testing.T, b []byte) {
-		next, ok := parseFloor(b)
+		next, ok := parseLowWater(b)
 		if !ok {
 			return
 		}
-		var again [floorSize]byte
-		if encodeFloor(again[:], next); !bytes.Equal(again[:], b) {
+		var again [lowWaterSize]byte
+		if encodeLowWater(again[:], next); !bytes.Equal(again[:], b) {
 			t.Errorf("%x reads as %d, which is written as %x", b, next, again)
 		}
 	})

@@ -211,7 +211,7 @@ func (s *Store) syncLoop() {
 			continue
 		}
 		if g.batch != nil {
-			s.floor.raise(g.next)
+			s.low.raise(g.next)
 		}
 		s.durable.Store(uint64(g.next))
 		s.counters.count(g)

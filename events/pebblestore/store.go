@@ -44,7 +44,7 @@ type Store struct {
 	abandon  atomic.Bool // Pebble itself gave up: do not touch it again
 	closed   atomic.Bool
 
-	floor    *floor // nil when readOnly; the syncer's
+	low      *lowWater // nil when readOnly; the syncer's
 	hub      hub
 	counters counters
 
@@ -83,7 +83,7 @@ func Open(dir string, opts Options) (*Store, error) {
 	}
 	next, err := s.loadApplied()
 	if err == nil {
-		err = s.checkFloor(next)
+		err = s.checkLowWater(next)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("open log in %s: %w", dir, errors.Join(err, s.db.Close()))
@@ -102,7 +102,7 @@ func (s *Store) start(next events.Position) {
 	var writers, notifier sync.WaitGroup
 	writers.Go(c.run)
 	if !s.readOnly {
-		s.floor = openFloor(s.fs, s.dir, s.log)
+		s.low = openLowWater(s.fs, s.dir, s.log)
 	}
 	writers.Go(s.syncLoop)
 	notifier.Go(s.hub.run)
@@ -300,8 +300,8 @@ func (s *Store) Close() error {
 		defer s.reading.Unlock()
 		s.dbClosed = true
 		var err error
-		if s.floor != nil {
-			err = s.floor.close()
+		if s.low != nil {
+			err = s.low.close()
 		}
 		if s.abandon.Load() {
 			return // Pebble stopped in the middle of something: closing it could hang
