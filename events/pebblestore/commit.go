@@ -210,6 +210,9 @@ func (s *Store) syncLoop() {
 			}
 			continue
 		}
+		if g.batch != nil {
+			s.low.raise(g.next)
+		}
 		s.durable.Store(uint64(g.next))
 		s.counters.count(g)
 		for _, a := range g.answers {

@@ -53,18 +53,31 @@ func syncDir(fsys vfs.FS, dir string) error {
 
 // isolate ends all writing for good and then the process: after a failed write
 // or sync nobody knows what is on disk. No append is acknowledged after it
-// began. It returns only where Options.Fatal does, which is in tests.
+// began. It returns only where Options.Fatal does, which is in tests; a second
+// caller waits for the first, so that no one goes on before the marker is
+// written.
 func (s *Store) isolate(why string) {
-	if !s.isolated.CompareAndSwap(false, true) {
-		return // another goroutine is ending the process
+	s.isolated.Store(true)
+	s.ending.Do(func() {
+		if !s.opened.Load() {
+			// As for writeFailed: no marker.
+		} else if err := mark(s.fs, s.dir, why); err != nil {
+			// The disk that failed may refuse this too. The next start then opens
+			// the log as after a crash, which is safe: nothing unsynced was
+			// acknowledged.
+			s.log.Error("isolated marker not written", "err", err)
+		}
+		s.opts.Fatal(fmt.Sprintf("log in %s failed and is read-only from now on: %s", s.dir, why))
+	})
+}
+
+// writeFailed is told by guardFS. Before Pebble is open a failure is simply an
+// error of Open: nothing was acknowledged, and the next Open writes anew what
+// this one could not.
+func (s *Store) writeFailed(why string) {
+	if s.opened.Load() {
+		s.isolate(why)
 	}
-	if err := mark(s.fs, s.dir, why); err != nil {
-		// The disk that failed may refuse this too. The next start then opens
-		// the log as after a crash, which is safe: nothing unsynced was
-		// acknowledged.
-		s.log.Error("isolated marker not written", "err", err)
-	}
-	s.opts.Fatal(fmt.Sprintf("log in %s failed and is read-only from now on: %s", s.dir, why))
 }
 
 // engineLogger gives Pebble a logger whose Fatalf never returns: Pebble would

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -38,9 +39,12 @@ type Store struct {
 	// below it never changes and was fsynced; no read goes beyond it.
 	durable  atomic.Uint64
 	isolated atomic.Bool // a write failed: nothing more is acknowledged
+	ending   sync.Once   // of the process, after that
+	opened   atomic.Bool // Pebble is open: from here on a failed write isolates
 	abandon  atomic.Bool // Pebble itself gave up: do not touch it again
 	closed   atomic.Bool
 
+	low      *lowWater // nil when readOnly; the syncer's
 	hub      hub
 	counters counters
 
@@ -78,6 +82,9 @@ func Open(dir string, opts Options) (*Store, error) {
 		return nil, fmt.Errorf("open log in %s: %w", dir, err)
 	}
 	next, err := s.loadApplied()
+	if err == nil {
+		err = s.checkLowWater(next)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("open log in %s: %w", dir, errors.Join(err, s.db.Close()))
 	}
@@ -94,6 +101,9 @@ func (s *Store) start(next events.Position) {
 	c := &committer{s: s, state: state{next: next, heads: newHeads(s.db, s.opts.HeadCache)}}
 	var writers, notifier sync.WaitGroup
 	writers.Go(c.run)
+	if !s.readOnly {
+		s.low = openLowWater(s.fs, s.dir, s.log)
+	}
 	writers.Go(s.syncLoop)
 	notifier.Go(s.hub.run)
 	go func() {
@@ -118,7 +128,10 @@ func (s *Store) openDB() error {
 		s.log.Error("log is isolated after a failed write: opened read-only; verify it, then remove the marker",
 			"file", s.fs.PathJoin(s.dir, isolatedName), "err", why)
 	}
-	s.db, err = pebble.Open(s.dir, s.pebbleOptions())
+	o := s.pebbleOptions()
+	o.FS = &guardFS{FS: s.fs, failed: s.writeFailed}
+	s.db, err = openPebble(s.dir, o)
+	s.opened.Store(err == nil)
 	switch {
 	case err == nil:
 		return nil
@@ -126,6 +139,23 @@ func (s *Store) openDB() error {
 		return ErrInUse
 	}
 	return translate("data directory", err)
+}
+
+// openPebble makes an error of the panic with which Pebble answers some failed
+// writes.
+func openPebble(dir string, o *pebble.Options) (db *pebble.DB, err error) {
+	defer func() {
+		v := recover()
+		if v == nil {
+			return
+		}
+		failure, ok := v.(error)
+		if _, bug := v.(runtime.Error); !ok || bug {
+			panic(v)
+		}
+		db, err = nil, failure
+	}()
+	return pebble.Open(dir, o)
 }
 
 // isLocked tells the refusal of the directory's lock from other errors. Another
@@ -149,7 +179,7 @@ func makeDir(fsys vfs.FS, dir string) error {
 
 func (s *Store) pebbleOptions() *pebble.Options {
 	o := &pebble.Options{
-		FS:                          s.opts.FS,
+		FS:                          s.fs,
 		ReadOnly:                    s.readOnly,
 		CacheSize:                   s.opts.CacheBytes,
 		MemTableSize:                uint64(s.opts.MemTableBytes),
@@ -269,10 +299,14 @@ func (s *Store) Close() error {
 		s.reading.Lock()
 		defer s.reading.Unlock()
 		s.dbClosed = true
+		var err error
+		if s.low != nil {
+			err = s.low.close()
+		}
 		if s.abandon.Load() {
 			return // Pebble stopped in the middle of something: closing it could hang
 		}
-		if err := s.db.Close(); err != nil && !s.isolated.Load() {
+		if err = errors.Join(err, s.db.Close()); err != nil && !s.isolated.Load() {
 			s.closeErr = fmt.Errorf("close log in %s: %w", s.dir, err)
 		}
 	})

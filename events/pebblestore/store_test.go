@@ -1,6 +1,7 @@
 package pebblestore
 
 import (
+	"os"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -9,7 +10,12 @@ import (
 	"github.com/caxton-run/caxton/events/storetest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if dir := os.Getenv(brokenDirEnv); dir != "" {
+		os.Exit(brokenDisk(dir, os.Getenv(brokenAtEnv)))
+	}
+	goleak.VerifyTestMain(m)
+}
 
 func open(t *testing.T, dir string, opts Options) *Store {
 	t.Helper()

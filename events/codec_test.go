@@ -1,0 +1,262 @@
+package events
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// samples has one payload of every type, every field set.
+func samples() []Payload {
+	id := AgentID{0x11, 0x11, 6: 0x40, 8: 0x80}
+	when := time.Date(2026, 2, 3, 4, 5, 6, 7000, time.UTC)
+	rev := Revision(4)
+	msg := Message{
+		ID: MessageID{0x22}, Performative: Request, Sender: "user:ada", Receiver: id.String(),
+		Content: json.RawMessage(`{"say":"hello"}`), ConversationID: "conv-1", ReplyWith: "r1", InReplyTo: "r0",
+		ReplyBy: &when, Protocol: "fipa-request", Language: "en", Ontology: "greeting", Priority: High, Hops: 2, Sequence: 9,
+	}
+	reply := Message{ID: MessageID{0x33}, Performative: Inform, Sender: id.String(), Receiver: "user:ada", ContentBase64: []byte{0, 255}, ConversationID: "conv-1"}
+	logs := []LogLine{{Level: LogWarn, Text: "careful"}}
+	host := HostRecord{NowMicros: 1_770_000_000_000_000, Seed: 42}
+	module := HashModule([]byte("wasm"))
+	const key, body = "key-1", "0f0f"
+	return []Payload{
+		AgentDeployed{
+			AgentID: id, Name: "greeter", Module: module, ModuleSize: 4, Limits: DefaultLimits(), Priority: Normal,
+			Labels: Labels{"team": "blue"}, Warnings: []string{"handles no messages"}, RequestHash: body,
+		},
+		AgentSuspended{Reason: "maintenance"},
+		AgentResumed{},
+		AgentRemoved{},
+		MessageHandled{
+			Message: msg, Outcome: OutcomeOK, Reply: &reply, Sends: []Message{reply}, Logs: logs,
+			State: []StateChange{{Key: "n", Value: []byte{1}}, {Key: "old", Delete: true}},
+			Host:  host, Fuel: 1234, MeterVersion: 1, Module: module, Inbox: &rev, IdempotencyKey: key, BodyHash: body,
+		},
+		MessageFailed{
+			Message: msg, Outcome: OutcomeRefused, Detail: "status 3", Status: 3, Reply: &reply, Sends: []Message{reply}, Logs: logs,
+			Host: host, Fuel: 7, MeterVersion: 1, Module: module, Inbox: &rev, IdempotencyKey: key, BodyHash: body,
+		},
+		MessageDeadLettered{Message: msg, Reason: DeadHopLimit, Detail: "1000 hops", Attempts: 1},
+		AgentCrashed{MessageID: msg.ID, Outcome: OutcomeTimeout, Detail: "5 s", Attempt: 2, BackoffMS: 200, At: when},
+		AgentQuarantined{
+			Message: msg, Outcome: OutcomeTrap, Detail: "unreachable", Attempts: 5, Reply: &reply, Sends: []Message{reply},
+			Inbox: &rev, IdempotencyKey: key, BodyHash: body,
+		},
+		AgentFailed{Reason: "10 crashes in a minute"},
+		MessageReceived{Message: msg, IdempotencyKey: key, BodyHash: body},
+		InboxSkipped{MessageID: msg.ID, Inbox: 4, HandledAt: 8},
+		ModuleUploaded{Module: module, Size: 4, Chunks: 1},
+	}
+}
+
+// payloadTypes are the types of payloads.go that have a method EventType.
+func payloadTypes(t *testing.T) []string {
+	t.Helper()
+	f, err := parser.ParseFile(token.NewFileSet(), "payloads.go", nil, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, d := range f.Decls {
+		if fn, ok := d.(*ast.FuncDecl); ok && fn.Recv != nil && fn.Name.Name == "EventType" {
+			names = append(names, fn.Recv.List[0].Type.(*ast.Ident).Name)
+		}
+	}
+	return names
+}
+
+func TestSamplesAreEveryTypeWithEveryField(t *testing.T) {
+	var have []string
+	for _, p := range samples() {
+		v := reflect.ValueOf(p)
+		have = append(have, v.Type().Name())
+		if string(p.EventType()) != v.Type().Name() {
+			t.Errorf("%s calls itself %q", v.Type().Name(), p.EventType())
+		}
+		for i := range v.NumField() {
+			if v.Field(i).IsZero() {
+				t.Errorf("%s.%s is not set", v.Type().Name(), v.Type().Field(i).Name)
+			}
+		}
+	}
+	if d := cmp.Diff(payloadTypes(t), have); d != "" {
+		t.Errorf("types of payloads.go (-) and samples (+):\n%s", d)
+	}
+}
+
+// TestGolden holds the JSON of every event type still: logs are read for ever.
+// A deliberate addition is accepted with UPDATE_GOLDEN=1.
+func TestGolden(t *testing.T) {
+	for _, p := range samples() {
+		ev, err := Encode(EventID{1}, p, Metadata{CorrelationID: "conv-1", CausationID: "cause", Actor: "user:ada", Member: "n1", TraceParent: "00-aa-bb-01"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if ev.ID != (EventID{1}) || ev.Type != p.EventType() || ev.ContentType != JSON {
+			t.Errorf("%s: %+v", p.EventType(), ev)
+		}
+		got := indent(t, []byte(`{"metadata":`+string(ev.Metadata)+`,"data":`+string(ev.Data)+`}`))
+		name := filepath.Join("testdata", "golden", string(p.EventType())+".json")
+		if os.Getenv("UPDATE_GOLDEN") != "" {
+			if err := os.WriteFile(name, got, 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		want, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if d := cmp.Diff(string(want), string(got)); d != "" {
+			t.Errorf("%s (-golden +encoded):\n%s", name, d)
+		}
+		back, err := Decode(Event{Type: p.EventType(), Data: data(t, want)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if d := cmp.Diff(indentContent(t, p), indentContent(t, back)); d != "" {
+			t.Errorf("%s read back (-want +got):\n%s", p.EventType(), d)
+		}
+	}
+}
+
+func indent(t *testing.T, b []byte) []byte {
+	t.Helper()
+	var buf bytes.Buffer
+	if err := json.Indent(&buf, b, "", "  "); err != nil {
+		t.Fatal(err)
+	}
+	return append(buf.Bytes(), '\n')
+}
+
+// data returns the data of a golden file.
+func data(t *testing.T, golden []byte) []byte {
+	t.Helper()
+	var g struct{ Data json.RawMessage }
+	if err := json.Unmarshal(golden, &g); err != nil {
+		t.Fatal(err)
+	}
+	return g.Data
+}
+
+// indentContent makes payloads comparable whose raw JSON is spaced differently.
+func indentContent(t *testing.T, p Payload) Payload {
+	t.Helper()
+	v := reflect.New(reflect.TypeOf(p)).Elem()
+	v.Set(reflect.ValueOf(p))
+	if f := v.FieldByName("Message"); f.IsValid() {
+		m := f.Interface().(Message)
+		m.Content = indent(t, m.Content)
+		f.Set(reflect.ValueOf(m))
+	}
+	return v.Interface().(Payload)
+}
+
+func TestDecodeRefuses(t *testing.T) {
+	for _, typ := range []Type{"", "Unknown", "agentdeployed", TypeModuleChunk, TypeSnapshotTaken} {
+		if _, err := Decode(Event{Type: typ, Data: []byte(`{}`)}); !errors.Is(err, ErrUnknownType) {
+			t.Errorf("%q: %v, want ErrUnknownType", typ, err)
+		}
+	}
+	for _, p := range samples() {
+		for _, data := range []string{"", "[]", "{", `"x"`, `{}{}`} {
+			_, err := Decode(Event{ID: EventID{9}, Type: p.EventType(), Data: []byte(data)})
+			if !errors.Is(err, ErrCorrupt) || !strings.Contains(err.Error(), string(p.EventType())) || !strings.Contains(err.Error(), EventID{9}.String()) {
+				t.Errorf("%s of %q: %v, want a CorruptError that names the event", p.EventType(), data, err)
+			}
+		}
+	}
+}
+
+func TestEncodeBounds(t *testing.T) {
+	big := AgentSuspended{Reason: strings.Repeat("x", MaxAppendBytes)}
+	if _, err := Encode(EventID{}, big, Metadata{}); !errors.Is(err, ErrTooLarge) {
+		t.Errorf("got %v, want ErrTooLarge", err)
+	}
+	if _, err := Encode(EventID{}, MessageReceived{Message: Message{Content: json.RawMessage("{")}}, Metadata{}); err == nil {
+		t.Error("content that is not JSON was encoded")
+	}
+}
+
+func TestMetadata(t *testing.T) {
+	want := Metadata{CorrelationID: "a", CausationID: "b", SchemaVersion: 1, Actor: "c", Member: "n1#2", TraceParent: "d"}
+	got, err := DecodeMetadata(want.Encode())
+	if err != nil || got != want {
+		t.Errorf("got %+v, %v", got, err)
+	}
+	if got, err := DecodeMetadata(nil); err != nil || got != (Metadata{}) {
+		t.Errorf("of no bytes: %+v, %v", got, err)
+	}
+	if _, err := DecodeMetadata([]byte("{")); !errors.Is(err, ErrCorrupt) {
+		t.Errorf("of half an object: %v", err)
+	}
+}
+
+// FuzzDecode: no panic, errors by name, and what was read is written as
+// something that reads the same.
+func FuzzDecode(f *testing.F) {
+	for _, p := range samples() {
+		b, err := json.Marshal(p)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(string(p.EventType()), b)
+	}
+	f.Add("Unknown", []byte("{}"))
+	types := make([]string, 0, len(samples()))
+	for _, p := range samples() {
+		types = append(types, string(p.EventType()))
+	}
+	f.Fuzz(func(t *testing.T, typ string, data []byte) {
+		p, err := Decode(Event{Type: Type(typ), Data: data})
+		if err != nil {
+			if slices.Contains(types, typ) != errors.Is(err, ErrCorrupt) || slices.Contains(types, typ) == errors.Is(err, ErrUnknownType) {
+				t.Fatalf("%q: %v", typ, err)
+			}
+			return
+		}
+		once, err := json.Marshal(p)
+		if err != nil {
+			t.Fatalf("%s was read and cannot be written: %v", typ, err)
+		}
+		again, err := Decode(Event{Type: Type(typ), Data: once})
+		if err != nil {
+			t.Fatal(err)
+		}
+		twice, err := json.Marshal(again)
+		if err != nil || !bytes.Equal(once, twice) {
+			t.Errorf("%s is written as\n%s\nand then as\n%s (%v)", typ, once, twice, err)
+		}
+	})
+}
+
+func FuzzDecodeMetadata(f *testing.F) {
+	f.Add(Metadata{CorrelationID: "a", SchemaVersion: 1}.Encode())
+	f.Add([]byte("null"))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		m, err := DecodeMetadata(b)
+		if err != nil {
+			if !errors.Is(err, ErrCorrupt) {
+				t.Fatalf("error is %v", err)
+			}
+			return
+		}
+		again, err := DecodeMetadata(m.Encode())
+		if err != nil || again != m {
+			t.Errorf("%+v is written and read as %+v, %v", m, again, err)
+		}
+	})
+}

@@ -1,0 +1,186 @@
+package pebblestore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
+	"golang.org/x/sys/unix"
+
+	"github.com/caxton-run/caxton/events"
+)
+
+// A failed write ends the process, so this test has one of its own: the test
+// binary runs itself with these variables set, and does brokenDisk alone.
+const (
+	brokenDirEnv = "CAXTON_TEST_BROKEN_DIR"
+	brokenAtEnv  = "CAXTON_TEST_BROKEN_AT" // "<kind> <n>": the n-th operation of this kind fails
+)
+
+// breaker fails one kind of operation on a disk.
+type breaker struct {
+	kind string
+	at   int64 // 0: never
+	seen atomic.Int64
+}
+
+// MaybeError implements errorfs.Injector. A sync fails once: whoever asks again
+// is told that all is well, as Linux does. A full disk stays full.
+func (b *breaker) MaybeError(op errorfs.Op) error {
+	switch op.Kind {
+	case errorfs.OpFileSync, errorfs.OpFileSyncData, errorfs.OpFileSyncTo:
+		if b.kind == "sync" && b.seen.Add(1) == b.at {
+			return unix.EIO
+		}
+	case errorfs.OpFileWrite, errorfs.OpFilePreallocate:
+		if b.kind == "full" && b.seen.Add(1) >= b.at && b.at > 0 {
+			return unix.ENOSPC
+		}
+	case errorfs.OpCreate:
+		if b.kind == "create" && b.seen.Add(1) == b.at {
+			return unix.EMFILE
+		}
+	}
+	return nil
+}
+
+// String implements errorfs.Injector.
+func (b *breaker) String() string { return fmt.Sprint(b.kind, " ", b.at) }
+
+// brokenDisk is the child: it appends to two streams, tells of each
+// acknowledgement, and returns the process's exit status.
+func brokenDisk(dir, at string) int {
+	b := &breaker{}
+	if _, err := fmt.Sscan(at, &b.kind, &b.at); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 2
+	}
+	s, err := Open(dir, smallOptions(errorfs.Wrap(vfs.Default, b)))
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 3
+	}
+	rng := rand.New(rand.NewPCG(1, 1))
+	for i := range 80 {
+		stream := events.Stream(fmt.Sprintf("agent-%d", i%2))
+		evs := part(fmt.Sprint(i), 1+i%3, rng.IntN(8000))
+		r, err := s.Append(context.Background(), stream, events.Any(), evs...)
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 4
+		}
+		for j, ev := range evs {
+			fmt.Println("acked", ev.ID, stream, int(r.First)+j)
+		}
+	}
+	flushed, err := s.db.AsyncFlush()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 5
+	}
+	select {
+	case <-flushed:
+	case <-time.After(500 * time.Millisecond): // on a full disk it is tried for ever
+		fmt.Fprintln(os.Stderr, "not flushed")
+		return 5
+	}
+	if err := s.Close(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 6
+	}
+	fmt.Println("seen", b.seen.Load())
+	return 0
+}
+
+// TestDiskFails lets an operation fail at many points of a workload that
+// rotates and flushes the log: whatever the process does then, no acknowledged
+// event is lost, and a directory whose sync failed is marked.
+func TestDiskFails(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts dozens of processes")
+	}
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	run := func(t *testing.T, dir, kind string, at int) (stdout, stderr string, ok bool) {
+		cmd := exec.CommandContext(t.Context(), self)
+		cmd.Env = append(os.Environ(), brokenDirEnv+"="+dir, fmt.Sprintf("%s=%s %d", brokenAtEnv, kind, at))
+		var out, errs strings.Builder
+		cmd.Stdout, cmd.Stderr = &out, &errs
+		err := cmd.Run()
+		var exit *exec.ExitError
+		if err != nil && !errors.As(err, &exit) {
+			t.Fatal(err)
+		}
+		return out.String(), errs.String(), err == nil
+	}
+	for _, kind := range []string{"sync", "full", "create"} {
+		t.Run(kind, func(t *testing.T) {
+			out, errs, ok := run(t, t.TempDir(), kind, 0)
+			var total int
+			if _, err := fmt.Sscan(out[max(0, strings.LastIndex(out, "seen ")+5):], &total); err != nil || !ok {
+				t.Fatalf("without a fault: %v, %s", err, errs)
+			}
+			failed := 0
+			for at := 1; at <= total; at += max(1, total/10) {
+				dir := filepath.Join(t.TempDir(), "log")
+				out, errs, ok := run(t, dir, kind, at)
+				if !ok {
+					failed++
+				}
+				if strings.Contains(errs, "goroutine ") {
+					t.Errorf("the process panicked")
+				}
+				checkBroken(t, dir, out)
+				if t.Failed() {
+					t.Fatalf("%s %d of %d: %s", kind, at, total, errs)
+				}
+			}
+			t.Logf("%d operations, %d processes failed", total, failed)
+			if failed == 0 {
+				t.Error("no fault had an effect")
+			}
+		})
+	}
+}
+
+// checkBroken opens what a failed process left behind.
+func checkBroken(t *testing.T, dir, stdout string) {
+	t.Helper()
+	acked := make(map[string]bool)
+	for line := range strings.Lines(stdout) {
+		if after, ok := strings.CutPrefix(line, "acked "); ok {
+			acked[strings.TrimSpace(after)] = true
+		}
+	}
+	s, err := Open(dir, smallOptions(nil))
+	if err != nil {
+		t.Errorf("open after the fault, %d events acknowledged: %v", len(acked), err)
+		return
+	}
+	defer s.Close()
+	if _, err := s.Verify(t.Context(), func(fault error) { t.Error(fault) }); err != nil {
+		t.Error(err)
+	}
+	for ev, err := range s.ReadAll(t.Context(), events.ReadAllOptions{}) {
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		delete(acked, fmt.Sprint(ev.ID, " ", ev.Stream, " ", ev.Revision))
+	}
+	for line := range acked {
+		t.Errorf("acknowledged and lost: %s", line)
+	}
+}

@@ -1,0 +1,228 @@
+package pebblestore
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+
+	"github.com/cockroachdb/pebble/v2"
+
+	"github.com/caxton-run/caxton/events"
+)
+
+// verifyPause is after how many keys Verify looks whether it should stop.
+const verifyPause = 1024
+
+// Verified is what Verify looked at.
+type Verified struct {
+	Events  uint64
+	Streams uint64
+	Faults  uint64 // given to report
+}
+
+// Verify reads every durable record, checks its CRC-32C, and checks that record
+// and indexes tell the same story, in both directions. Each fault goes to
+// report as a *events.CorruptError that names its place; Verify goes on after
+// it. The error is for a walk that did not end: ctx's, events.ErrClosed, or the
+// disk's.
+func (s *Store) Verify(ctx context.Context, report func(error)) (Verified, error) {
+	if err := s.enter(); err != nil {
+		return Verified{}, err
+	}
+	defer s.leave()
+	limit := s.limit() // before the snapshot, which then holds all below it
+	snapshot := s.db.NewSnapshot()
+	v := &verifier{s: s, db: snapshot, ctx: ctx, limit: limit, report: report, want: make(map[byte]uint64)}
+	err := v.records()
+	for _, index := range []struct {
+		kind  byte
+		check func(key, []byte) (counts bool, err error)
+	}{
+		{kindStream, v.streamKey}, {kindID, v.idKey}, {kindCategory, v.positionKey},
+		{kindType, v.positionKey}, {kindCorrelation, v.positionKey}, {kindHead, v.headKey},
+	} {
+		if err == nil {
+			err = v.index(index.kind, index.check)
+		}
+	}
+	return v.done, errors.Join(err, snapshot.Close())
+}
+
+type verifier struct {
+	s      *Store
+	db     pebble.Reader // one state of the log, although appends go on
+	ctx    context.Context
+	limit  events.Position
+	report func(error)
+	done   Verified
+	want   map[byte]uint64 // keys that each index must have
+	steps  int
+}
+
+// fault passes damage to report; any other error ends the walk.
+func (v *verifier) fault(err error) error {
+	if errors.Is(err, events.ErrCorrupt) {
+		v.done.Faults++
+		v.report(err)
+		return nil
+	}
+	return err
+}
+
+// pause returns an error when the walk should stop.
+func (v *verifier) pause() error {
+	if v.steps++; v.steps%verifyPause != 0 {
+		return nil
+	}
+	if v.s.closed.Load() {
+		return events.ErrClosed
+	}
+	return v.ctx.Err()
+}
+
+// records reads the log and looks up each event in every index.
+func (v *verifier) records() (err error) {
+	recs, err := newRecords(v.db)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, recs.close()) }()
+	for pos := range v.limit {
+		if err := v.pause(); err != nil {
+			return err
+		}
+		r, err := recs.get(pos)
+		if err == nil {
+			v.done.Events++
+			err = v.indexesOf(&r)
+		}
+		if err := v.fault(err); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (v *verifier) indexesOf(r *record) error {
+	pos, stream := uint64(r.pos), events.Stream(r.stream)
+	if r.rev == 0 {
+		v.want[kindHead]++
+	}
+	type pair struct {
+		name       string
+		key, value []byte
+	}
+	pairs := []pair{
+		{"stream", appendNumberedKey(nil, kindStream, stream, uint64(r.rev)), number(pos)},
+		{"event id", appendIDKey(nil, stream, r.id), number(uint64(r.rev))},
+		{"category", appendNumberedKey(nil, kindCategory, stream.Category(), pos), nil},
+		{"type", appendNumberedKey(nil, kindType, r.typ, pos), nil},
+	}
+	if c := correlationOf(r.metadata); c != "" {
+		pairs = append(pairs, pair{"correlation", append(appendCorrelationPrefix(nil, c), number(pos)...), nil})
+	}
+	for _, p := range pairs {
+		v.want[p.key[0]]++
+		value, closer, err := v.db.Get(p.key)
+		if err != nil && !errors.Is(err, pebble.ErrNotFound) {
+			return translate(p.name+" index of "+positionName(r.pos), err)
+		}
+		agrees := err == nil && bytes.Equal(value, p.value)
+		if err == nil {
+			if err := closer.Close(); err != nil {
+				return err
+			}
+		}
+		if !agrees {
+			return &events.CorruptError{Where: positionName(r.pos), Reason: "the " + p.name + " index does not lead to it"}
+		}
+	}
+	return nil
+}
+
+// index counts the keys of one index that speak of durable events. Each event
+// has its key, as records found; so more keys than that are wrong ones.
+func (v *verifier) index(kind byte, check func(key, []byte) (bool, error)) error {
+	it, err := v.db.NewIter(&pebble.IterOptions{LowerBound: []byte{kind}, UpperBound: []byte{kind + 1}})
+	if err != nil {
+		return translate("index", err)
+	}
+	var count uint64
+	for it.First(); err == nil && it.Valid(); it.Next() {
+		if err = v.pause(); err != nil {
+			break
+		}
+		var k key
+		var counts bool
+		if k, err = parseKey(it.Key()); err == nil {
+			counts, err = check(k, it.Value())
+		}
+		if counts {
+			count++
+		}
+		err = v.fault(err)
+	}
+	if err = errors.Join(err, v.fault(translate(fmt.Sprintf("index %q", kind), it.Error())), it.Close()); err != nil {
+		return err
+	}
+	if kind == kindHead {
+		v.done.Streams = count
+	}
+	if count != v.want[kind] {
+		return v.fault(&events.CorruptError{
+			Where:  fmt.Sprintf("index %q", kind),
+			Reason: fmt.Sprintf("has %d keys where the records make %d", count, v.want[kind]),
+		})
+	}
+	return nil
+}
+
+func (v *verifier) positionKey(k key, _ []byte) (bool, error) {
+	return events.Position(k.number) < v.limit, nil
+}
+
+func (v *verifier) streamKey(k key, value []byte) (bool, error) {
+	if len(value) == 8 { // else parseNumber names the place
+		return events.Position(binary.BigEndian.Uint64(value)) < v.limit, nil
+	}
+	_, err := parseNumber(fmt.Sprintf("revision %d of stream %s", k.number, k.name), value)
+	return false, err
+}
+
+func (v *verifier) idKey(k key, value []byte) (bool, error) {
+	where := "event id " + k.id.String() + " of stream " + k.name
+	rev, err := parseNumber(where, value)
+	if err != nil {
+		return false, err
+	}
+	at, closer, err := v.db.Get(appendNumberedKey(nil, kindStream, k.name, rev))
+	if errors.Is(err, pebble.ErrNotFound) {
+		return false, &events.CorruptError{Where: where, Reason: fmt.Sprintf("points to revision %d, which is not there", rev)}
+	}
+	if err != nil {
+		return false, translate(where, err)
+	}
+	durable := len(at) == 8 && binary.BigEndian.Uint64(at) < uint64(v.limit)
+	return durable, closer.Close()
+}
+
+func (v *verifier) headKey(k key, value []byte) (bool, error) {
+	where := "head of stream " + k.name
+	h, err := parseHead(events.Stream(k.name), value)
+	if err != nil || h.firstPos >= v.limit {
+		return false, err
+	}
+	if _, err := loadHead(v.db, events.Stream(k.name)); err != nil {
+		return true, err
+	}
+	_, closer, err := v.db.Get(appendNumberedKey(nil, kindStream, k.name, uint64(h.last)+1))
+	if errors.Is(err, pebble.ErrNotFound) {
+		return true, nil
+	}
+	if err != nil {
+		return true, translate(where, err)
+	}
+	return true, errors.Join(&events.CorruptError{Where: where, Reason: "an event follows it"}, closer.Close())
+}
