@@ -109,9 +109,9 @@ func TestRunnerSurfacesErrors(t *testing.T) {
 	agent := events.AgentStream(agentID(1))
 	bad := events.Event{Type: "AgentDeployed", ContentType: events.JSON, Data: []byte("{")}
 	for name, c := range map[string]struct {
-		break_ func(*memStore)
-		is     error
-		ready  bool
+		harm  func(*memStore)
+		is    error
+		ready bool
 	}{
 		"head":         {func(m *memStore) { m.headErr = broken }, broken, false},
 		"read":         {func(m *memStore) { m.readErr = broken }, broken, false},
@@ -123,7 +123,7 @@ func TestRunnerSurfacesErrors(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			m := newMemStore()
 			m.add(agent, 0, deployed(1, "a"))
-			c.break_(m)
+			c.harm(m)
 			set := newSet()
 			r := run(t, m, set.folds()...)
 			if err := <-r.done; !errors.Is(err, c.is) || (err == nil) != (c.is == nil) {
