@@ -24,6 +24,7 @@ type agentActor struct {
 
 	live       *replay.Agent // nil: not loaded
 	guest      bool          // live was loaded with its guest
+	tainted    bool          // the guest's memory has an effect that the log has not
 	activation events.ActivationID
 	turns      uint64 // commits of this activation
 	conflicts  int    // appends lost in a row
@@ -92,7 +93,7 @@ func (a *agentActor) forget() {
 		a.live.Release()
 		a.live = nil
 	}
-	a.guest = false
+	a.guest, a.tainted = false, false
 	// A new activation id, so that a turn decided again after a failed append is
 	// other events, not the same ones with other bytes.
 	a.activation, a.turns = events.NewActivationID(), 0

@@ -28,7 +28,7 @@ func (a *agentActor) emit(ctx context.Context, t *turn, payloads []events.Payloa
 		return nil, fmt.Errorf("events of %d bytes: %w", size, events.ErrTooLarge)
 	}
 	if t.bytes+size > events.MaxAppendBytes || len(t.events)+len(list) > events.MaxAppendEvents {
-		if err := a.commit(ctx, t); err != nil {
+		if err := a.flush(ctx, t); err != nil {
 			return nil, err
 		}
 		*t = turn{began: t.began, expected: a.state().Expected()}
@@ -47,8 +47,20 @@ func (a *agentActor) emit(ctx context.Context, t *turn, payloads []events.Payloa
 	return payloads, nil
 }
 
-// commit makes a turn durable; only then is anything of it seen.
+// commit ends a turn: it makes it durable, and gives up a guest whose memory is
+// no longer what the log says.
 func (a *agentActor) commit(ctx context.Context, t *turn) error {
+	if err := a.flush(ctx, t); err != nil {
+		return err
+	}
+	if a.tainted || a.live.Guest != nil && !a.live.Guest.Usable() {
+		a.forget()
+	}
+	return nil
+}
+
+// flush makes what a turn has so far durable; only then is anything of it seen.
+func (a *agentActor) flush(ctx context.Context, t *turn) error {
 	var pos events.Position
 	if len(t.events) > 0 {
 		res, err := a.append(ctx, t)
@@ -68,9 +80,6 @@ func (a *agentActor) commit(ctx context.Context, t *turn) error {
 			err = fmt.Errorf("message %s: its Idempotency-Key has expired; use a new one: %w", e.message.ID, events.ErrConflict)
 		}
 		e.respond(answer{delivery: Held, position: at, err: err})
-	}
-	if a.live.Guest != nil && !a.live.Guest.Usable() {
-		a.forget()
 	}
 	return nil
 }

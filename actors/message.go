@@ -157,6 +157,7 @@ func (a *agentActor) emitRun(ctx context.Context, t *turn, run agent.Run, payloa
 	if !errors.Is(err, events.ErrTooLarge) {
 		return payloads, err
 	}
+	a.tainted = true // the guest itself ended well
 	run.Status, run.Detail = events.OutcomeEffectsTooLarge, err.Error()
 	run.Logs = nil // they may be what is too large
 	if payloads, err = agent.Decide(a.state(), agent.Finish{Run: run}); err != nil {

@@ -83,7 +83,9 @@ func (s *System) Gateway() *Gateway { return &Gateway{sys: s} }
 func (s *System) Run(ctx context.Context) error {
 	s.dispatcher.run(ctx)
 	s.registry.close()
-	s.drain()
+	if !s.drain() {
+		s.end() // stops the guests that still run; what they did is not in the log
+	}
 	err := s.engine.Root.StopFuture(s.supervisor).Wait()
 	s.end()
 	s.engine.Shutdown()
@@ -96,7 +98,8 @@ func (s *System) Run(ctx context.Context) error {
 // drainPoll is how often drain looks whether mailboxes have run empty.
 const drainPoll = 5 * time.Millisecond
 
-func (s *System) drain() {
+// drain waits until nothing waits, and reports whether that was in time.
+func (s *System) drain() bool {
 	deadline := time.Now().Add(s.cfg.DrainTimeout)
 	for {
 		waiting := 0
@@ -105,11 +108,11 @@ func (s *System) drain() {
 			waiting += n
 		}
 		if waiting == 0 {
-			return
+			return true
 		}
 		if time.Now().After(deadline) {
 			s.log.Warn("drain timed out; messages not yet acknowledged are refused", "waiting", waiting)
-			return
+			return false
 		}
 		time.Sleep(drainPoll)
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"io"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"strings"
@@ -20,6 +21,7 @@ type process struct {
 	t     testing.TB
 	dir   string
 	addr  string
+	stats string // URL of the metrics
 	flags []string
 	cmd   *exec.Cmd
 	lines chan string // of stdout; closed at its end
@@ -64,6 +66,22 @@ func (p *process) start() {
 	p.lines = make(chan string, 1024)
 	go read(out, p.lines)
 	p.expect("caxton: REST API on ")
+	p.stats = p.expect("caxton: metrics on ")
+}
+
+// scrape returns the metrics as text.
+func (p *process) scrape() string {
+	p.t.Helper()
+	resp, err := http.Get(p.stats)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return string(body)
 }
 
 // read passes on lines until the stream ends.

@@ -1,11 +1,13 @@
 package meter
 
 // recursive tells for each defined function whether it lies on a cycle of the
-// call graph. Only those count call depth: between two of their frames there
-// is no other, and a chain of others is no longer than the module.
+// call graph. Only those count call depth: a function off every cycle is on the
+// stack once at most.
 //
 // A call_indirect may reach every function that the module takes a reference
 // of; those edges go through one extra node. Host functions never call back.
+// Frames that do not count are at most one for each function of the module; the
+// engine's own stack bounds a chain of so many large ones.
 func (m *module) recursive() []bool {
 	n := len(m.bodies)
 	g := graph{edges: make([][]int32, n+1), recursive: make([]bool, n+1)}

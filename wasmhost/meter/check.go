@@ -85,10 +85,17 @@ func (m *module) report(size int) Report {
 		TableMutated: m.tableMutated, DropsSegments: m.dropsSegments,
 		OpaqueGlobals: m.opaque, Vector: m.vector,
 	}
+	signatures := make(map[uint32]string) // many exports may share a type of many parameters
+	signature := func(typ uint32) string {
+		if _, ok := signatures[typ]; !ok {
+			signatures[typ] = m.types[typ].signature()
+		}
+		return signatures[typ]
+	}
 	for _, e := range m.imports {
 		imp := Import{Module: e.module, Name: e.name}
 		if e.kind == kindFunction {
-			imp.Signature = m.types[e.typ].signature()
+			imp.Signature = signature(e.typ)
 		}
 		rep.Imports = append(rep.Imports, imp)
 	}
@@ -96,7 +103,7 @@ func (m *module) report(size int) Report {
 	for _, e := range m.exports {
 		exp := Export{Name: e.name, Kind: kinds[e.kind]}
 		if e.kind == kindFunction {
-			exp.Signature = m.types[m.funcs[e.index]].signature()
+			exp.Signature = signature(m.funcs[e.index])
 		}
 		rep.Exports = append(rep.Exports, exp)
 	}

@@ -171,7 +171,7 @@ func (e *emitter) segment(s segment) {
 	}
 	e.get()
 	e.w.i64(int64(s.cost))
-	if s.head && !s.strip && (!s.entry || e.p.calls || e.p.bulk) {
+	if s.head && !s.strip && (!s.entry || e.p.calls || e.p.bulk || e.p.total > smallLeaf) {
 		e.subtractChecked()
 		return
 	}

@@ -78,7 +78,7 @@ func letters(types []byte) string {
 			out[i] = 'i'
 		case typeI64:
 			out[i] = 'I'
-		case 0x7c:
+		case typeF64:
 			out[i] = 'F'
 		default:
 			out[i] = '?'

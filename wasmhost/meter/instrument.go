@@ -1,6 +1,10 @@
 package meter
 
-import "github.com/caxton-run/caxton/events"
+import (
+	"math"
+
+	"github.com/caxton-run/caxton/events"
+)
 
 // Options says how Instrument is to bound a module.
 type Options struct {
@@ -9,7 +13,8 @@ type Options struct {
 
 // Instrument rewrites a module that Check admitted and an engine validated: it
 // counts fuel and call depth, and exports the module's mutable state. The
-// result differs from the original in nothing a guest can observe.
+// result differs from the original in nothing a guest can observe, except that
+// tables do not grow beyond tableCeiling.
 //
 // Errors are as for Check, and *events.InvalidError for bad options.
 func Instrument(wasm []byte, opts Options) (metered []byte, rep Report, err error) {
@@ -75,6 +80,10 @@ func (m *module) rewrite(size int) (metered []byte, recursive int) {
 			w.section(id, m.rewriteTypes(body, original))
 		case secImport:
 			w.section(id, m.rewriteImports(body, refill))
+		case secTable:
+			if present {
+				w.section(id, rewriteTables(body))
+			}
 		case secGlobal:
 			w.section(id, m.rewriteGlobals(body))
 		case secExport:
@@ -148,6 +157,30 @@ func (m *module) rewriteImports(body []byte, refill uint32) []byte {
 	w.str(RefillName)
 	w.byte(kindFunction)
 	w.u32(refill)
+	return w.b
+}
+
+// tableCeiling is the most entries that a table may grow to, unless it begins
+// with more: the engine keeps tables on the host's heap, where no limit of an
+// agent counts them. It is no cap of the configuration, because what table.grow
+// answers must be the same on all nodes.
+const tableCeiling = 10_000
+
+func rewriteTables(body []byte) []byte {
+	r := &reader{b: body}
+	w := writer{}
+	n := r.u32()
+	w.u32(n)
+	for range n {
+		w.byte(r.valueType())
+		flags, low, high := r.byte(), r.u32(), uint32(math.MaxUint32)
+		if flags == 1 {
+			high = r.u32()
+		}
+		w.byte(1)
+		w.u32(low)
+		w.u32(min(high, max(low, tableCeiling)))
+	}
 	return w.b
 }
 

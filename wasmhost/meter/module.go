@@ -1,6 +1,10 @@
 package meter
 
-import "fmt"
+import (
+	"fmt"
+	"strings"
+	"unicode/utf8"
+)
 
 // Section ids, and their order in a module.
 const (
@@ -191,7 +195,11 @@ func (m *module) section(id byte, s *reader, caps Caps) {
 // engine, and its decoders of them allocate by what they claim.
 func (m *module) custom(body []byte) {
 	r := &reader{b: body}
-	if string(r.bytes()) == "name" && m.names == nil {
+	name := r.bytes()
+	if !utf8.Valid(name) {
+		malformed("name of a custom section is not UTF-8")
+	}
+	if string(name) == "name" && m.names == nil {
 		m.names = body[r.p:]
 	}
 }
@@ -217,27 +225,27 @@ func (t funcType) signature() string {
 }
 
 func typeNames(types []byte) string {
-	out := ""
+	names := make([]string, len(types))
 	for i, t := range types {
-		if i > 0 {
-			out += ", "
-		}
-		switch t {
-		case typeI32:
-			out += "i32"
-		case typeI64:
-			out += "i64"
-		case 0x7d:
-			out += "f32"
-		case 0x7c:
-			out += "f64"
-		case typeV128:
-			out += "v128"
-		case 0x70:
-			out += "funcref"
-		default:
-			out += "externref"
-		}
+		names[i] = typeName(t)
 	}
-	return out
+	return strings.Join(names, ", ")
+}
+
+func typeName(t byte) string {
+	switch t {
+	case typeI32:
+		return "i32"
+	case typeI64:
+		return "i64"
+	case typeF32:
+		return "f32"
+	case typeF64:
+		return "f64"
+	case typeV128:
+		return "v128"
+	case typeFuncref:
+		return "funcref"
+	}
+	return "externref"
 }

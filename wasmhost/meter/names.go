@@ -1,13 +1,21 @@
 package meter
 
-import "strings"
+import (
+	"cmp"
+	"slices"
+	"strings"
+)
 
 // rewriteNames returns a name section with the module's function names under
 // their new numbers, so that traps and profiles show the guest's own names.
-// Local and label names are dropped. nil when there are none, or when the
-// section does not parse: names are a convenience, not a reason to refuse.
+// Local and label names are dropped. Without names, or when the section does not
+// parse, exported functions are named as they are exported: names are a
+// convenience, not a reason to refuse. nil when there are none of these either.
 func (m *module) rewriteNames() []byte {
 	names := m.functionNames()
+	if len(names) == 0 {
+		names = m.exportedNames()
+	}
 	if len(names) == 0 {
 		return nil
 	}
@@ -62,6 +70,18 @@ func (m *module) functionNames() (names []functionName) {
 		return names
 	}
 	return nil
+}
+
+// exportedNames returns the functions that are exported, each under the first of
+// its names, by index.
+func (m *module) exportedNames() (names []functionName) {
+	for _, e := range m.exports {
+		if e.kind == kindFunction {
+			names = append(names, functionName{e.index, cleanName([]byte(e.name))})
+		}
+	}
+	slices.SortStableFunc(names, func(a, b functionName) int { return cmp.Compare(a.index, b.index) })
+	return slices.CompactFunc(names, func(a, b functionName) bool { return a.index == b.index })
 }
 
 // cleanName cuts a name to its bound and to valid UTF-8, which engines demand.

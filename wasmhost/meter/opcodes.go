@@ -57,10 +57,13 @@ const (
 	miscTableSize  = 16
 	miscTableFill  = 17
 
-	typeVoid = 0x40
-	typeI32  = 0x7f
-	typeI64  = 0x7e
-	typeV128 = 0x7b
+	typeVoid    = 0x40
+	typeI32     = 0x7f
+	typeI64     = 0x7e
+	typeF32     = 0x7d
+	typeF64     = 0x7c
+	typeV128    = 0x7b
+	typeFuncref = 0x70
 )
 
 // Shifts from a bulk operation's size to its charge: 64 bytes of memory, or 8

@@ -6,6 +6,12 @@ package meter
 // stays deterministic, and never below the exact one.
 const lump = 6
 
+// smallLeaf is the cost up to which a function without calls and loops does not
+// check fuel at its entry. A straight line of calls of leaves runs to its end
+// unchecked, so this, times the calls that fit a body, bounds how late a guest
+// notices that it is to stop: some milliseconds.
+const smallLeaf = 64
+
 // segment is a straight line of code: entered at its top, left at its end.
 type segment struct {
 	cost   uint32
@@ -66,6 +72,7 @@ type planner struct {
 	dead    bool
 
 	loops, calls, bulk bool
+	total              uint64 // of all segments
 }
 
 // plan fills segs and patches for the body whose instructions begin at r.
@@ -272,10 +279,12 @@ func (p *planner) merge() {
 			s.cost = 0
 		}
 	}
+	p.total = 0
 	for i := range p.segs {
 		if s := &p.segs[i]; s.head && !s.entry && s.cost == 0 {
 			s.cost = 1 // an empty endless loop must end
 		}
+		p.total += uint64(p.segs[i].cost)
 	}
 }
 

@@ -1,0 +1,190 @@
+package actors
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"testing"
+
+	"github.com/caxton-run/caxton/events"
+)
+
+func (r *rig) play(ping events.AgentID, peer string, rounds int) {
+	r.t.Helper()
+	r.ask(ping, fmt.Sprintf(`{"op":"start","peer":%q,"rounds":%d}`, peer, rounds))
+}
+
+// over reports whether ping has finished its game.
+func (r *rig) over(ping events.AgentID) bool {
+	var score struct{ Done bool }
+	sent := r.ask(ping, `{"op":"score"}`)
+	if err := json.Unmarshal(sent.Reply.Content, &score); err != nil {
+		r.t.Fatal(err)
+	}
+	return score.Done
+}
+
+func TestAgentsTalk(t *testing.T) {
+	r := newRig(t, nil)
+	ping, pong := r.deploy("ping", "ping"), r.deploy("pong", "pong")
+	r.play(ping, "pong", 20)
+	r.eventually("the game ends", func() bool { return len(only[events.MessageHandled](r, events.AgentStream(pong))) == 20 })
+	r.eventually("nothing is in flight", func() bool { return r.flight.Len() == 0 })
+	if !r.over(ping) {
+		t.Error("ping does not know")
+	}
+	for i, h := range only[events.MessageHandled](r, events.AgentStream(pong)) {
+		if want := fmt.Sprintf(`{"ball":%d}`, 2*i+1); string(h.Message.Content) != want || h.Message.Sequence != uint64(i+1) {
+			t.Errorf("message %d is %s with sequence %d, want %s", i, h.Message.Content, h.Message.Sequence, want)
+		}
+	}
+}
+
+// TestSendsOutliveARestart: a game that a shutdown interrupts goes on.
+func TestSendsOutliveARestart(t *testing.T) {
+	r := newRig(t, nil)
+	ping, pong := r.deploy("ping", "ping"), r.deploy("pong", "pong")
+	r.play(ping, pong.String(), 300)
+	for done := 0; done < 3; done++ {
+		r.restart()
+	}
+	r.eventually("the game ends", func() bool { return len(only[events.MessageHandled](r, events.AgentStream(pong))) == 300 })
+	r.eventually("ping knows", func() bool { return r.flight.Len() == 0 })
+	if !r.over(ping) {
+		t.Error("ping does not know")
+	}
+}
+
+// TestAHeldReceiverWaits: sends to a suspended agent stay in flight and arrive
+// once it is resumed.
+func TestAHeldReceiverWaits(t *testing.T) {
+	r := newRig(t, nil)
+	ping, pong := r.deploy("ping", "ping"), r.deploy("pong", "pong")
+	if err := r.command(r.Suspend, pong); err != nil {
+		t.Fatal(err)
+	}
+	r.play(ping, "pong", 2)
+	r.eventually("the ball is in flight", func() bool { return r.flight.Len() == 1 })
+	if err := r.command(r.Resume, pong); err != nil {
+		t.Fatal(err)
+	}
+	r.eventually("the game ends", func() bool { return len(only[events.MessageHandled](r, events.AgentStream(pong))) == 2 })
+}
+
+// TestDeadLetters: a send that nobody will handle is recorded, with its reason,
+// and its sender is told.
+func TestDeadLetters(t *testing.T) {
+	r := newRig(t, nil)
+	ping, pong := r.deploy("ping", "ping"), r.deploy("pong", "pong")
+	r.play(ping, "nobody", 1)
+	r.eventually("a dead letter", func() bool { return len(only[events.MessageDeadLettered](r, events.AgentStream(ping))) == 1 })
+	if got := only[events.MessageDeadLettered](r, events.AgentStream(ping))[0]; got.Reason != events.DeadAgentNotFound {
+		t.Errorf("reason %s, want %s", got.Reason, events.DeadAgentNotFound)
+	}
+	if err := r.command(r.Suspend, pong); err != nil {
+		t.Fatal(err)
+	}
+	r.play(ping, pong.String(), 1)
+	r.eventually("the ball is in flight", func() bool { return r.flight.Len() == 1 })
+	if err := r.command(r.Remove, pong); err != nil {
+		t.Fatal(err)
+	}
+	r.eventually("nothing is in flight", func() bool { return r.flight.Len() == 0 })
+	if got := len(only[events.MessageDeadLettered](r, events.AgentStream(ping))); got != 2 {
+		t.Errorf("%d dead letters, want 2", got)
+	}
+}
+
+// TestAFailureIsTold: an agent whose message fails gets a failure, once.
+func TestAFailureIsTold(t *testing.T) {
+	r := newRig(t, nil)
+	ping := r.deploy("ping", "ping")
+	r.deployWasm("grumpy", hostile(t, "refuse"))
+	r.play(ping, "grumpy", 1)
+	told := func() (n int) {
+		for _, h := range only[events.MessageHandled](r, events.AgentStream(ping)) {
+			if h.Message.Performative == events.Failure {
+				n++
+			}
+		}
+		return n
+	}
+	r.eventually("ping is told", func() bool { return told() == 1 })
+	r.eventually("nothing is in flight", func() bool { return r.flight.Len() == 0 })
+	if n := told(); n != 1 {
+		t.Errorf("told %d times", n)
+	}
+}
+
+// TestAnEndlessGameEnds at the bound of hops.
+func TestAnEndlessGameEnds(t *testing.T) {
+	r := newRig(t, nil)
+	ping := r.deploy("ping", "ping")
+	r.deploy("pong", "pong")
+	r.play(ping, "pong", events.MaxHops)
+	r.eventually("a dead letter", func() bool {
+		for _, s := range []events.AgentID{ping, r.resolve("pong")} {
+			for _, d := range only[events.MessageDeadLettered](r, events.AgentStream(s)) {
+				if d.Reason == events.DeadHopLimit {
+					return true
+				}
+			}
+		}
+		return false
+	})
+}
+
+func (r *rig) resolve(name string) events.AgentID {
+	r.t.Helper()
+	id, err := r.agents.Resolve(name)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return id
+}
+
+// TestAnAppendThatFails: its callers are told, nothing of it is seen, and the
+// agent goes on from the log.
+func TestAnAppendThatFails(t *testing.T) {
+	r := newRig(t, nil)
+	id := r.deploy("counter", "counter-c")
+	r.wants(id, `{"op":"add","n":1}`, `{"count":1}`)
+	broken := errors.New("no space left")
+	r.store.fail(times(1, events.AgentStream(id), broken), nil)
+	if _, err := r.Send(context.Background(), request(id, `{"op":"add","n":10}`)); !errors.Is(err, broken) {
+		t.Errorf("%v, want the store's error", err)
+	}
+	r.wants(id, `{"op":"get"}`, `{"count":1}`)
+}
+
+// TestAnAppendOfUnknownOutcome is repeated until it is known, and counts once.
+func TestAnAppendOfUnknownOutcome(t *testing.T) {
+	r := newRig(t, nil)
+	id := r.deploy("counter", "counter-c")
+	r.store.fail(times(1, events.AgentStream(id), events.ErrUnknownOutcome), times(2, events.AgentStream(id), events.ErrUnknownOutcome))
+	r.wants(id, `{"op":"add","n":1}`, `{"count":1}`)
+	r.wants(id, `{"op":"add","n":1}`, `{"count":2}`)
+}
+
+// TestAnotherWriter: an append that loses against one is decided again on what
+// the log then says.
+func TestAnotherWriter(t *testing.T) {
+	r := newRig(t, nil)
+	id := r.deploy("counter", "counter-c")
+	r.wants(id, `{"op":"add","n":1}`, `{"count":1}`)
+	ev, err := events.Encode(events.NewEventID(), events.AgentSuspended{Reason: "by another"}, events.Metadata{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.log.Append(context.Background(), events.AgentStream(id), events.Any(), ev); err != nil {
+		t.Fatal(err)
+	}
+	if sent := r.ask(id, `{"op":"add","n":1}`); sent.Status != Held {
+		t.Fatalf("%s, want %s", sent.Status, Held)
+	}
+	if err := r.command(r.Resume, id); err != nil {
+		t.Fatal(err)
+	}
+	r.wants(id, `{"op":"get"}`, `{"count":2}`)
+}
