@@ -93,7 +93,7 @@ func (t tour) run(ctx context.Context) error {
 		return err
 	}
 	t.say(`
-Where to look next
+Where to look next (caxton is "go run ./cmd/caxton" where it is not built)
   caxton agent list
   caxton message send --to counter --content '{"op":"add","n":1}' --wait 5s
   caxton agent events counter
@@ -123,7 +123,7 @@ func (t tour) deploy(ctx context.Context, a demoAgent) error {
 // ask sends a request, waits for its reply and prints both.
 func (t tour) ask(ctx context.Context, to, content string) (json.RawMessage, error) {
 	t.say("  you -> %s: %s\n", to, content)
-	r, err := t.client.Send(ctx, to, caxtonhttp.Outgoing{Content: json.RawMessage(content), Wait: 5 * time.Second})
+	r, err := t.client.Send(ctx, to, caxtonhttp.Outgoing{Content: json.RawMessage(content), Wait: demoPatience})
 	if err != nil {
 		return nil, fmt.Errorf("message to %s: %w", to, err)
 	}
@@ -147,7 +147,7 @@ func (t tour) play(ctx context.Context) error {
 		return err
 	}
 	for {
-		r, err := t.client.Send(ctx, "ping", caxtonhttp.Outgoing{Content: json.RawMessage(`{"op":"score"}`), Wait: 5 * time.Second})
+		r, err := t.client.Send(ctx, "ping", caxtonhttp.Outgoing{Content: json.RawMessage(`{"op":"score"}`), Wait: demoPatience})
 		if err != nil {
 			return fmt.Errorf("score of ping: %w", err)
 		}
