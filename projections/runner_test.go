@@ -86,6 +86,25 @@ func TestSeam(t *testing.T) {
 	}
 }
 
+// What is recorded between the look at the head and the read belongs to the
+// subscription, and to it alone.
+func TestSeamWithinTheRead(t *testing.T) {
+	for _, behind := range []int{1, 2, 3} {
+		m, seen := newMemStore(), &positions{}
+		var want []events.Position
+		for i := range 3 {
+			want = append(want, m.add(events.AgentStream(agentID(1)), events.Revision(i), events.AgentSuspended{}))
+		}
+		m.behind = behind
+		r := run(t, m, seen)
+		r.wait(t, 2)
+		same(t, fmt.Sprintf("with %d events since the look at the head", behind), seen.get(), want)
+		if r.Applied() != 3 || r.Position() != 2 {
+			t.Fatalf("applied %d, at %d", r.Applied(), r.Position())
+		}
+	}
+}
+
 // A log that ends with other events is caught up all the same.
 func TestCatchUpReachesTheHead(t *testing.T) {
 	s := openStore(t)
