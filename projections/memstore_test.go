@@ -16,6 +16,7 @@ type memStore struct {
 	subErr  error
 	readErr error         // ends a read, after what there is
 	nextErr error         // of a subscription, once it has given all
+	behind  int           // events that were recorded since Head looked
 	reading chan struct{} // if set: a read says here that it is under way, and waits for its context
 
 	mu    sync.Mutex
@@ -56,7 +57,8 @@ func (m *memStore) at(pos events.Position) (rec events.Recorded, ok bool, grown 
 func (m *memStore) Head(context.Context) (events.Position, bool, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return events.Position(max(0, len(m.recs)-1)), len(m.recs) > 0, m.headErr
+	n := len(m.recs) - m.behind
+	return events.Position(max(0, n-1)), n > 0, m.headErr
 }
 
 func (m *memStore) ReadAll(ctx context.Context, opts events.ReadAllOptions) iter.Seq2[events.Recorded, error] {

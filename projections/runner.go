@@ -18,8 +18,8 @@ type Fold interface {
 	Apply(rec events.Recorded, p events.Payload)
 }
 
-// progressEvery is how many events lie between two reports of a long catch-up: a
-// report or two a second.
+// progressEvery is how many events lie between two reports of a long catch-up:
+// about one a second.
 const progressEvery = 100_000
 
 // Runner feeds folds from the log: first what is there, then what comes.

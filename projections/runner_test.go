@@ -86,6 +86,25 @@ func TestSeam(t *testing.T) {
 	}
 }
 
+// What is recorded between the look at the head and the read belongs to the
+// subscription, and to it alone.
+func TestSeamWithinTheRead(t *testing.T) {
+	for _, behind := range []int{1, 2, 3} {
+		m, seen := newMemStore(), &positions{}
+		var want []events.Position
+		for i := range 3 {
+			want = append(want, m.add(events.AgentStream(agentID(1)), events.Revision(i), events.AgentSuspended{}))
+		}
+		m.behind = behind
+		r := run(t, m, seen)
+		r.wait(t, 2)
+		same(t, fmt.Sprintf("with %d events since the look at the head", behind), seen.get(), want)
+		if r.Applied() != 3 || r.Position() != 2 {
+			t.Fatalf("applied %d, at %d", r.Applied(), r.Position())
+		}
+	}
+}
+
 // A log that ends with other events is caught up all the same.
 func TestCatchUpReachesTheHead(t *testing.T) {
 	s := openStore(t)
@@ -109,9 +128,9 @@ func TestRunnerSurfacesErrors(t *testing.T) {
 	agent := events.AgentStream(agentID(1))
 	bad := events.Event{Type: "AgentDeployed", ContentType: events.JSON, Data: []byte("{")}
 	for name, c := range map[string]struct {
-		break_ func(*memStore)
-		is     error
-		ready  bool
+		harm  func(*memStore)
+		is    error
+		ready bool
 	}{
 		"head":         {func(m *memStore) { m.headErr = broken }, broken, false},
 		"read":         {func(m *memStore) { m.readErr = broken }, broken, false},
@@ -123,7 +142,7 @@ func TestRunnerSurfacesErrors(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			m := newMemStore()
 			m.add(agent, 0, deployed(1, "a"))
-			c.break_(m)
+			c.harm(m)
 			set := newSet()
 			r := run(t, m, set.folds()...)
 			if err := <-r.done; !errors.Is(err, c.is) || (err == nil) != (c.is == nil) {
