@@ -1,6 +1,7 @@
 package wasmhost
 
 import (
+	"bytes"
 	"context"
 	"math"
 	"math/rand/v2"
@@ -21,6 +22,14 @@ const (
 	codeUnavailable int32 = -6 // there is no message: the guest is being initialised
 )
 
+// maxSendBytes bounds the JSON of one send before it is parsed: the largest
+// content in base64, the other fields, and room for white space.
+const maxSendBytes = 2 * events.MaxMessageContent
+
+// maxFieldName bounds the path that msg_field follows: each name on it is a scan
+// of the message.
+const maxFieldName = 256
+
 // maxKeyBytes bounds a state key: an index entry and a log line can show it.
 const maxKeyBytes = 256
 
@@ -34,6 +43,9 @@ const (
 )
 
 func copyCost(n uint32) int64 { return costCall + int64(n)/bytesPerFuel }
+
+// randomPiece is what is filled between two looks at fuel and deadline.
+const randomPiece = 64 << 10
 
 // hostFunc is a function that guests import. stack holds the parameters, whose
 // upper halves are garbage where they are i32, and takes the result.
@@ -102,7 +114,7 @@ func hostReply(in *Instance, stack []uint64) {
 
 func hostSend(in *Instance, stack []uint64) {
 	ptr, n := arg(stack, 0), arg(stack, 1)
-	in.charge(costCall + int64(n)*costParse)
+	in.charge(costCall + int64(min(n, maxSendBytes))*costParse)
 	b, ok := in.view(ptr, n)
 	switch {
 	case !in.call.handling:
@@ -110,6 +122,9 @@ func hostSend(in *Instance, stack []uint64) {
 		return
 	case !ok:
 		answer(stack, codeBadPointer)
+		return
+	case n > maxSendBytes:
+		answer(stack, codeTooLarge)
 		return
 	}
 	m, code := parseSend(b) // copies what it keeps
@@ -122,7 +137,7 @@ func hostSend(in *Instance, stack []uint64) {
 
 func hostField(in *Instance, stack []uint64) {
 	nameAt, nameLen, ptr, limit := arg(stack, 0), arg(stack, 1), arg(stack, 2), arg(stack, 3)
-	in.charge(costCall + int64(nameLen) + int64(len(in.call.message))*costScan)
+	in.charge(costCall)
 	name, ok := in.view(nameAt, nameLen)
 	switch {
 	case !in.call.handling:
@@ -131,7 +146,12 @@ func hostField(in *Instance, stack []uint64) {
 	case !ok:
 		answer(stack, codeBadPointer)
 		return
+	case nameLen > maxFieldName:
+		answer(stack, codeInvalid)
+		return
 	}
+	names := int64(1 + bytes.Count(name, []byte{'.'}))
+	in.charge(int64(nameLen) + names*int64(len(in.call.message))*costScan)
 	value, ok := field(in.call.message, string(name))
 	if !ok {
 		answer(stack, codeAbsent)
@@ -171,12 +191,17 @@ func hostRandom(in *Instance, stack []uint64) {
 
 // fillRandom fills guest memory with the call's random bytes.
 func (in *Instance) fillRandom(ptr, n uint32) int32 {
-	in.charge(costCall + int64(n))
+	in.charge(costCall)
 	b, ok := in.view(ptr, n)
 	if !ok {
 		return codeBadPointer
 	}
-	_, _ = in.random().Read(b) // documented never to fail
+	for random := in.random(); len(b) > 0; {
+		piece := b[:min(len(b), randomPiece)]
+		in.charge(int64(len(piece)))
+		_, _ = random.Read(piece) // documented never to fail
+		b = b[len(piece):]
+	}
 	return 0
 }
 
@@ -251,6 +276,10 @@ func hostStateDelete(in *Instance, stack []uint64) {
 
 func hostFuelLeft(in *Instance, stack []uint64) {
 	in.charge(costCall)
+	if !in.call.handling { // the budget of an initialisation is the node's, and its image all nodes'
+		stack[0] = 0
+		return
+	}
 	used, _ := in.used()
 	stack[0] = uint64(in.call.budget) - uint64(used)
 }

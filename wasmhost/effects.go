@@ -48,6 +48,9 @@ func (e *effects) log(level events.LogLevel, text []byte, limit int) bool {
 func (e *effects) write(stream int, text []byte, limit int) {
 	for len(text) > 0 && !e.logFull {
 		line, rest, ended := bytes.Cut(text, []byte{'\n'})
+		// One byte beyond the limit tells that it is exceeded; a guest's whole
+		// memory is not copied for that.
+		line = line[:min(len(line), limit+1)]
 		e.lines[stream] = append(e.lines[stream], line...)
 		if ended || len(e.lines[stream]) > limit {
 			e.flushLine(stream, limit)

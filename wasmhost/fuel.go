@@ -18,7 +18,7 @@ type call struct {
 	deadline time.Time // zero for none
 	budget   int64     // fuel
 	granted  int64     // Invariant: used = granted - what the guest has left
-	spent    int64     // used when the call was stopped, which FuelGlobal may not show
+	spent    int64     // used when grant stopped the call, which FuelGlobal may not show; 0 at a trap, whose fuel must not depend on slices
 
 	stop       events.OutcomeStatus // set before a host function ends the call
 	stopDetail string
@@ -65,17 +65,19 @@ func refill(ctx context.Context, _ api.Module, stack []uint64) {
 func (in *Instance) grant(left int64) (n int64) {
 	c := &in.call
 	used := c.granted - left
-	c.spent = used
-	if used > c.budget {
-		in.stopWith(events.OutcomeOutOfFuel, in.fuelDetail())
+	stop := func(status events.OutcomeStatus, detail string) {
+		c.spent = used
+		in.stopWith(status, detail)
 	}
 	switch {
+	case used > c.budget:
+		stop(events.OutcomeOutOfFuel, in.fuelDetail())
 	case in.killed.Load():
-		in.stopWith(events.OutcomeKilled, "killed")
+		stop(events.OutcomeKilled, "killed")
 	case c.ctx.Err() != nil:
-		in.stopWith(events.OutcomeKilled, "killed: "+c.ctx.Err().Error())
+		stop(events.OutcomeKilled, "killed: "+c.ctx.Err().Error())
 	case !c.deadline.IsZero() && !time.Now().Before(c.deadline):
-		in.stopWith(events.OutcomeTimeout, "ran longer than its limit of time")
+		stop(events.OutcomeTimeout, "ran longer than its limit of time")
 	}
 	n = min(c.budget-c.granted, int64(in.host.cfg.Slice)-left)
 	c.granted += n

@@ -186,6 +186,9 @@ func (h *Host) lead(ctx context.Context, m *Module, wasm []byte) {
 	if m.err != nil {
 		h.mu.Lock()
 		delete(h.modules, m.hash)
+		if h.closed {
+			m.err = events.ErrClosed // not the module's fault
+		}
 		h.mu.Unlock()
 	}
 }

@@ -68,7 +68,7 @@ func (in *Instance) install(g *image) {
 		to := mem[i*blockBytes : (i+1)*blockBytes]
 		if b := g.block(i); b != nil {
 			copy(to, b)
-		} else {
+		} else if !bytes.Equal(to, zeroBlock[:]) { // a write would make the page resident
 			clear(to)
 		}
 	}

@@ -1,6 +1,7 @@
 package wasmhost
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -11,7 +12,8 @@ import (
 
 // A snapshot, version 1:
 //
-//	version (1 byte) | base (1 byte) | zstd frame of the body
+//	version (1 byte) | base (1 byte) | module (first 8 bytes of its SHA-256) |
+//	zstd frame of the body
 //	body: pages of memory, number of globals (uvarints) | globals (8 bytes each,
 //	little-endian) | blocks that differ from the base: blocks skipped since the
 //	last one (uvarint), blockBytes bytes
@@ -63,21 +65,31 @@ func (in *Instance) Snapshot() ([]byte, error) {
 			next = i + 1
 		}
 	}
-	return in.host.zstd.compress([]byte{snapshotVersion, kind}, body), nil
+	return in.host.zstd.compress(in.mod.snapshotHead(kind), body), nil
+}
+
+// snapshotHeadBytes is the length of what stands before the compressed body.
+const snapshotHeadBytes = 2 + 8
+
+func (m *Module) snapshotHead(base byte) []byte {
+	return binary.BigEndian.AppendUint64([]byte{snapshotVersion, base}, m.seed())
 }
 
 // Restore makes the instance that Snapshot described. Close it.
 //
-// Errors: *SnapshotError; ErrNotSnapshotable; *InitError when the module does
-// not start or the snapshot needs more than maxMemory; ctx's error.
+// Errors: *SnapshotError (a snapshot that needs more than maxMemory is one);
+// ErrNotSnapshotable; *InitError when the module does not start; ctx's error.
 func (h *Host) Restore(ctx context.Context, m *Module, maxMemory uint64, snapshot []byte) (*Instance, error) {
 	if !m.info.Snapshotable {
 		return nil, ErrNotSnapshotable
 	}
-	if len(snapshot) < 2 || snapshot[0] != snapshotVersion || snapshot[1] > baseImage {
+	switch {
+	case len(snapshot) < snapshotHeadBytes || snapshot[0] != snapshotVersion || snapshot[1] > baseImage:
 		return nil, &SnapshotError{"unknown version"}
+	case !bytes.HasPrefix(snapshot, m.snapshotHead(snapshot[1])):
+		return nil, &SnapshotError{"of another module"}
 	}
-	body, err := h.zstd.decompress(snapshot[2:], maxMemory)
+	body, err := h.zstd.decompress(snapshot[snapshotHeadBytes:], maxMemory)
 	if err != nil {
 		return nil, err
 	}
@@ -163,7 +175,7 @@ func newCodec() (*codec, error) {
 	if err != nil {
 		return nil, fmt.Errorf("wasmhost: zstd: %w", err)
 	}
-	dec, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(2), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxMemory(8<<30))
+	dec, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(2), zstd.WithDecoderLowmem(true), zstd.WithDecodeAllCapLimit(true))
 	if err != nil {
 		return nil, fmt.Errorf("wasmhost: zstd: %w", err)
 	}
@@ -184,7 +196,8 @@ func (c *codec) decompress(frame []byte, maxMemory uint64) ([]byte, error) {
 	if limit := maxMemory + maxMemory/64 + globals; head.FrameContentSize > limit {
 		return nil, &SnapshotError{fmt.Sprintf("body of %d bytes, at most %d can be in use", head.FrameContentSize, limit)}
 	}
-	body, err := c.dec.DecodeAll(frame, nil)
+	// No more than it said: further frames may follow, and say nothing.
+	body, err := c.dec.DecodeAll(frame, make([]byte, 0, head.FrameContentSize))
 	if err != nil {
 		return nil, &SnapshotError{err.Error()}
 	}
