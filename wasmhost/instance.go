@@ -127,6 +127,7 @@ func (h *Host) blank(ctx context.Context, m *Module, maxMemory uint64) (*Instanc
 	ectx := experimental.WithMemoryAllocator(context.Background(), in.linear)
 	guest, err := h.rt.InstantiateModule(ectx, m.code, wazero.NewModuleConfig().WithName("").WithStartFunctions())
 	if err != nil {
+		in.linear.Free()
 		m.Release()
 		return nil, &InitError{events.OutcomeTrap, firstLine(err.Error())}
 	}

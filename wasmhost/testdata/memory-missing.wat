@@ -1,0 +1,5 @@
+;; there is no memory
+(module
+  (func (export "caxton_alloc") (param i32) (result i32) (i32.const 8))
+  (func (export "caxton_handle") (param i32 i32) (result i32) (i32.const 0))
+)
