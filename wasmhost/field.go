@@ -16,9 +16,9 @@ func validText(b []byte) bool { return utf8.Valid(b) }
 func field(doc []byte, path string) (value []byte, ok bool) {
 	s := scanner{b: doc}
 	raw := s.value()
-	for path != "" {
+	for more := path != ""; more; {
 		var name string
-		name, path, _ = strings.Cut(path, ".")
+		name, path, more = strings.Cut(path, ".")
 		if raw, ok = member(raw, name); !ok {
 			return nil, false
 		}

@@ -189,15 +189,19 @@ func (c *codec) compress(dst, body []byte) []byte { return c.enc.EncodeAll(body,
 // allocated. Errors are *SnapshotError.
 func (c *codec) decompress(frame []byte, maxMemory uint64) ([]byte, error) {
 	var head zstd.Header
-	if err := head.Decode(frame); err != nil || head.Skippable || !head.HasFCS {
+	if err := head.Decode(frame); err != nil || head.Skippable {
 		return nil, &SnapshotError{"not a compressed body"}
 	}
+	size := head.FrameContentSize
+	if !head.HasFCS {
+		size = 255 // smaller bodies do not say their size
+	}
 	const globals = 1 << 16 // bytes; the meter admits fewer
-	if limit := maxMemory + maxMemory/64 + globals; head.FrameContentSize > limit {
-		return nil, &SnapshotError{fmt.Sprintf("body of %d bytes, at most %d can be in use", head.FrameContentSize, limit)}
+	if limit := maxMemory + maxMemory/64 + globals; size > limit {
+		return nil, &SnapshotError{fmt.Sprintf("body of %d bytes, at most %d can be in use", size, limit)}
 	}
 	// No more than it said: further frames may follow, and say nothing.
-	body, err := c.dec.DecodeAll(frame, make([]byte, 0, head.FrameContentSize))
+	body, err := c.dec.DecodeAll(frame, make([]byte, 0, size))
 	if err != nil {
 		return nil, &SnapshotError{err.Error()}
 	}
