@@ -3,7 +3,6 @@ package wasmhost
 import (
 	"context"
 	"embed"
-	"encoding/json"
 	"fmt"
 	"testing"
 	"time"
@@ -146,15 +145,6 @@ func (p *probe) get(at, n uint32) string {
 	b, ok := p.in.mem.Read(at, n)
 	if !ok {
 		p.t.Fatalf("%d bytes at %d are outside", n, at)
-	}
-	return string(b)
-}
-
-func jsonOf(t testing.TB, v any) string {
-	t.Helper()
-	b, err := json.Marshal(v)
-	if err != nil {
-		t.Fatal(err)
 	}
 	return string(b)
 }
