@@ -25,7 +25,7 @@ func BenchmarkHandle(b *testing.B) {
 	for _, name := range []string{"echo", "counter-c", "counter-rust", "counter-as", "counter-go"} {
 		b.Run(name, func(b *testing.B) {
 			in := start(b, h, benchModule(b, h, name))
-			c := Call{Message: request(`{"op":"increment"}`), Fuel: 1 << 40}
+			c := Call{Message: request(`{"op":"add","n":1}`), Fuel: 1 << 40}
 			var fuel events.Fuel
 			b.ReportAllocs()
 			for b.Loop() {
@@ -67,7 +67,7 @@ func BenchmarkRestore(b *testing.B) {
 		m := benchModule(b, h, name)
 		in := start(b, h, m)
 		for range 10 {
-			in.Handle(context.Background(), Call{Message: request(`{"op":"increment"}`), Fuel: 1 << 40})
+			in.Handle(context.Background(), Call{Message: request(`{"op":"add","n":1}`), Fuel: 1 << 40})
 		}
 		snap, err := in.Snapshot()
 		if err != nil {

@@ -118,3 +118,30 @@ func TestHostileGuests(t *testing.T) {
 		})
 	}
 }
+
+// TestGuestsAnswer: a counter in each language counts, keeps its count in its
+// durable state, and goes on from there without its memory.
+func TestGuestsAnswer(t *testing.T) {
+	h := testHost(t)
+	for _, name := range []string{"counter-c", "counter-as", "counter-rust", "counter-go"} {
+		t.Run(name, func(t *testing.T) {
+			m := compileFixture(t, h, name)
+			state := mapState{}
+			tell := func(in *Instance, content, want string) {
+				t.Helper()
+				out := in.Handle(context.Background(), Call{Message: request(content), Fuel: 100_000_000, State: state})
+				if out.Status != events.OutcomeOK || string(out.Reply) != want {
+					t.Fatalf("%s: %s %s, reply %s, want %s", content, out.Status, out.Detail, out.Reply, want)
+				}
+				for _, c := range out.State {
+					state[c.Key] = c.Value
+				}
+			}
+			in := start(t, h, m)
+			tell(in, `{"op":"add","n":5}`, `{"count":5}`)
+			tell(in, `{"op":"add","n":-12}`, `{"count":-7}`)
+			tell(in, `{"op":"get"}`, `{"count":-7}`)
+			tell(start(t, h, m), `{"op":"get"}`, `{"count":-7}`)
+		})
+	}
+}
