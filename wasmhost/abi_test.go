@@ -296,6 +296,32 @@ func TestPoll(t *testing.T) {
 	}
 }
 
+// TestClockIsState: what a guest slept stays slept, in its snapshot too.
+func TestClockIsState(t *testing.T) {
+	h := hostWith(t, nil, false)
+	m := compileTest(t, h, "probe")
+	in := start(t, h, m)
+	first := in.clock
+	count(in, 1)
+	in.clock += 5_000_000_000 // as a sleep of 5 s would
+	snap, err := in.Snapshot()
+	if err != nil {
+		t.Fatal(err)
+	}
+	again, err := h.Restore(context.Background(), m, testMemory, snap)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer again.Close()
+	if first != initMicros*1000 || again.clock != in.clock || again.StateHash() != in.StateHash() {
+		t.Errorf("clock %d, restored %d", in.clock, again.clock)
+	}
+	count(again, 2)
+	if again.clock != in.clock {
+		t.Errorf("a message one microsecond later moved the clock to %d from %d", again.clock, in.clock)
+	}
+}
+
 // TestLongLine: a line without an end is cut, and costs the host no more than
 // the room for logs.
 func TestLongLine(t *testing.T) {

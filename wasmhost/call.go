@@ -62,6 +62,7 @@ func (in *Instance) Handle(ctx context.Context, c Call) (out Outcome) {
 		if out.Status != events.OutcomeOK {
 			in.broken.Store(true)
 		}
+		in.clock = max(in.clock, in.call.nanos())
 		in.call = call{}
 	}()
 	body, err := encodeMessage(c.Message)

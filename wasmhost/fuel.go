@@ -26,7 +26,7 @@ type call struct {
 	handling bool // in caxton_handle: effects are allowed
 	message  json.RawMessage
 	record   events.HostRecord
-	shift    int64         // nanoseconds that the guest slept
+	shift    int64         // nanoseconds by which the guest's clock is ahead of the record: it slept
 	random   *rand.ChaCha8 // nil until used
 	state    StateReader
 	effects
@@ -39,6 +39,7 @@ func (in *Instance) begin(ctx context.Context, c Call, body []byte) {
 	if c.Timeout > 0 {
 		in.call.deadline = time.Now().Add(c.Timeout)
 	}
+	in.call.shift = max(0, in.clock-in.call.nanos())
 	in.fuel.Set(0)
 	in.linear.denied = false
 }

@@ -145,3 +145,20 @@ func TestGuestsAnswer(t *testing.T) {
 		})
 	}
 }
+
+// TestClockNeverGoesBack: a Go guest lives through thousands of messages, its
+// collector's runs among them, although the records' clock stands before the
+// time at which the guest was initialised.
+func TestClockNeverGoesBack(t *testing.T) {
+	if testing.Short() {
+		t.Skip("thousands of messages")
+	}
+	h := testHost(t)
+	in := start(t, h, compileFixture(t, h, "counter-go"))
+	for n := range 8000 {
+		out := in.Handle(context.Background(), Call{Message: request(`{"op":"add","n":1}`), Fuel: 100_000_000})
+		if out.Status != events.OutcomeOK {
+			t.Fatalf("message %d: %s: %s", n, out.Status, out.Detail)
+		}
+	}
+}

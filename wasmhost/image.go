@@ -20,6 +20,7 @@ type image struct {
 	at      []uint32 // by block: its place in data plus 1, in blocks; 0 for a zero block
 	data    []byte
 	globals []uint64
+	clock   int64 // nanoseconds since the Unix epoch
 }
 
 // block returns a block's bytes, nil when it is zero or beyond the memory.
@@ -45,7 +46,7 @@ func (g *image) sameBlock(i int, b []byte) bool {
 // capture copies the guest's state; nil when it is too large to keep.
 func (in *Instance) capture() *image {
 	mem := in.linear.buf
-	g := &image{size: uint64(len(mem)), at: make([]uint32, len(mem)/blockBytes), globals: in.globals()}
+	g := &image{size: uint64(len(mem)), at: make([]uint32, len(mem)/blockBytes), globals: in.globals(), clock: in.clock}
 	for i := range g.at {
 		b := mem[i*blockBytes : (i+1)*blockBytes]
 		if bytes.Equal(b, zeroBlock[:]) {
@@ -75,6 +76,7 @@ func (in *Instance) install(g *image) {
 	for i, v := range g.globals {
 		in.state[i].Set(v)
 	}
+	in.clock = g.clock
 }
 
 // resize grows the memory to size bytes; false when the limit forbids it.
@@ -98,12 +100,13 @@ func (in *Instance) globals() []uint64 {
 	return list
 }
 
-// StateHash returns the SHA-256 of the guest's memory size (8 bytes,
+// StateHash returns the SHA-256 of the guest's memory size, clock (8 bytes each,
 // little-endian), mutable globals (8 bytes each, in the module's order) and
 // memory: equal for an instance, its replay and its restored snapshot.
 func (in *Instance) StateHash() [sha256.Size]byte {
 	h := sha256.New()
 	head := binary.LittleEndian.AppendUint64(nil, in.MemoryBytes())
+	head = binary.LittleEndian.AppendUint64(head, uint64(in.clock))
 	for _, v := range in.globals() {
 		head = binary.LittleEndian.AppendUint64(head, v)
 	}

@@ -29,6 +29,10 @@ type Instance struct {
 	alloc       api.Function        // nil unless the module's exports are as they should be
 	handle      api.Function
 
+	// clock is the latest time that the guest may have seen, in nanoseconds since
+	// the Unix epoch: it never sees an earlier one. Part of its state.
+	clock int64
+
 	ctx   *guestContext // what host functions get as their context
 	call  call
 	stack [4]uint64 // parameters and result of a call into the guest
@@ -176,6 +180,7 @@ func (in *Instance) initialize(ctx context.Context) error {
 	if _, over := in.used(); over {
 		return in.initFailed(&InitError{events.OutcomeOutOfFuel, in.fuelDetail()})
 	}
+	in.clock = in.call.nanos()
 	in.call = call{}
 	return nil
 }

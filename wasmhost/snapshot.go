@@ -14,8 +14,8 @@ import (
 //
 //	version (1 byte) | base (1 byte) | module (first 8 bytes of its SHA-256) |
 //	zstd frame of the body
-//	body: pages of memory, number of globals (uvarints) | globals (8 bytes each,
-//	little-endian) | blocks that differ from the base: blocks skipped since the
+//	body: pages of memory, number of globals (uvarints) | clock, globals (8 bytes
+//	each, little-endian) | blocks that differ from the base: blocks skipped since the
 //	last one (uvarint), blockBytes bytes
 //
 // The base is either all zero or the module's image after its initialisation,
@@ -54,6 +54,7 @@ func (in *Instance) Snapshot() ([]byte, error) {
 	mem := in.linear.buf
 	body := binary.AppendUvarint(nil, uint64(len(mem)/pageBytes))
 	body = binary.AppendUvarint(body, uint64(len(in.state)))
+	body = binary.LittleEndian.AppendUint64(body, uint64(in.clock))
 	for _, v := range in.globals() {
 		body = binary.LittleEndian.AppendUint64(body, v)
 	}
@@ -129,12 +130,14 @@ func (in *Instance) load(body []byte) error {
 		return bad("size of memory")
 	}
 	n, body, ok := uvarint(body)
-	if !ok || n != uint64(len(in.state)) || uint64(len(body)) < 8*n {
+	if !ok || n != uint64(len(in.state)) || uint64(len(body)) < 8+8*n {
 		return bad("number of globals")
 	}
 	if !in.resize(pages * pageBytes) {
 		return bad(fmt.Sprintf("memory of %d pages does not fit", pages))
 	}
+	in.clock = int64(binary.LittleEndian.Uint64(body))
+	body = body[8:]
 	for i := range in.state {
 		in.state[i].Set(binary.LittleEndian.Uint64(body[8*i:]))
 	}
