@@ -122,10 +122,10 @@ func (d *deploys) remember(h events.ModuleHash) {
 func (s *System) deployUnique(ctx context.Context, event events.AgentDeployed, c Caller) (Deployed, error) {
 	s.deploys.unique.Lock()
 	defer s.deploys.unique.Unlock()
-	holder, err := s.deps.Agents.Resolve(event.Name)
-	taken := err == nil || errors.Is(err, events.ErrAmbiguousAgent)
-	if taken && holder != event.AgentID {
-		return Deployed{}, fmt.Errorf("deploy %q: %w", event.Name, events.ErrNameTaken)
+	for _, holder := range s.deps.Agents.Named(event.Name) {
+		if holder != event.AgentID {
+			return Deployed{}, fmt.Errorf("deploy %q: %w", event.Name, events.ErrNameTaken)
+		}
 	}
 	d, err := s.deploy(ctx, event, c)
 	if err != nil {

@@ -213,6 +213,9 @@ func (d *dispatcher) load(ctx context.Context, from events.AgentID, list []proje
 		}
 		env := newEnvelope()
 		env.message, env.fromAgent = sends[s.Index], true
+		if i > 0 {
+			env.follows = out[i-1]
+		}
 		out = append(out, env)
 	}
 	return out, nil

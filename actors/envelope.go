@@ -33,6 +33,12 @@ type envelope struct {
 	spilled chan struct{}    // closed when a spill has ended
 	inbox   *events.Revision // set before spilled is closed, if the spill worked
 
+	// follows is the send before this one in the same courier's batch. A send
+	// that is handled counts all before it as handled, so it must not be while
+	// one before it came to nothing. nil for the first, and for outsiders.
+	follows *envelope
+	undone  atomic.Pointer[answer] // set when the answer left the message to be sent again
+
 	answered atomic.Bool
 	answer   chan answer // capacity 1, gets one answer
 	takes    int         // how often a turn took it and came to nothing; the actor's own
@@ -94,6 +100,9 @@ func (e *envelope) spillRevision() *events.Revision {
 // respond gives the answer. Only the first one counts: a message may be both
 // answered by a failing system and finished by its turn.
 func (e *envelope) respond(a answer) {
+	if a.err != nil || a.delivery == Held {
+		e.undone.CompareAndSwap(nil, &a)
+	}
 	if e.answered.CompareAndSwap(false, true) {
 		e.answer <- a
 	}

@@ -25,6 +25,13 @@ func (a *agentActor) message(ctx context.Context, t *turn, e *envelope) (verdict
 		e.respond(answer{err: fmt.Errorf("agent %s: %w", a.id, events.ErrAgentNotFound)})
 		return goOn, nil
 	}
+	if e.follows != nil {
+		if before := e.follows.undone.Load(); before != nil {
+			e.respond(*before) // it comes again, behind the one before it
+			return goOn, nil
+		}
+		e.follows = nil
+	}
 	if known, err := a.known(ctx, t, e); known || err != nil {
 		return goOn, err
 	}

@@ -188,3 +188,70 @@ func TestAnotherWriter(t *testing.T) {
 	}
 	r.wants(id, `{"op":"get"}`, `{"count":2}`)
 }
+
+// TestNoSendOvertakesAFailedOne: a receiver remembers one sequence for a sender,
+// so a send handled while one before it failed would bury that one.
+func TestNoSendOvertakesAFailedOne(t *testing.T) {
+	r := newRig(t, func(c *Config) { c.TurnMessages = 1 })
+	id, from := r.deploy("counter", "counter-c"), events.NewAgentID()
+	batch := func() []*envelope {
+		list := make([]*envelope, 3)
+		for i := range list {
+			list[i] = newEnvelope()
+			list[i].fromAgent = true
+			list[i].message = events.Message{
+				ID: events.NewMessageID(), Performative: events.Inform, Sender: from.String(), Receiver: id.String(),
+				Content: json.RawMessage(`{"op":"add","n":1}`), ConversationID: "c", Sequence: uint64(i + 1),
+			}
+			if i > 0 {
+				list[i].follows = list[i-1]
+			}
+		}
+		return list
+	}
+	deliver := func(list []*envelope) (errs []error) {
+		for _, e := range list {
+			if _, err := r.sys.registry.offer(id, e); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for _, e := range list {
+			ans, err := waitAnswer(context.Background(), e, nil, answer{})
+			errs = append(errs, errors.Join(err, ans.err))
+		}
+		return errs
+	}
+	broken := errors.New("no space left")
+	r.store.fail(times(1, events.AgentStream(id), broken), nil)
+	for i, err := range deliver(batch()) {
+		if !errors.Is(err, broken) {
+			t.Errorf("send %d: %v, want the error of the first", i+1, err)
+		}
+	}
+	if err := errors.Join(deliver(batch())...); err != nil {
+		t.Error(err)
+	}
+	r.wants(id, `{"op":"get"}`, `{"count":3}`)
+}
+
+// TestSuspendingAmidAGame holds and resumes a receiver again and again while
+// balls come: none is lost.
+func TestSuspendingAmidAGame(t *testing.T) {
+	r := newRig(t, func(c *Config) { c.TurnMessages = 1 })
+	ping, pong := r.deploy("ping", "ping"), r.deploy("pong", "pong")
+	r.play(ping, "pong", 100)
+	for i := 0; len(only[events.MessageHandled](r, events.AgentStream(pong))) < 100; i++ {
+		for _, do := range []func(context.Context, Command) (events.Position, error){r.Suspend, r.Resume} {
+			if err := r.command(do, pong); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if i > 100_000 {
+			t.Fatal("the game does not end")
+		}
+	}
+	r.eventually("nothing is in flight", func() bool { return r.flight.Len() == 0 })
+	if !r.over(ping) {
+		t.Error("ping does not know")
+	}
+}

@@ -59,9 +59,14 @@ func (r *Runner) Run(ctx context.Context) error {
 	return err
 }
 
+// Followed is what the folds are given of the log.
+func Followed() events.Filter {
+	return events.Filter{Categories: []events.Category{events.CategoryAgent, events.CategoryInbox}}
+}
+
 // follow never returns nil.
 func (r *Runner) follow(ctx context.Context) error {
-	filter := events.Filter{Categories: []events.Category{events.CategoryAgent, events.CategoryInbox}}
+	filter := Followed()
 	if err := r.catchUp(ctx, filter); err != nil {
 		return err
 	}

@@ -145,13 +145,17 @@ func (n *node) sources(inFlight *projections.InFlight, inboxes *projections.Inbo
 	}
 }
 
-// lag is how many positions the projections are behind the log.
+// lag is how many positions the projections are behind the last event that is
+// theirs; -1 when the log cannot be read.
 func (n *node) lag() float64 {
-	head, any, err := n.store.Head(context.Background())
-	if err != nil || !any {
-		return 0
+	last := events.ReadAllOptions{From: events.EndOfLog, Direction: events.Backwards, Max: 1, Filter: projections.Followed()}
+	for rec, err := range n.store.ReadAll(context.Background(), last) {
+		if err != nil {
+			return -1
+		}
+		return max(0, float64(rec.Position)-float64(n.runner.Position()))
 	}
-	return max(0, float64(head)-float64(n.runner.Position()))
+	return 0
 }
 
 // close gives back what open took, in reverse. The stages have ended.

@@ -55,7 +55,7 @@ func readAll(t *testing.T, s *Store) []events.Recorded {
 func faults(t *testing.T, s *Store) []string {
 	t.Helper()
 	var found []string
-	v, err := s.Verify(t.Context(), func(fault error) { found = append(found, fault.Error()) })
+	v, err := s.Verify(t.Context(), func(fault error) { found = append(found, fault.Error()) }, nil)
 	if err != nil || v.Faults != uint64(len(found)) {
 		t.Fatalf("Verify: %+v, %v; %d faults reported", v, err, len(found))
 	}

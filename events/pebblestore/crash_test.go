@@ -87,7 +87,7 @@ func checkAfter(t *testing.T, fsys vfs.FS, acked map[events.EventID]events.Recor
 	}
 	defer s.Close()
 	ctx := t.Context()
-	if _, err := s.Verify(ctx, func(fault error) { t.Errorf("fault after the crash: %v", fault) }); err != nil {
+	if _, err := s.Verify(ctx, func(fault error) { t.Errorf("fault after the crash: %v", fault) }, nil); err != nil {
 		t.Error(err)
 	}
 	parts := make(map[string]int)

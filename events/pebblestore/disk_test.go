@@ -170,7 +170,7 @@ func checkBroken(t *testing.T, dir, stdout string) {
 		return
 	}
 	defer s.Close()
-	if _, err := s.Verify(t.Context(), func(fault error) { t.Error(fault) }); err != nil {
+	if _, err := s.Verify(t.Context(), func(fault error) { t.Error(fault) }, nil); err != nil {
 		t.Error(err)
 	}
 	for ev, err := range s.ReadAll(t.Context(), events.ReadAllOptions{}) {

@@ -1,6 +1,7 @@
 package pebblestore
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -60,7 +61,7 @@ func TestReopenContinues(t *testing.T) {
 				t.Fatalf("round %d, %s: %+v, %v", round, stream, r, err)
 			}
 		}
-		if v, err := s.Verify(t.Context(), func(fault error) { t.Error(fault) }); err != nil || v.Streams != streams || v.Events != uint64((round+1)*streams) {
+		if v, err := s.Verify(t.Context(), func(fault error) { t.Error(fault) }, nil); err != nil || v.Streams != streams || v.Events != uint64((round+1)*streams) {
 			t.Errorf("Verify: %+v, %v", v, err)
 		}
 		if err := s.Close(); err != nil {
@@ -178,5 +179,32 @@ func TestHubOverflowWakesEveryone(t *testing.T) {
 	h.part(one)
 	if len(h.byLog)+len(h.byStream) != 0 || h.count.Load() != 0 {
 		t.Error("the hub remembers who left")
+	}
+}
+
+// TestVerifyTellsProgress: it grows, ends near its total, and a cancelled walk
+// ends.
+func TestVerifyTellsProgress(t *testing.T) {
+	s := open(t, "log", smallOptions(vfs.NewMem()))
+	for i := range 4 {
+		if _, err := s.Append(t.Context(), events.Stream(fmt.Sprintf("agent-%d", i)), events.Any(), part("x", 1000, 10)...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var done, total uint64
+	_, err := s.Verify(t.Context(), func(fault error) { t.Error(fault) }, func(d, of uint64) {
+		if d <= done || d > of {
+			t.Errorf("%d of %d after %d", d, of, done)
+		}
+		done, total = d, of
+	})
+	// Per event: a record, five index entries; and four heads.
+	if want := uint64(4000*6 + 4); err != nil || total != want || want-done > verifyPause {
+		t.Errorf("%d of %d, want a total of %d; %v", done, total, want, err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	_, err = s.Verify(ctx, func(fault error) { t.Error(fault) }, func(uint64, uint64) { cancel() })
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("a cancelled walk ends with %v", err)
 	}
 }

@@ -27,14 +27,17 @@ type Verified struct {
 // report as a *events.CorruptError that names its place; Verify goes on after
 // it. The error is for a walk that did not end: ctx's, events.ErrClosed, or the
 // disk's.
-func (s *Store) Verify(ctx context.Context, report func(error)) (Verified, error) {
+//
+// progress, unless nil, is told now and then how many of total keys were looked
+// at. total is a guess while records are read, because indexes come after them.
+func (s *Store) Verify(ctx context.Context, report func(error), progress func(done, total uint64)) (Verified, error) {
 	if err := s.enter(); err != nil {
 		return Verified{}, err
 	}
 	defer s.leave()
 	limit := s.limit() // before the snapshot, which then holds all below it
 	snapshot := s.db.NewSnapshot()
-	v := &verifier{s: s, db: snapshot, ctx: ctx, limit: limit, report: report, want: make(map[byte]uint64)}
+	v := &verifier{s: s, db: snapshot, ctx: ctx, limit: limit, report: report, progress: progress, want: make(map[byte]uint64)}
 	err := v.records()
 	for _, index := range []struct {
 		kind  byte
@@ -51,14 +54,15 @@ func (s *Store) Verify(ctx context.Context, report func(error)) (Verified, error
 }
 
 type verifier struct {
-	s      *Store
-	db     pebble.Reader // one state of the log, although appends go on
-	ctx    context.Context
-	limit  events.Position
-	report func(error)
-	done   Verified
-	want   map[byte]uint64 // keys that each index must have
-	steps  int
+	s        *Store
+	db       pebble.Reader // one state of the log, although appends go on
+	ctx      context.Context
+	limit    events.Position
+	report   func(error)
+	progress func(done, total uint64)
+	done     Verified
+	want     map[byte]uint64 // keys that each index must have
+	steps    uint64
 }
 
 // fault passes damage to report; any other error ends the walk.
@@ -76,10 +80,26 @@ func (v *verifier) pause() error {
 	if v.steps++; v.steps%verifyPause != 0 {
 		return nil
 	}
+	if v.progress != nil {
+		v.progress(v.steps, v.total())
+	}
 	if v.s.closed.Load() {
 		return events.ErrClosed
 	}
 	return v.ctx.Err()
+}
+
+// total guesses at the steps of the whole walk: each event of the log, and the
+// index keys that the events seen so far have on average.
+func (v *verifier) total() uint64 {
+	var keys uint64
+	for _, n := range v.want { // a sum: the order does not matter
+		keys += n
+	}
+	if v.done.Events > 0 {
+		keys = uint64(float64(keys) / float64(v.done.Events) * float64(v.limit))
+	}
+	return max(uint64(v.limit)+keys, v.steps)
 }
 
 // records reads the log and looks up each event in every index.

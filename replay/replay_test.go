@@ -1,0 +1,304 @@
+package replay
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"github.com/caxton-run/caxton/actors/agent"
+	"github.com/caxton-run/caxton/events"
+	"github.com/caxton-run/caxton/events/pebblestore"
+	"github.com/caxton-run/caxton/fixtures"
+	"github.com/caxton-run/caxton/wasmhost"
+	"github.com/caxton-run/caxton/wasmhost/meter"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// bench is a log with one agent whose guest lives beside it: what a replay has
+// to come to.
+type bench struct {
+	t     testing.TB
+	store *pebblestore.Store
+	host  *wasmhost.Host
+	src   Source
+	state *agent.State
+	mod   *wasmhost.Module
+	guest *wasmhost.Instance
+	hash  [][32]byte // of the guest, by the agent's revision
+}
+
+// only is a source of one module.
+type only struct{ mod *wasmhost.Module }
+
+func (o only) Module(context.Context, events.ModuleHash) (*wasmhost.Module, error) {
+	if o.mod == nil {
+		return nil, events.ErrModuleNotFound
+	}
+	return o.mod, nil
+}
+
+func newBench(t testing.TB, wasm []byte) *bench {
+	t.Helper()
+	ctx := context.Background()
+	store, err := pebblestore.Open(t.TempDir(), pebblestore.DefaultOptions())
+	if err != nil {
+		t.Fatal(err)
+	}
+	host, err := wasmhost.New(ctx, wasmhost.DefaultConfig())
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := &bench{t: t, store: store, host: host}
+	t.Cleanup(func() {
+		if b.guest != nil {
+			b.guest.Close()
+		}
+		if err := errors.Join(host.Close(ctx), store.Close()); err != nil {
+			t.Error(err)
+		}
+	})
+	if b.mod, err = host.Compile(ctx, wasm); err != nil {
+		t.Fatal(err)
+	}
+	b.src = Source{Store: store, Host: host, Modules: sharing{host, wasm}}
+	id := events.NewAgentID()
+	b.state = &agent.State{ID: id}
+	b.append(events.AgentDeployed{AgentID: id, Name: "a", Module: b.mod.Hash(), ModuleSize: len(wasm), Limits: events.DefaultLimits(), Priority: events.Normal})
+	if b.mod.Info().HandlesMessages {
+		if b.guest, err = host.Instantiate(ctx, b.mod, events.DefaultLimits().MaxMemoryBytes); err != nil {
+			t.Fatal(err)
+		}
+		b.hash = append(b.hash, b.guest.StateHash())
+	}
+	return b
+}
+
+// sharing compiles a module again and again: each caller releases its own.
+type sharing struct {
+	host *wasmhost.Host
+	wasm []byte
+}
+
+func (s sharing) Module(ctx context.Context, _ events.ModuleHash) (*wasmhost.Module, error) {
+	return s.host.Compile(ctx, s.wasm)
+}
+
+// append adds payloads to the agent's stream and folds them.
+func (b *bench) append(list ...events.Payload) {
+	b.t.Helper()
+	for _, p := range list {
+		ev, err := events.Encode(events.NewEventID(), p, events.Metadata{})
+		if err != nil {
+			b.t.Fatal(err)
+		}
+		res, err := b.store.Append(context.Background(), events.AgentStream(b.state.ID), events.Any(), ev)
+		if err != nil {
+			b.t.Fatal(err)
+		}
+		if err := b.state.Apply(res.Last, p); err != nil {
+			b.t.Fatal(err)
+		}
+	}
+}
+
+// handle runs a message and records it, as the actor does.
+func (b *bench) handle(content string, change func(*events.MessageHandled)) {
+	b.t.Helper()
+	m := events.Message{
+		ID: events.NewMessageID(), Performative: events.Request, Sender: "user:test", Receiver: b.state.ID.String(),
+		Content: json.RawMessage(content), ConversationID: "c",
+	}
+	host := events.HostRecord{NowMicros: b.state.Now(1), Seed: 42}
+	out := b.guest.Handle(context.Background(), wasmhost.Call{Message: &m, Host: host, Fuel: b.state.Limits.MaxFuel, State: b.state})
+	run := agent.Run{
+		Message: m, Host: host, MeterVersion: meter.Version, Status: out.Status, Detail: out.Detail, Replied: out.Replied,
+		Reply: out.Reply, Logs: out.Logs, State: out.State, Fuel: out.Fuel,
+	}
+	payloads, err := agent.Decide(b.state, agent.Finish{Run: run})
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	for i, p := range payloads {
+		if h, ok := p.(events.MessageHandled); ok && change != nil {
+			change(&h)
+			payloads[i] = h
+		}
+	}
+	b.append(payloads...)
+	b.hash = append(b.hash, b.guest.StateHash())
+}
+
+// snapshot stores what the agent is now.
+func (b *bench) snapshot(spoil func([]byte) []byte) {
+	b.t.Helper()
+	memory, err := b.guest.Snapshot()
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	ev, err := EncodeSnapshot(b.state, memory)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	if spoil != nil {
+		ev.Data = spoil(ev.Data)
+	}
+	if _, err := b.store.Append(context.Background(), events.SnapshotStream(b.state.ID), events.Any(), ev); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+// rebuilt wants the agent from the log to be the one that lives.
+func (b *bench) rebuilt() *Agent {
+	b.t.Helper()
+	a, err := b.src.Agent(context.Background(), b.state.ID)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	b.t.Cleanup(a.Release)
+	if got, want := encoded(b.t, a.State), encoded(b.t, b.state); got != want {
+		b.t.Errorf("state\n%s\nwant\n%s", got, want)
+	}
+	if b.guest != nil && a.Guest.StateHash() != b.guest.StateHash() {
+		b.t.Error("the rebuilt guest's memory differs")
+	}
+	return a
+}
+
+func encoded(t testing.TB, s *agent.State) string {
+	t.Helper()
+	b, err := s.MarshalBinary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
+// TestRebuildIsExact at every revision, in four languages.
+func TestRebuildIsExact(t *testing.T) {
+	for _, guest := range []string{"counter-c", "counter-rust", "counter-as", "counter-go", "kv"} {
+		t.Run(guest, func(t *testing.T) {
+			b := newBench(t, fixtures.Agent(guest))
+			b.rebuilt()
+			for i := range 8 {
+				if guest == "kv" {
+					b.handle(fmt.Sprintf(`{"op":"put","key":"k%d","value":"<%d & more>"}`, i%3, i), nil)
+				} else {
+					b.handle(fmt.Sprintf(`{"op":"add","n":%d}`, i), nil)
+				}
+				if a := b.rebuilt(); a.Replayed != i+1 {
+					t.Errorf("%d messages run again, want %d", a.Replayed, i+1)
+				}
+			}
+		})
+	}
+}
+
+// TestRebuildBeginsAtTheNewestUsableSnapshot: damaged ones are passed over.
+func TestRebuildBeginsAtTheNewestUsableSnapshot(t *testing.T) {
+	b := newBench(t, fixtures.Agent("counter-rust"))
+	for i := range 4 {
+		b.handle(`{"op":"add","n":1}`, nil)
+		switch i {
+		case 1:
+			b.snapshot(nil)
+		case 2:
+			b.snapshot(func(d []byte) []byte { return d[:len(d)/2] })
+		case 3:
+			b.snapshot(func(d []byte) []byte { d[0] = 99; return d })
+		}
+	}
+	a := b.rebuilt()
+	if a.Snapshot != 2 || a.Replayed != 2 {
+		t.Errorf("began at revision %d and ran %d messages again, want 2 and 2", a.Snapshot, a.Replayed)
+	}
+	b.snapshot(nil)
+	if a := b.rebuilt(); a.Snapshot != 4 || a.Replayed != 0 {
+		t.Errorf("began at revision %d and ran %d messages again, want 4 and none", a.Snapshot, a.Replayed)
+	}
+}
+
+// TestDivergence: a log that says otherwise than the guest does is told, with its
+// place.
+func TestDivergence(t *testing.T) {
+	for name, change := range map[string]func(*events.MessageHandled){
+		"fuel":    func(h *events.MessageHandled) { h.Fuel++ },
+		"outcome": func(h *events.MessageHandled) { h.Message.Content = json.RawMessage(`{"op":"dance"}`) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t, fixtures.Agent("counter-c"))
+			b.handle(`{"op":"add","n":1}`, nil)
+			b.handle(`{"op":"add","n":1}`, change)
+			_, err := b.src.Agent(context.Background(), b.state.ID)
+			var diverged *DivergedError
+			if !errors.As(err, &diverged) || diverged.Revision != 2 || diverged.Agent != b.state.ID {
+				t.Fatalf("%v, want a *DivergedError at revision 2", err)
+			}
+			if !strings.Contains(err.Error(), "recorded") {
+				t.Errorf("%v does not say what was recorded", err)
+			}
+			st, err := b.src.State(context.Background(), b.state.ID)
+			if err != nil || st.Revision != 2 {
+				t.Errorf("its state alone: %v, %v", st, err)
+			}
+		})
+	}
+}
+
+func TestOlderMeterIsNotCompared(t *testing.T) {
+	b := newBench(t, fixtures.Agent("counter-c"))
+	b.handle(`{"op":"add","n":1}`, func(h *events.MessageHandled) { h.Fuel, h.MeterVersion = 1, meter.Version+1 })
+	b.rebuilt()
+}
+
+func TestAgentsWithoutAGuest(t *testing.T) {
+	b := newBench(t, []byte("\x00asm\x01\x00\x00\x00"))
+	if a := b.rebuilt(); a.Guest != nil || a.Module == nil {
+		t.Errorf("guest %v, module %v", a.Guest, a.Module)
+	}
+	a, err := b.src.Agent(context.Background(), events.NewAgentID())
+	if err != nil || a.State.Exists() {
+		t.Errorf("an agent that never was: %v, %v", a, err)
+	}
+	b.src.Modules = only{}
+	if _, err := b.src.Agent(context.Background(), b.state.ID); !errors.Is(err, events.ErrModuleNotFound) {
+		t.Errorf("%v, want events.ErrModuleNotFound", err)
+	}
+}
+
+func TestSnapshotRoundTrip(t *testing.T) {
+	st := &agent.State{ID: events.NewAgentID()}
+	ev, err := EncodeSnapshot(st, []byte("memory"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, memory, err := DecodeSnapshot(ev.Data)
+	if err != nil || string(memory) != "memory" || got.ID != st.ID {
+		t.Errorf("%v %q %v", got, memory, err)
+	}
+	if _, err := EncodeSnapshot(st, make([]byte, events.MaxAppendBytes)); !errors.Is(err, events.ErrTooLarge) {
+		t.Errorf("%v, want events.ErrTooLarge", err)
+	}
+}
+
+func FuzzDecodeSnapshot(f *testing.F) {
+	ev, err := EncodeSnapshot(&agent.State{ID: events.NewAgentID()}, []byte("memory"))
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(ev.Data)
+	f.Add([]byte{snapshotVersion, 0, 0, 0, 9})
+	f.Add([]byte{})
+	f.Fuzz(func(t *testing.T, data []byte) {
+		st, _, err := DecodeSnapshot(data)
+		var corrupt *events.CorruptError
+		if (err == nil) != (st != nil) || err != nil && !errors.As(err, &corrupt) {
+			t.Errorf("%v %v", st, err)
+		}
+	})
+}
