@@ -265,3 +265,22 @@ func TestShutdownStopsAGuestThatGoesOn(t *testing.T) {
 		t.Errorf("the agent has %d events, want only its deployment", n)
 	}
 }
+
+// TestAnEnvelopeWithoutAnActorIsAnswered: one that slipped in while the system
+// ended waits for nobody.
+func TestAnEnvelopeWithoutAnActorIsAnswered(t *testing.T) {
+	reg := newRegistry(4, func(events.AgentID, *Mailbox) {}) // the supervisor is gone
+	env := newEnvelope()
+	if _, err := reg.offer(events.NewAgentID(), env); err != nil {
+		t.Fatal(err)
+	}
+	reg.close()
+	reg.dropAll(events.ErrShuttingDown)
+	ans, err := waitAnswer(context.Background(), env, nil, answer{})
+	if err != nil || !errors.Is(ans.err, events.ErrShuttingDown) {
+		t.Errorf("%v, %v; want events.ErrShuttingDown", ans.err, err)
+	}
+	if n := len(reg.boxes()); n != 0 {
+		t.Errorf("%d mailboxes are left", n)
+	}
+}

@@ -2,6 +2,7 @@ package actors
 
 import (
 	"errors"
+	"maps"
 	"sync"
 
 	"github.com/caxton-run/caxton/events"
@@ -96,6 +97,17 @@ func (r *registry) close() {
 	r.mu.Lock()
 	r.closed = true
 	r.mu.Unlock()
+}
+
+// dropAll drops every mailbox that is left: an envelope that came between close
+// and the end of the supervisor has no actor to answer it.
+func (r *registry) dropAll(err error) {
+	r.mu.Lock()
+	left := maps.Clone(r.awake)
+	r.mu.Unlock()
+	for id, box := range left {
+		r.drop(id, box, err)
+	}
 }
 
 // boxes returns the mailboxes of all agents awake.

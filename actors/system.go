@@ -87,6 +87,7 @@ func (s *System) Run(ctx context.Context) error {
 		s.end() // stops the guests that still run; what they did is not in the log
 	}
 	err := s.engine.Root.StopFuture(s.supervisor).Wait()
+	s.registry.dropAll(events.ErrShuttingDown)
 	s.end()
 	s.engine.Shutdown()
 	if err != nil {
