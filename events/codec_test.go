@@ -191,6 +191,30 @@ func TestEncodeBounds(t *testing.T) {
 	}
 }
 
+// TestEncodeKeepsContent: a replay gives the guest the bytes that the live run
+// did, so nothing but white space around tokens may change.
+func TestEncodeKeepsContent(t *testing.T) {
+	for content, want := range map[string]string{
+		`"<a href='x'>&amp;</a>"`: `"<a href='x'>&amp;</a>"`,
+		`"\u003c"`:                `"\u003c"`,
+		"\"\u2028\"":              "\"\u2028\"",
+		`{"b":1,"a":1.0}`:         `{"b":1,"a":1.0}`,
+		" [ 1 ,\n\"a b\" ] ":      `[1,"a b"]`,
+	} {
+		ev, err := Encode(EventID{}, MessageReceived{Message: Message{Content: json.RawMessage(content)}}, Metadata{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, err := Decode(ev)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := string(p.(MessageReceived).Message.Content); got != want {
+			t.Errorf("%q comes back as %q, want %q", content, got, want)
+		}
+	}
+}
+
 func TestMetadata(t *testing.T) {
 	want := Metadata{CorrelationID: "a", CausationID: "b", SchemaVersion: 1, Actor: "c", Member: "n1#2", TraceParent: "d"}
 	got, err := DecodeMetadata(want.Encode())

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
@@ -30,6 +31,7 @@ type ledger struct {
 	mu    sync.Mutex
 	grown sync.Cond
 	acked map[events.EventID]events.Recorded // place and event
+	over  bool                               // a worker gave up: do not wait for more
 }
 
 func newLedger() *ledger {
@@ -38,13 +40,21 @@ func newLedger() *ledger {
 	return l
 }
 
-// wait returns when n events are acknowledged.
+// wait returns when n events are acknowledged or a worker gave up.
 func (l *ledger) wait(n int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for len(l.acked) < n {
+	for len(l.acked) < n && !l.over {
 		l.grown.Wait()
 	}
+}
+
+// giveUp wakes whoever waits for acknowledgements that will not come.
+func (l *ledger) giveUp() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.over = true
+	l.grown.Broadcast()
 }
 
 func (l *ledger) ack(stream events.Stream, r events.Result, evs []events.Event) {
@@ -174,6 +184,7 @@ func TestPowerCutAtRandom(t *testing.T) {
 					wg.Go(func() {
 						if err := w.work(t.Context(), 25, 4000); err != nil {
 							t.Error(err)
+							l.giveUp()
 						}
 					})
 				}
@@ -322,8 +333,13 @@ func TestFailedWriteNeverAcknowledges(t *testing.T) {
 			}
 			wg.Wait()
 			toggle.Off()
-			if msg := <-fatal; !strings.Contains(msg, "injected") || len(fatal) != 0 {
-				t.Errorf("Fatal was told %q, and %d times more", msg, len(fatal))
+			select {
+			case msg := <-fatal:
+				if !strings.Contains(msg, "injected") || len(fatal) != 0 {
+					t.Errorf("Fatal was told %q, and %d times more", msg, len(fatal))
+				}
+			case <-time.After(10 * time.Second):
+				t.Fatal("Fatal was not called")
 			}
 			readable := 0
 			for _, err := range s.ReadAll(t.Context(), events.ReadAllOptions{}) {
