@@ -20,30 +20,53 @@ type Store interface {
 	//
 	// Errors: *WrongRevisionError, ErrIDReused (an id is known with other
 	// bytes, or only some of the events are known), ErrTooLarge,
-	// *InvalidError (bad stream name, no events), ErrStreamDeleted,
-	// ErrReadOnly, ErrClosed, and ctx's error. After ctx's error or
+	// *InvalidError (bad stream name, no events, a stream or type of the log's
+	// own), ErrStreamDeleted (a tombstone), ErrReadOnly, ErrClosed, and ctx's error. After ctx's error or
 	// ErrUnknownOutcome the append may yet be committed: the caller repeats
 	// the same bytes until it knows.
 	Append(ctx context.Context, stream Stream, expected ExpectedRevision, evs ...Event) (Result, error)
 
 	// ReadStream yields the events of one stream, in order or backwards, up to
 	// what was durable when the read began. It ends with one error at most:
-	// ErrStreamNotFound (the stream never had an event), ErrStreamDeleted,
-	// *CorruptError, ErrClosed or ctx's error.
+	// ErrStreamNotFound (the stream never had an event, or was deleted),
+	// ErrStreamDeleted (a tombstone), *CorruptError, ErrClosed or ctx's error.
+	// Events that the stream's metadata hide are passed over.
 	ReadStream(ctx context.Context, stream Stream, opts ReadStreamOptions) iter.Seq2[Recorded, error]
 
 	// ReadAll yields events of the whole log by position, in order or
-	// backwards, up to what was durable when the read began. Errors are as for
-	// ReadStream, without ErrStreamNotFound.
+	// backwards, up to what was durable when the read began. Hidden events are
+	// among them until a scavenge. Errors are as for ReadStream, without
+	// ErrStreamNotFound and ErrStreamDeleted.
 	ReadAll(ctx context.Context, opts ReadAllOptions) iter.Seq2[Recorded, error]
 
 	// SubscribeStream follows one stream from a revision on (it need not
 	// exist yet): what is there first, then what comes, without gap or
-	// repetition.
+	// repetition. Events that the metadata hide when it begins are passed over.
 	SubscribeStream(ctx context.Context, stream Stream, from Revision) (Subscription, error)
 
 	// SubscribeAll follows the log from a position on, filtered.
 	SubscribeAll(ctx context.Context, from Position, filter Filter) (Subscription, error)
+
+	// StreamMetadata returns a stream's metadata and the revision they have in
+	// its MetadataStream; ok is false when none were ever set. Errors:
+	// ErrStreamDeleted (a tombstone), *CorruptError, ErrClosed, ctx's.
+	StreamMetadata(ctx context.Context, stream Stream) (md StreamMetadata, at Revision, ok bool, err error)
+
+	// SetStreamMetadata replaces a stream's metadata; the stream need not exist
+	// yet. expected is about the revisions of its MetadataStream. Errors are
+	// those of Append, and *InvalidError for metadata out of bounds.
+	SetStreamMetadata(ctx context.Context, stream Stream, expected ExpectedRevision, md StreamMetadata) (Result, error)
+
+	// Delete hides all events of a stream: it reads as one that never was, and
+	// the next append begins it anew, with the revision after the last. expected
+	// is about the stream itself. Errors are those of Append, and
+	// ErrStreamNotFound when there is nothing to delete and expected allows that.
+	Delete(ctx context.Context, stream Stream, expected ExpectedRevision) (Result, error)
+
+	// Tombstone ends a stream for ever: its last event is of TypeStreamDeleted,
+	// and from then on every call that names it is ErrStreamDeleted, this one
+	// too. The stream need not exist. Errors are those of Append.
+	Tombstone(ctx context.Context, stream Stream, expected ExpectedRevision) (Result, error)
 
 	// Sync returns when this store has applied everything that was committed
 	// anywhere before the call.

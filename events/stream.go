@@ -11,7 +11,7 @@ const MaxStreamName = 512
 
 // Stream names an ordered history of events, at most MaxStreamName bytes of
 // printable UTF-8. Its category is what precedes the first "-". Names that
-// begin with "$" are the log's own.
+// begin with "$" are the log's own: see MetadataStream.
 type Stream string
 
 // Categories of the streams that caxton writes.
@@ -66,8 +66,8 @@ func (s Stream) Validate() error {
 	switch {
 	case s == "":
 		return Invalid("stream", "must not be empty")
-	case len(s) > MaxStreamName:
-		return Invalid("stream", "must be at most 512 bytes")
+	case len(strings.TrimPrefix(string(s), metadataPrefix)) > MaxStreamName:
+		return Invalidf("stream", "must be at most %d bytes", MaxStreamName)
 	case !utf8.ValidString(string(s)):
 		return Invalid("stream", "must be valid UTF-8")
 	}

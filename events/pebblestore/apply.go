@@ -17,6 +17,7 @@ var errStale = errors.New("command does not continue the log")
 // goroutine.
 type state struct {
 	next  events.Position // of the next event
+	root  root            // of all events below next
 	heads *heads
 
 	entries []entry // scratch, reused
@@ -26,6 +27,7 @@ type state struct {
 // batchWriter is the half of a pebble.Batch that apply needs.
 type batchWriter interface {
 	Set(key, value []byte, o *pebble.WriteOptions) error
+	Delete(key []byte, o *pebble.WriteOptions) error
 }
 
 // apply adds one command to batch and moves the state. It is a pure function of
@@ -35,7 +37,18 @@ type batchWriter interface {
 // Errors: *events.CorruptError (the command does not read); errStale. Either
 // leaves batch and state as they were.
 func (st *state) apply(batch batchWriter, command []byte) error {
-	entries, err := decodeCommand(st.entries[:0], command)
+	kind, body, err := openCommand(command)
+	switch {
+	case err != nil:
+		return err
+	case kind == commandScavenge:
+		return st.applyScavenge(batch, body)
+	}
+	return st.applyAppend(batch, body)
+}
+
+func (st *state) applyAppend(batch batchWriter, body []byte) error {
+	entries, err := decodeAppend(st.entries[:0], body)
 	if err != nil {
 		return err
 	}
@@ -55,20 +68,45 @@ func (st *state) apply(batch batchWriter, command []byte) error {
 		return fmt.Errorf("%w: stream %s revision %d at position %d, want revision %d at position %d",
 			errStale, stream, first.rev, first.pos, next, st.next)
 	}
-	h := sh.head
 	if !sh.exists {
-		h.firstPos = first.pos
+		sh.firstPos = first.pos
+	}
+	last := &entries[len(entries)-1].rec
+	hide, err := st.hides(stream, last)
+	if err != nil {
+		return err
 	}
 	for i := range entries {
 		st.applyEvent(batch, stream, &entries[i])
+		st.chain(batch, &entries[i])
 	}
-	last := &entries[len(entries)-1].rec
-	h.last, h.lastPos = last.rev, last.pos
+	sh.exists, sh.last, sh.lastPos = true, last.rev, last.pos
+	sh.tombstoned = events.Type(last.typ) == events.TypeStreamDeleted
 	st.key = appendHeadKey(st.key[:0], stream)
-	mustSet(batch, st.key, appendHead(nil, h))
-	st.heads.set(stream, h)
+	mustSet(batch, st.key, appendHead(nil, sh.head))
+	st.heads.set(stream, sh)
 	st.next = last.pos + 1
+	hide()
 	return nil
+}
+
+// hides returns what must be noted of another stream when last is the last event
+// of stream: metadata say what is hidden of the stream they belong to.
+func (st *state) hides(stream events.Stream, last *record) (note func(), err error) {
+	of, ok := stream.MetadataOf()
+	if !ok {
+		return func() {}, nil
+	}
+	md, err := events.DecodeStreamMetadata(last.data)
+	if err != nil {
+		return nil, badCommand("metadata in %s: %v", stream, err)
+	}
+	sh, err := st.heads.get(of)
+	if err != nil {
+		return nil, err
+	}
+	sh.hidden = md.TruncateBefore
+	return func() { st.heads.set(of, sh) }, nil
 }
 
 // applyEvent writes one event's record and its place in every index.
@@ -89,6 +127,15 @@ func (st *state) applyEvent(batch batchWriter, stream events.Stream, e *entry) {
 		mustSet(batch, append(k, number(pos)...), nil)
 	}
 	st.key = k
+}
+
+// chain takes one event into the root, and stores the root at the end of a chunk.
+func (st *state) chain(batch batchWriter, e *entry) {
+	st.root = st.root.after(leafOf(e.raw))
+	if endsChunk(e.rec.pos) {
+		st.key = appendRootKey(st.key[:0], uint64(e.rec.pos)/ChunkEvents)
+		mustSet(batch, st.key, appendRoot(nil, st.root))
+	}
 }
 
 // mustSet adds to a batch in memory, which fails only when the batch was

@@ -70,10 +70,22 @@ func TestEveryFlippedBitOfARecordIsFound(t *testing.T) {
 	}
 }
 
+// decodeWhole opens a command that must be an append.
+func decodeWhole(b []byte) ([]entry, error) {
+	kind, body, err := openCommand(b)
+	if err == nil && kind != commandAppend {
+		return nil, badCommand("kind %d", kind)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return decodeAppend(nil, body)
+}
+
 func TestCommandRefusesWhatIsNotOneAppend(t *testing.T) {
 	evs, none := sampleEvents(), []string{"", "", ""}
 	good := appendCommand(nil, samplePlace(), evs, []string{"c", "", ""})
-	entries, err := decodeCommand(nil, good)
+	entries, err := decodeWhole(good)
 	if err != nil || len(entries) != 3 || string(entries[0].correlation) != "c" || entries[2].rec.rev != 5 {
 		t.Fatalf("%+v, %v", entries, err)
 	}
@@ -94,7 +106,7 @@ func TestCommandRefusesWhatIsNotOneAppend(t *testing.T) {
 		"too many":             appendCommand(nil, samplePlace(), make([]events.Event, events.MaxAppendEvents+1), make([]string, events.MaxAppendEvents+1)),
 		"correlation too long": appendCommand(nil, samplePlace(), evs[:1], []string{strings.Repeat("c", maxCorrelation+1)}),
 	} {
-		if _, err := decodeCommand(nil, b); !errors.Is(err, events.ErrCorrupt) {
+		if _, err := decodeWhole(b); !errors.Is(err, events.ErrCorrupt) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -104,12 +116,19 @@ func FuzzRecord(f *testing.F) {
 	for _, ev := range sampleEvents() {
 		f.Add(appendRecord(nil, samplePlace(), &ev))
 	}
+	f.Add(appendScavenged(nil, &record{pos: 1, stream: []byte("agent-1"), typ: []byte("T")}, leaf{7}))
 	f.Add([]byte{recordVersion})
 	f.Fuzz(func(t *testing.T, b []byte) {
 		r, err := decodeRecord(at("here"), b)
 		if err != nil {
 			if !errors.Is(err, events.ErrCorrupt) {
 				t.Fatalf("error is %v", err)
+			}
+			return
+		}
+		if r.scavenged() {
+			if again := appendScavenged(nil, &r, leaf(r.data)); !bytes.Equal(again, b) {
+				t.Errorf("%x decodes and encodes to %x", b, again)
 			}
 			return
 		}
@@ -148,12 +167,49 @@ func FuzzRecordBody(f *testing.F) {
 	})
 }
 
+func sampleScavenge() scavenged {
+	return scavenged{
+		positions: []events.Position{1, 5, 9},
+		marks:     []streamMark{{"agent-1", 2}, {"$$agent-1", 1}},
+	}
+}
+
+func TestScavengeCommandRefusesDisorder(t *testing.T) {
+	for name, sc := range map[string]scavenged{
+		"positions out of order": {positions: []events.Position{5, 1}},
+		"a position twice":       {positions: []events.Position{5, 5}},
+		"too many positions":     {positions: make([]events.Position, maxScavenged+1)},
+		"too many marks":         {marks: make([]streamMark, maxScavenged+1)},
+		"a bad stream":           {marks: []streamMark{{"a\x00b", 1}}},
+	} {
+		_, body, err := openCommand(appendScavenge(nil, sc))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := decodeScavenge(body); !errors.Is(err, events.ErrCorrupt) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
 func FuzzCommand(f *testing.F) {
 	f.Add(appendCommand(nil, samplePlace(), sampleEvents(), []string{"c", "", ""})[5:])
 	f.Add(appendCommand(nil, samplePlace(), sampleEvents()[:1], []string{""})[5:])
+	f.Add(appendScavenge(nil, sampleScavenge())[5:])
 	f.Fuzz(func(t *testing.T, body []byte) {
 		b := sealed(commandVersion, body)
-		entries, err := decodeCommand(nil, b)
+		kind, rest, err := openCommand(b)
+		var entries []entry
+		switch {
+		case err != nil:
+		case kind == commandScavenge:
+			var sc scavenged
+			if sc, err = decodeScavenge(rest); err == nil && !bytes.Equal(appendScavenge(nil, sc), b) {
+				t.Errorf("%x decodes to %+v, which encodes to something else", b, sc)
+			}
+		default:
+			entries, err = decodeAppend(nil, rest)
+		}
 		if err != nil {
 			if !errors.Is(err, events.ErrCorrupt) {
 				t.Fatalf("error is %v", err)
@@ -173,6 +229,7 @@ func FuzzKey(f *testing.F) {
 		{kind: kindEvent, number: 1}, {kind: kindStream, name: "agent-1", number: 2}, {kind: kindHead, name: "agent-1"},
 		{kind: kindCategory, name: "agent", number: 3}, {kind: kindType, name: "T", number: 4},
 		{kind: kindCorrelation, name: "a\x00b", number: 5}, {kind: kindID, name: "agent-1", id: events.EventID{9}}, {kind: kindApplied},
+		{kind: kindRoot, number: 6}, {kind: kindScavenged, name: "snapshot-1"},
 	} {
 		f.Add(k.encode())
 	}

@@ -3,6 +3,7 @@ package pebblestore
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -21,14 +22,28 @@ const (
 	queueLength = 1024
 )
 
-// request is one append on its way through the committer.
+// operation is what a request asks for.
+type operation uint8
+
+const (
+	opAppend operation = iota
+	opMetadata
+	opDelete
+	opTombstone
+	opScavenge
+)
+
+// request is one change on its way through the committer.
 type request struct {
 	ctx          context.Context
-	stream       events.Stream
+	op           operation
+	stream       events.Stream // for which it was asked
 	expected     events.ExpectedRevision
-	events       []events.Event
-	correlations []string // one per event
-	size         int      // bytes
+	events       []events.Event        // opAppend
+	correlations []string              // one per event
+	size         int                   // bytes
+	metadata     events.StreamMetadata // opMetadata
+	scavenge     scavenged             // opScavenge
 
 	answer chan answer // of capacity 1: the committer never waits for a caller
 }
@@ -51,6 +66,7 @@ type group struct {
 	answers  []answered
 	streams  []events.Stream // that were written, with repetitions
 	next     events.Position // of the log after this group
+	root     root            // at next
 	appends  int             // written, for the statistics
 	events   int
 	bytes    int // of events, for the statistics
@@ -66,11 +82,14 @@ type streamID struct {
 // full reports whether the group should take no further append.
 func (g *group) full() bool { return len(g.answers) >= maxGroupAppends || g.cost >= maxGroupBytes }
 
-// repeats reports whether the group holds one of r's events already: then r
-// cannot be judged by looking at the database.
+// repeats reports whether the group holds one of r's events already, or the
+// metadata that r changes: then r cannot be judged by looking at the database.
 func (g *group) repeats(r *request) bool {
 	if len(g.knownIDs) == 0 {
 		return false
+	}
+	if r.op == opDelete && slices.Contains(g.streams, events.MetadataStream(r.stream)) {
+		return true
 	}
 	for i := range r.events {
 		if _, ok := g.knownIDs[streamID{r.stream, r.events[i].ID}]; ok {
@@ -141,7 +160,7 @@ func (c *committer) commit(first *request) {
 		break
 	}
 	if g.batch != nil {
-		mustSet(g.batch, appliedKey(), encodeApplied(c.state.next))
+		mustSet(g.batch, appliedKey(), encodeApplied(c.state.next, c.state.root))
 		// Readers would see the batch from here on, did they not stop at the
 		// durable head.
 		if err := c.s.db.ApplyNoSyncWait(g.batch, pebble.Sync); err != nil {
@@ -149,7 +168,7 @@ func (c *committer) commit(first *request) {
 			g.batch = nil // was not accepted: there is no sync to wait for
 		}
 	}
-	g.next = c.state.next
+	g.next, g.root = c.state.next, c.state.root
 	c.state.heads.age()
 	c.s.syncing <- g
 }
@@ -170,30 +189,35 @@ func (c *committer) add(g *group, r *request) {
 	}
 	d, err := c.state.decide(c.s.db, r, c.s.opts.Now())
 	if err == nil && d.write {
-		err = c.write(g, r, d.at)
+		err = c.write(g, r, d)
 	}
 	g.answers = append(g.answers, answered{r, answer{d.result, err}})
 	g.cost += eventOverhead
 }
 
 // write applies one decided append to the group's batch.
-func (c *committer) write(g *group, r *request, at place) error {
+func (c *committer) write(g *group, r *request, d decision) error {
 	if g.batch == nil {
 		g.batch = c.s.db.NewBatch()
 		g.knownIDs = make(map[streamID]struct{})
 	}
-	c.command = appendCommand(c.command[:0], at, r.events, r.correlations)
+	if r.op == opScavenge {
+		c.command = appendScavenge(c.command[:0], r.scavenge)
+		g.cost += len(r.scavenge.positions) * eventOverhead
+		return c.state.apply(g.batch, c.command)
+	}
+	c.command = appendCommand(c.command[:0], d.at, d.events, d.correlations)
 	if err := c.state.apply(g.batch, c.command); err != nil {
 		return err
 	}
-	for i := range r.events {
-		g.knownIDs[streamID{r.stream, r.events[i].ID}] = struct{}{}
+	for i := range d.events {
+		g.knownIDs[streamID{d.at.stream, d.events[i].ID}] = struct{}{}
 	}
-	g.streams = append(g.streams, r.stream)
+	g.streams = append(g.streams, d.at.stream)
 	g.appends++
-	g.events += len(r.events)
+	g.events += len(d.events)
 	g.bytes += r.size
-	g.cost += r.size + len(r.events)*eventOverhead
+	g.cost += r.size + len(d.events)*eventOverhead
 	return nil
 }
 
@@ -213,6 +237,7 @@ func (s *Store) syncLoop() {
 		if g.batch != nil {
 			s.low.raise(g.next)
 		}
+		s.durableRoot.Store(&Root{Next: g.next, Hash: g.root})
 		s.durable.Store(uint64(g.next))
 		s.counters.count(g)
 		for _, a := range g.answers {

@@ -12,7 +12,20 @@ import (
 // streamHead is a head, or the fact that the stream has no events.
 type streamHead struct {
 	head
-	exists bool
+	exists bool            // it has events, shown or not
+	hidden events.Revision // all before are, by its metadata
+}
+
+// shown reports whether the stream has events for those who expect some: a
+// deleted one has not.
+func (sh streamHead) shown() bool { return sh.exists && sh.hidden <= sh.last }
+
+// next is the revision of the stream's next event.
+func (sh streamHead) next() events.Revision {
+	if !sh.exists {
+		return 0
+	}
+	return sh.last + 1
 }
 
 // heads knows the last revision of every stream: the most recent ones from
@@ -50,9 +63,7 @@ func (h *heads) get(stream events.Stream) (streamHead, error) {
 }
 
 // set notes what an applied command made of stream.
-func (h *heads) set(stream events.Stream, to head) {
-	h.young[stream] = streamHead{head: to, exists: true}
-}
+func (h *heads) set(stream events.Stream, to streamHead) { h.young[stream] = to }
 
 // age bounds the memory. It is called only between groups: every head that is
 // not yet in the database was set since the last call, so none is lost.
@@ -63,35 +74,81 @@ func (h *heads) age() {
 }
 
 // loadHead reads a head from the database and holds it against the record it
-// points to.
+// points to, and reads the stream's metadata.
 func loadHead(db pebble.Reader, stream events.Stream) (streamHead, error) {
-	value, closer, err := db.Get(appendHeadKey(nil, stream))
-	if errors.Is(err, pebble.ErrNotFound) {
-		return streamHead{}, nil
-	}
-	if err != nil {
-		return streamHead{}, translate("head of stream "+string(stream), err)
-	}
-	h, err := parseHead(stream, value)
-	err = errors.Join(err, closer.Close())
+	h, exists, err := readHead(db, stream)
 	if err != nil {
 		return streamHead{}, err
 	}
-	err = withRecord(db, h.lastPos, func(r *record) error {
+	sh := streamHead{head: h, exists: exists}
+	if exists {
+		if err := withLast(db, stream, h, func(*record) error { return nil }); err != nil {
+			return streamHead{}, err
+		}
+	}
+	if stream.System() { // has no metadata of its own
+		return sh, nil
+	}
+	meta := events.MetadataStream(stream)
+	mh, ok, err := readHead(db, meta)
+	if err != nil || !ok {
+		return sh, err
+	}
+	err = withLast(db, meta, mh, func(r *record) error {
+		md, err := metadataIn(r)
+		sh.hidden = md.TruncateBefore
+		return err
+	})
+	return sh, err
+}
+
+// readHead reads a head; ok is false when the stream has no events.
+func readHead(db pebble.Reader, stream events.Stream) (h head, ok bool, err error) {
+	value, closer, err := db.Get(appendHeadKey(nil, stream))
+	if errors.Is(err, pebble.ErrNotFound) {
+		return head{}, false, nil
+	}
+	if err != nil {
+		return head{}, false, translate("head of stream "+string(stream), err)
+	}
+	h, err = parseHead(stream, value)
+	return h, true, errors.Join(err, closer.Close())
+}
+
+// withLast lends the last record of a stream to use.
+func withLast(db pebble.Reader, stream events.Stream, h head, use func(*record) error) error {
+	return withRecord(db, h.lastPos, func(r *record) error {
 		if string(r.stream) != string(stream) || r.rev != h.last {
 			return &events.CorruptError{
 				Where:  "head of stream " + string(stream),
 				Reason: fmt.Sprintf("points to revision %d of stream %s", r.rev, r.stream),
 			}
 		}
-		return nil
+		return use(r)
 	})
-	return streamHead{head: h, exists: true}, err
+}
+
+// metadataIn reads stream metadata from a record. Scavenged ones hide nothing:
+// they are those of a tombstoned stream.
+func metadataIn(r *record) (events.StreamMetadata, error) {
+	if r.scavenged() {
+		return events.StreamMetadata{}, nil
+	}
+	md, err := events.DecodeStreamMetadata(r.data)
+	if err != nil {
+		err = &events.CorruptError{Where: positionName(r.pos), Reason: err.Error()}
+	}
+	return md, err
 }
 
 // withRecord reads the record at pos and lends it to use. A missing record is a
 // *events.CorruptError: only who was pointed to it asks.
 func withRecord(db pebble.Reader, pos events.Position, use func(*record) error) error {
+	return withRawRecord(db, pos, func(r *record, _ []byte) error { return use(r) })
+}
+
+// withRawRecord is withRecord that lends the bytes on disk too.
+func withRawRecord(db pebble.Reader, pos events.Position, use func(*record, []byte) error) error {
 	where := func() string { return positionName(pos) }
 	value, closer, err := db.Get(appendEventKey(nil, pos))
 	if errors.Is(err, pebble.ErrNotFound) {
@@ -105,7 +162,7 @@ func withRecord(db pebble.Reader, pos events.Position, use func(*record) error) 
 	if err != nil {
 		return err
 	}
-	return use(&r)
+	return use(&r, value)
 }
 
 // decodeRecordAt decodes the record found under the key of pos.

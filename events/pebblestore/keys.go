@@ -19,7 +19,9 @@ const (
 	kindType        = 't' // type 0 position → nothing
 	kindCorrelation = 'k' // length(2) correlation position → nothing
 	kindID          = 'i' // stream 0 event id → revision
-	kindApplied     = 'a' // → next position
+	kindRoot        = 'm' // chunk → root
+	kindScavenged   = 'x' // stream → revision below which a scavenge has been
+	kindApplied     = 'a' // → next position, root
 )
 
 // maxCorrelation bounds, in bytes, the correlation ids that are indexed. Longer
@@ -51,13 +53,21 @@ func appendCorrelationPrefix[T ~string | ~[]byte](b []byte, correlation T) []byt
 	return append(b, correlation...)
 }
 
+func appendRootKey(b []byte, chunk uint64) []byte {
+	return binary.BigEndian.AppendUint64(append(b, kindRoot), chunk)
+}
+
+func appendScavengedKey[T ~string | ~[]byte](b []byte, stream T) []byte {
+	return append(append(b, kindScavenged), stream...)
+}
+
 func appliedKey() []byte { return []byte{kindApplied} }
 
 // key is any key of the engine, taken apart.
 type key struct {
 	kind   byte
 	name   string // stream, category, type or correlation id
-	number uint64 // position, or revision for kindStream
+	number uint64 // position; revision for kindStream, chunk for kindRoot
 	id     events.EventID
 }
 
@@ -76,10 +86,10 @@ func parseKey(b []byte) (key, error) {
 			return key{}, bad
 		}
 		return k, nil
-	case kindHead:
+	case kindHead, kindScavenged:
 		k.name = string(rest)
 		return k, validName(k.name, bad)
-	case kindEvent:
+	case kindEvent, kindRoot:
 		if len(rest) != tail {
 			return key{}, bad
 		}
@@ -122,6 +132,10 @@ func (k key) encode() []byte {
 		return appendEventKey(nil, events.Position(k.number))
 	case kindHead:
 		return appendHeadKey(nil, k.name)
+	case kindScavenged:
+		return appendScavengedKey(nil, k.name)
+	case kindRoot:
+		return appendRootKey(nil, k.number)
 	case kindID:
 		return appendIDKey(nil, k.name, k.id)
 	case kindCorrelation:
@@ -143,43 +157,4 @@ func parseNumber(where string, b []byte) (uint64, error) {
 		return 0, &events.CorruptError{Where: where, Reason: "value is not 8 bytes"}
 	}
 	return binary.BigEndian.Uint64(b), nil
-}
-
-// smallVersion begins the values of kindHead and kindApplied.
-const smallVersion = 1
-
-func encodeApplied(next events.Position) []byte {
-	return binary.BigEndian.AppendUint64([]byte{smallVersion}, uint64(next))
-}
-
-func parseApplied(b []byte) (events.Position, error) {
-	if len(b) != 9 || b[0] != smallVersion {
-		return 0, &events.CorruptError{Where: "applied position", Reason: "unknown version or length"}
-	}
-	return events.Position(binary.BigEndian.Uint64(b[1:])), nil
-}
-
-// head is what a writer must know about a stream that has events.
-type head struct {
-	last     events.Revision // of the last event
-	lastPos  events.Position // of the last event
-	firstPos events.Position // of the first event ever
-}
-
-func appendHead(b []byte, h head) []byte {
-	b = append(b, smallVersion)
-	b = binary.BigEndian.AppendUint64(b, uint64(h.last))
-	b = binary.BigEndian.AppendUint64(b, uint64(h.lastPos))
-	return binary.BigEndian.AppendUint64(b, uint64(h.firstPos))
-}
-
-func parseHead(stream events.Stream, b []byte) (head, error) {
-	if len(b) != 25 || b[0] != smallVersion {
-		return head{}, &events.CorruptError{Where: "head of stream " + string(stream), Reason: "unknown version or length"}
-	}
-	return head{
-		last:     events.Revision(binary.BigEndian.Uint64(b[1:])),
-		lastPos:  events.Position(binary.BigEndian.Uint64(b[9:])),
-		firstPos: events.Position(binary.BigEndian.Uint64(b[17:])),
-	}, nil
 }

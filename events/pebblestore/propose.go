@@ -19,7 +19,7 @@ const maxType = 256
 // validateAppend checks all that can be checked without the log's state.
 // Errors: *events.InvalidError, events.ErrTooLarge, events.ErrIDReused.
 func validateAppend(stream events.Stream, evs []events.Event) error {
-	if err := stream.Validate(); err != nil {
+	if err := validateStream(stream); err != nil {
 		return err
 	}
 	if len(evs) == 0 {
@@ -33,6 +33,9 @@ func validateAppend(stream events.Stream, evs []events.Event) error {
 		if err := validateType(evs[i].Type); err != nil {
 			return err
 		}
+		if evs[i].Type.System() {
+			return events.Invalid("type", "must not begin with $: such names are the log's own")
+		}
 		if _, ok := contentCode(evs[i].ContentType); !ok {
 			return events.Invalidf("content_type", "unknown %.40q; one of %s, %s", evs[i].ContentType, events.JSON, events.Binary)
 		}
@@ -42,6 +45,14 @@ func validateAppend(stream events.Stream, evs []events.Event) error {
 		return fmt.Errorf("append %d bytes to %s: %w", size, stream, events.ErrTooLarge)
 	}
 	return uniqueIDs(stream, evs)
+}
+
+// validateStream refuses the log's own streams: they change by other calls.
+func validateStream(stream events.Stream) error {
+	if stream.System() {
+		return events.Invalid("stream", "must not begin with $: such names are the log's own")
+	}
+	return stream.Validate()
 }
 
 func validateType(t events.Type) error {
@@ -85,23 +96,47 @@ func correlationOf(metadata []byte) string {
 	return md.ID
 }
 
-// decision is what the proposer makes of an append: either a command to apply
+// decision is what the proposer makes of a request: either a command to apply
 // or a result without one.
 type decision struct {
-	write  bool
-	result events.Result
-	at     place // when write
+	write        bool
+	result       events.Result
+	at           place // when write; of the first event
+	events       []events.Event
+	correlations []string // one per event
 }
 
-// decide checks an append against the log. Errors are those of Store.Append.
-//
-// Order matters: known ids are looked at before the expectation, because a
-// repeated append must succeed although its expectation no longer holds.
+// decide checks a request against the log. Errors are those of the method of
+// Store that asked.
 func (st *state) decide(db pebble.Reader, r *request, now time.Time) (decision, error) {
+	if r.op == opScavenge {
+		return decision{write: true}, nil
+	}
 	sh, err := st.heads.get(r.stream)
 	if err != nil {
 		return decision{}, err
 	}
+	if sh.tombstoned {
+		return decision{}, fmt.Errorf("stream %s: %w", r.stream, events.ErrStreamDeleted)
+	}
+	switch r.op {
+	case opMetadata:
+		return st.decideMetadata(r, sh, now)
+	case opDelete:
+		return st.decideDelete(db, r, sh, now)
+	case opTombstone:
+		if !r.expected.Matches(sh.last, sh.shown()) {
+			return decision{}, wrongRevision(r, sh)
+		}
+		return st.add(r.stream, sh, now, systemEvent(events.TypeStreamDeleted, []byte("{}"))), nil
+	}
+	return st.decideAppend(db, r, sh, now)
+}
+
+// decideAppend judges an append. Order matters: known ids are looked at before
+// the expectation, because a repeated append must succeed although its
+// expectation no longer holds.
+func (st *state) decideAppend(db pebble.Reader, r *request, sh streamHead, now time.Time) (decision, error) {
 	if sh.exists {
 		known, err := knownIDs(db, r)
 		if err != nil {
@@ -111,22 +146,25 @@ func (st *state) decide(db pebble.Reader, r *request, now time.Time) (decision, 
 			return decideKnown(db, r, sh, known)
 		}
 	}
-	if !r.expected.Matches(sh.last, sh.exists) {
+	if !r.expected.Matches(sh.last, sh.shown()) {
 		return decision{}, wrongRevision(r, sh)
 	}
-	first := events.Revision(0)
-	if sh.exists {
-		first = sh.last + 1
-	}
-	n := len(r.events)
+	d := st.add(r.stream, sh, now, r.events...)
+	d.correlations = r.correlations
+	return d, nil
+}
+
+// add decides that evs come next in stream.
+func (st *state) add(stream events.Stream, sh streamHead, now time.Time, evs ...events.Event) decision {
+	n := len(evs)
 	return decision{
-		write: true,
-		at:    place{stream: r.stream, pos: st.next, rev: first, micros: now.UnixMicro()},
+		write: true, events: evs, correlations: make([]string, n),
+		at: place{stream: stream, pos: st.next, rev: sh.next(), micros: now.UnixMicro()},
 		result: events.Result{
-			First: first, Last: first + events.Revision(n-1),
+			First: sh.next(), Last: sh.next() + events.Revision(n-1),
 			Position: st.next + events.Position(n-1),
 		},
-	}, nil
+	}
 }
 
 // known is what the stream says about an append's event ids.
@@ -187,8 +225,8 @@ func decideKnown(db pebble.Reader, r *request, sh streamHead, k known) (decision
 			return reused(fmt.Sprintf("revision %d holds other bytes", rev))
 		}
 	}
-	if !samePlace(r.expected, k.first) {
-		if !r.expected.Matches(sh.last, true) {
+	if !samePlace(r.expected, k.first, sh) {
+		if !r.expected.Matches(sh.last, sh.shown()) {
 			return decision{}, wrongRevision(r, sh)
 		}
 		return reused(fmt.Sprintf("stands at revision %d already", k.first))
@@ -199,34 +237,27 @@ func decideKnown(db pebble.Reader, r *request, sh streamHead, k known) (decision
 }
 
 // samePlace reports whether an append that expected e would have put its first
-// event at revision first. Any and StreamExists name no place.
-func samePlace(e events.ExpectedRevision, first events.Revision) bool {
+// event at revision first. Any and StreamExists name no place, and a stream that
+// was deleted may have begun anew anywhere up to what is hidden.
+func samePlace(e events.ExpectedRevision, first events.Revision, sh streamHead) bool {
 	if r, ok := e.Exactly(); ok {
 		return first == r+1
 	}
 	noStream := !e.Matches(0, true)
-	return !noStream || first == 0
+	return !noStream || first <= sh.hidden
 }
 
 func wrongRevision(r *request, sh streamHead) error {
-	return &events.WrongRevisionError{Stream: r.stream, Expected: r.expected, Actual: sh.last, Exists: sh.exists}
+	return &events.WrongRevisionError{Stream: r.stream, Expected: r.expected, Actual: sh.last, Exists: sh.shown()}
 }
 
 // withStreamRecord lends the record of one revision to use.
 func withStreamRecord(db pebble.Reader, stream events.Stream, rev events.Revision, use func(*record) error) error {
-	where := fmt.Sprintf("revision %d of stream %s", uint64(rev), stream)
-	value, closer, err := db.Get(appendNumberedKey(nil, kindStream, stream, uint64(rev)))
-	if errors.Is(err, pebble.ErrNotFound) {
-		return &events.CorruptError{Where: where, Reason: "is missing from the index"}
-	}
+	pos, err := streamPosition(db, stream, rev)
 	if err != nil {
-		return translate(where, err)
-	}
-	pos, err := parseNumber(where, value)
-	if err = errors.Join(err, closer.Close()); err != nil {
 		return err
 	}
-	return withRecord(db, events.Position(pos), func(r *record) error {
+	return withRecord(db, pos, func(r *record) error {
 		if err := matchStream(r, stream, rev); err != nil {
 			return err
 		}

@@ -2,11 +2,7 @@ package pebblestore
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"iter"
-
-	"github.com/cockroachdb/pebble/v2"
 
 	"github.com/caxton-run/caxton/events"
 )
@@ -15,44 +11,17 @@ import (
 func (s *Store) ReadStream(ctx context.Context, stream events.Stream, opts events.ReadStreamOptions) iter.Seq2[events.Recorded, error] {
 	return func(yield func(events.Recorded, error) bool) {
 		limit := s.limit()
-		if err := s.exists(stream, limit); err != nil {
+		v, err := s.view(stream, limit)
+		if err != nil {
 			yield(events.Recorded{}, err)
 			return
 		}
-		src := &streamSource{s: s, stream: stream, dir: opts.Direction, next: min(opts.From, events.EndOfStream)}
+		src := &streamSource{s: s, stream: stream, view: v, dir: opts.Direction, next: min(opts.From, events.EndOfStream)}
 		if opts.Direction == events.Backwards && src.next < events.EndOfStream {
 			src.next++
 		}
 		drain(ctx, src, opts.Max, limit, yield)
 	}
-}
-
-// exists returns events.ErrStreamNotFound unless stream had an event below
-// limit.
-func (s *Store) exists(stream events.Stream, limit events.Position) error {
-	missing := fmt.Errorf("read %s: %w", stream, events.ErrStreamNotFound)
-	if stream.Validate() != nil {
-		return missing // no such stream can have been written
-	}
-	if err := s.enter(); err != nil {
-		return err
-	}
-	defer s.leave()
-	value, closer, err := s.db.Get(appendHeadKey(nil, stream))
-	if errors.Is(err, pebble.ErrNotFound) {
-		return missing
-	}
-	if err != nil {
-		return translate("head of stream "+string(stream), err)
-	}
-	h, err := parseHead(stream, value)
-	if err = errors.Join(err, closer.Close()); err != nil {
-		return err
-	}
-	if h.firstPos >= limit {
-		return missing
-	}
-	return nil
 }
 
 // ReadAll implements events.Store.

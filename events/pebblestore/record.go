@@ -13,7 +13,7 @@ import (
 //
 //	 0  version (1)
 //	 1  CRC-32C (Castagnoli, RFC 3720 appendix B.4) of all that follows, 4 bytes
-//	 5  content type: 0 none, 1 JSON, 2 octet-stream
+//	 5  content type: 0 none, 1 JSON, 2 octet-stream; 3 scavenged
 //	 6  position, 8 bytes
 //	14  revision, 8 bytes
 //	22  recorded at, µs since the Unix epoch, 8 bytes
@@ -23,6 +23,9 @@ import (
 //
 // Position, stream and revision stand under the checksum, so that a whole
 // record that turns up in another's place is found out too.
+//
+// A scavenged record has no metadata, and its data are the leaf of the record
+// that it stands for.
 const (
 	recordVersion = 1
 	recordHeader  = 54
@@ -32,6 +35,7 @@ const (
 	contentNone = iota
 	contentJSON
 	contentBinary
+	contentScavenged
 )
 
 // castagnoli returns the table of CRC-32C; the package keeps one and computes
@@ -127,18 +131,47 @@ func decodeRecord(where func() string, b []byte) (record, error) {
 	}
 	ns, nt := int(binary.BigEndian.Uint16(b[46:])), int(binary.BigEndian.Uint16(b[48:]))
 	nm, rest := int(binary.BigEndian.Uint32(b[50:])), b[recordHeader:]
-	if ns+nt+nm > len(rest) || r.content > contentBinary {
+	if ns+nt+nm > len(rest) || r.content > contentScavenged {
 		return record{}, &events.CorruptError{Where: where(), Reason: "lengths in the record do not add up"}
 	}
 	r.stream, rest = rest[:ns:ns], rest[ns:]
 	r.typ, rest = rest[:nt:nt], rest[nt:]
 	r.metadata, r.data = rest[:nm:nm], rest[nm:]
+	if r.scavenged() && (nm != 0 || len(r.data) != len(leaf{})) {
+		return record{}, &events.CorruptError{Where: where(), Reason: "scavenged record holds no leaf"}
+	}
 	return r, nil
 }
 
-// sameEvent reports whether r holds the very bytes of ev.
+// scavenged reports whether only the leaf is left of the event.
+func (r *record) scavenged() bool { return r.content == contentScavenged }
+
+// leaf returns the leaf of the event, given the bytes of its record.
+func (r *record) leaf(raw []byte) leaf {
+	if r.scavenged() {
+		return leaf(r.data)
+	}
+	return leafOf(raw)
+}
+
+// appendScavenged encodes what a scavenge leaves of r, whose leaf is l.
+func appendScavenged(b []byte, r *record, l leaf) []byte {
+	start := len(b)
+	at := place{stream: events.Stream(r.stream), pos: r.pos, rev: r.rev, micros: r.micros}
+	b = appendRecord(b, at, &events.Event{ID: r.id, Type: events.Type(r.typ), Data: l[:]})
+	b[start+5] = contentScavenged
+	binary.BigEndian.PutUint32(b[start+1:], crc32.Checksum(b[start+5:], castagnoli()))
+	return b
+}
+
+// sameEvent reports whether r holds the very bytes of ev, or held them before it
+// was scavenged.
 func (r *record) sameEvent(ev *events.Event) bool {
 	code, ok := contentCode(ev.ContentType)
+	if r.scavenged() {
+		at := place{stream: events.Stream(r.stream), pos: r.pos, rev: r.rev, micros: r.micros}
+		return ok && leafOf(appendRecord(nil, at, ev)) == leaf(r.data)
+	}
 	return ok && r.id == ev.ID && r.content == code && string(r.typ) == string(ev.Type) &&
 		string(r.metadata) == string(ev.Metadata) && string(r.data) == string(ev.Data)
 }

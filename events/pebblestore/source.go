@@ -21,9 +21,9 @@ const (
 
 // source reads a stream or the log, chunk by chunk. It is for one goroutine.
 type source interface {
-	// fill appends the next events below limit to dst, at most max of them and
-	// at least one unless there is none. more is false when nothing below limit
-	// is left.
+	// fill appends the next events below limit to dst, at most max of them;
+	// none, when what it came by is hidden. more is false when nothing below
+	// limit is left.
 	fill(dst []events.Recorded, max int, limit events.Position) (out []events.Recorded, more bool, err error)
 }
 
@@ -44,6 +44,9 @@ func (c *chunk) add(r *record, n *names) {
 	c.out = append(c.out, r.recorded(n))
 	c.bytes += len(r.data) + len(r.metadata) + recordHeader
 }
+
+// pass counts a record that is not shown: many of them must end a chunk too.
+func (c *chunk) pass() { c.bytes += recordHeader }
 
 // records finds records by position. Positions asked for one after the other in
 // either direction cost a step, not a search.
@@ -140,6 +143,10 @@ func (l *logSource) fill(dst []events.Recorded, most int, limit events.Position)
 			return c.out, false, err
 		}
 		l.pass(pos)
+		if r.scavenged() {
+			c.pass()
+			continue
+		}
 		if l.filter.Matches(events.Stream(l.names.of(r.stream)), events.Type(l.names.of(r.typ))) {
 			c.add(&r, &l.names)
 		}
@@ -183,6 +190,7 @@ func (l *logSource) finish(limit events.Position) {
 type streamSource struct {
 	s      *Store
 	stream events.Stream
+	view   view
 	dir    events.Direction
 	next   events.Revision // to read; backwards: the one after it
 	end    bool
@@ -197,6 +205,9 @@ func (t *streamSource) fill(dst []events.Recorded, most int, limit events.Positi
 		return dst, false, err
 	}
 	defer t.s.leave()
+	if t.dir == events.Forwards {
+		t.next = max(t.next, t.view.first)
+	}
 	prefix := appendNamePrefix(nil, kindStream, t.stream)
 	it, err := t.s.db.NewIter(&pebble.IterOptions{
 		LowerBound: prefix,
@@ -227,6 +238,9 @@ func (t *streamSource) fill(dst []events.Recorded, most int, limit events.Positi
 			}
 			continue
 		}
+		if t.end || rev < t.view.first {
+			return c.out, false, nil
+		}
 		if c.full() {
 			return c.out, true, nil
 		}
@@ -251,12 +265,19 @@ func (t *streamSource) read(c *chunk, recs *records, rev events.Revision, pos ev
 	if err := matchStream(&r, t.stream, rev); err != nil {
 		return err
 	}
-	c.add(&r, &t.names)
+	if events.Type(r.typ) == events.TypeStreamDeleted { // a subscription that was there before it
+		return fmt.Errorf("read %s: %w", t.stream, events.ErrStreamDeleted)
+	}
+	if r.scavenged() || r.micros < t.view.since {
+		c.pass()
+	} else {
+		c.add(&r, &t.names)
+	}
 	if t.dir == events.Forwards {
 		t.next = rev + 1
 		return nil
 	}
-	t.next, t.end = rev, rev == 0
+	t.next, t.end = rev, rev <= t.view.first
 	return nil
 }
 
@@ -322,8 +343,12 @@ func (t *correlationSource) fill(dst []events.Recorded, most int, limit events.P
 		if err != nil {
 			return c.out, false, err
 		}
-		c.add(&r, &t.names)
 		t.next = pos + 1
+		if r.scavenged() { // between the look into the index and this one
+			c.pass()
+			continue
+		}
+		c.add(&r, &t.names)
 	}
 	return c.out, true, nil
 }

@@ -37,7 +37,9 @@ type Store struct {
 
 	// durable is the position after the last synced event. Invariant: what is
 	// below it never changes and was fsynced; no read goes beyond it.
-	durable  atomic.Uint64
+	durable     atomic.Uint64
+	durableRoot atomic.Pointer[Root] // of what is below durable; the syncer's
+
 	isolated atomic.Bool // a write failed: nothing more is acknowledged
 	ending   sync.Once   // of the process, after that
 	opened   atomic.Bool // Pebble is open: from here on a failed write isolates
@@ -81,7 +83,7 @@ func Open(dir string, opts Options) (*Store, error) {
 	if err := s.openDB(); err != nil {
 		return nil, fmt.Errorf("open log in %s: %w", dir, err)
 	}
-	next, err := s.loadApplied()
+	next, hash, err := s.loadApplied()
 	if err == nil {
 		err = s.checkLowWater(next)
 	}
@@ -89,16 +91,17 @@ func Open(dir string, opts Options) (*Store, error) {
 		return nil, fmt.Errorf("open log in %s: %w", dir, errors.Join(err, s.db.Close()))
 	}
 	s.durable.Store(uint64(next))
+	s.durableRoot.Store(&Root{Next: next, Hash: hash})
 	s.hub.init()
-	s.start(next)
+	s.start(next, hash)
 	s.log.Info("log opened", "dir", dir, "next_position", uint64(next), "read_only", s.readOnly)
 	return s, nil
 }
 
 // start runs the goroutines of s. They end in the order committer, syncer, hub,
 // after Close closed quit.
-func (s *Store) start(next events.Position) {
-	c := &committer{s: s, state: state{next: next, heads: newHeads(s.db, s.opts.HeadCache)}}
+func (s *Store) start(next events.Position, hash root) {
+	c := &committer{s: s, state: state{next: next, root: hash, heads: newHeads(s.db, s.opts.HeadCache)}}
 	var writers, notifier sync.WaitGroup
 	writers.Go(c.run)
 	if !s.readOnly {
@@ -208,41 +211,45 @@ func (s *Store) pebbleOptions() *pebble.Options {
 
 // loadApplied reads where the log ends and checks that its last event is there
 // and that none lies beyond: one look-up each, whatever the log's length.
-func (s *Store) loadApplied() (events.Position, error) {
-	next := events.Position(0)
+func (s *Store) loadApplied() (next events.Position, hash root, err error) {
 	value, closer, err := s.db.Get(appliedKey())
 	switch {
 	case errors.Is(err, pebble.ErrNotFound):
 	case err != nil:
-		return 0, translate("applied position", err)
+		return 0, root{}, translate("applied position", err)
 	default:
-		next, err = parseApplied(value)
+		next, hash, err = parseApplied(value)
 		if err = errors.Join(err, closer.Close()); err != nil {
-			return 0, err
+			return 0, root{}, err
 		}
 	}
+	return next, hash, s.checkEnd(next)
+}
+
+// checkEnd looks whether the last record is the one before next.
+func (s *Store) checkEnd(next events.Position) error {
 	it, err := s.db.NewIter(&pebble.IterOptions{LowerBound: []byte{kindEvent}, UpperBound: []byte{kindEvent + 1}})
 	if err != nil {
-		return 0, translate("end of the log", err)
+		return translate("end of the log", err)
 	}
 	found := events.Position(0)
 	if it.Last() {
 		k, err := parseKey(it.Key())
 		if err != nil {
-			return 0, errors.Join(err, it.Close())
+			return errors.Join(err, it.Close())
 		}
 		found = events.Position(k.number) + 1
 	}
 	if err := errors.Join(it.Error(), it.Close()); err != nil {
-		return 0, translate("end of the log", err)
+		return translate("end of the log", err)
 	}
 	if found != next {
-		return 0, &events.CorruptError{
+		return &events.CorruptError{
 			Where:  "end of the log",
 			Reason: fmt.Sprintf("the next position is %d by the log's count and %d by its records", next, found),
 		}
 	}
-	return next, nil
+	return nil
 }
 
 // enter must come before a use of db outside the committer, leave after it. The

@@ -2,6 +2,7 @@ package pebblestore
 
 import (
 	"context"
+	"errors"
 	"sync"
 
 	"github.com/caxton-run/caxton/events"
@@ -29,7 +30,11 @@ func (s *Store) SubscribeStream(ctx context.Context, stream events.Stream, from 
 	if err := stream.Validate(); err != nil {
 		return nil, err
 	}
-	src := &streamSource{s: s, stream: stream, next: min(from, events.EndOfStream)}
+	v, err := s.view(stream, s.limit())
+	if err != nil && !errors.Is(err, events.ErrStreamNotFound) { // it may come
+		return nil, err
+	}
+	src := &streamSource{s: s, stream: stream, view: v, next: min(from, events.EndOfStream)}
 	return s.subscribe(ctx, src, &waiter{stream: stream})
 }
 
@@ -63,9 +68,9 @@ func (sub *subscription) Next(ctx context.Context) (events.Recorded, error) {
 		}
 		// The bell was hung before the log is looked at, so what becomes
 		// durable after the look rings it.
-		out, _, err := sub.src.fill(sub.buf[:0], sub.want, sub.s.limit())
+		out, more, err := sub.src.fill(sub.buf[:0], sub.want, sub.s.limit())
 		sub.buf, sub.next = out, 0
-		if len(out) > 0 {
+		if len(out) > 0 || (more && err == nil) {
 			sub.want = min(sub.want*4, maxChunkEvents)
 			continue // an error comes again after these
 		}

@@ -17,9 +17,11 @@ const verifyPause = 1024
 
 // Verified is what Verify looked at.
 type Verified struct {
-	Events  uint64
-	Streams uint64
-	Faults  uint64 // given to report
+	Events    uint64
+	Scavenged uint64 // of Events: only their leaves are left
+	Streams   uint64
+	Faults    uint64 // given to report
+	Root      Root   // of Events, as computed
 }
 
 // Verify reads every durable record, checks its CRC-32C, and checks that record
@@ -35,16 +37,20 @@ func (s *Store) Verify(ctx context.Context, report func(error), progress func(do
 		return Verified{}, err
 	}
 	defer s.leave()
-	limit := s.limit() // before the snapshot, which then holds all below it
+	end := s.Root() // before the snapshot, which then holds all below it
 	snapshot := s.db.NewSnapshot()
-	v := &verifier{s: s, db: snapshot, ctx: ctx, limit: limit, report: report, progress: progress, want: make(map[byte]uint64)}
+	v := &verifier{s: s, db: snapshot, ctx: ctx, limit: end.Next, report: report, progress: progress, want: make(map[byte]uint64)}
 	err := v.records()
+	if err == nil {
+		err = v.roots(end)
+	}
 	for _, index := range []struct {
 		kind  byte
 		check func(key, []byte) (counts bool, err error)
 	}{
 		{kindStream, v.streamKey}, {kindID, v.idKey}, {kindCategory, v.positionKey},
 		{kindType, v.positionKey}, {kindCorrelation, v.positionKey}, {kindHead, v.headKey},
+		{kindRoot, v.rootKey}, {kindScavenged, v.markKey},
 	} {
 		if err == nil {
 			err = v.index(index.kind, index.check)
@@ -62,6 +68,8 @@ type verifier struct {
 	progress func(done, total uint64)
 	done     Verified
 	want     map[byte]uint64 // keys that each index must have
+	root     root            // of the records so far
+	broken   bool            // a record since the last stored root does not read
 	steps    uint64
 }
 
@@ -116,13 +124,61 @@ func (v *verifier) records() (err error) {
 		r, err := recs.get(pos)
 		if err == nil {
 			v.done.Events++
+			if r.scavenged() {
+				v.done.Scavenged++
+			}
+			if err := v.fault(v.chain(&r, recs.it.Value())); err != nil {
+				return err
+			}
 			err = v.indexesOf(&r)
+		} else {
+			v.broken = true
 		}
 		if err := v.fault(err); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// chain continues the computed root with one record, and holds it against the
+// stored one where a chunk ends. After a record that does not read the chain is
+// taken up again at the next stored root.
+func (v *verifier) chain(r *record, raw []byte) error {
+	v.root = v.root.after(r.leaf(raw))
+	if !endsChunk(r.pos) {
+		return nil
+	}
+	chunk := uint64(r.pos) / ChunkEvents
+	v.want[kindRoot]++
+	stored, err := loadRoot(v.db, chunk)
+	computed, broken := v.root, v.broken
+	v.root, v.broken = stored, false
+	if err == nil && !broken && stored != computed {
+		err = &events.CorruptError{Where: rootName(chunk), Reason: fmt.Sprintf("is %x, its events make %x", stored[:8], computed[:8])}
+	}
+	return err
+}
+
+// roots holds the computed root of the whole log against the one that the log
+// ends with.
+func (v *verifier) roots(end Root) error {
+	v.done.Root = Root{Next: v.limit, Hash: v.root}
+	if v.broken || end.Hash == [len(root{})]byte(v.root) {
+		return nil
+	}
+	return v.fault(&events.CorruptError{Where: "root of the log", Reason: fmt.Sprintf("is %x, its events make %x", end.Hash[:8], v.root[:8])})
+}
+
+func (v *verifier) rootKey(k key, _ []byte) (bool, error) {
+	return k.number < uint64(v.limit)/ChunkEvents, nil
+}
+
+// markKey checks that a scavenge mark reads. Marks are not counted: no record
+// asks for one.
+func (v *verifier) markKey(k key, value []byte) (bool, error) {
+	_, err := parseNumber("scavenge mark of stream "+k.name, value)
+	return false, err
 }
 
 func (v *verifier) indexesOf(r *record) error {
