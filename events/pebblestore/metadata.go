@@ -161,7 +161,8 @@ type view struct {
 }
 
 // view returns what is shown of a stream below limit. Errors: those of
-// ReadStream.
+// ReadStream; with events.ErrStreamNotFound comes what will be shown of the
+// stream when it begins.
 func (s *Store) view(stream events.Stream, limit events.Position) (view, error) {
 	missing := fmt.Errorf("read %s: %w", stream, events.ErrStreamNotFound)
 	if stream.Validate() != nil {
@@ -191,7 +192,7 @@ func (s *Store) view(stream events.Stream, limit events.Position) (view, error) 
 		return view{}, err
 	}
 	if md.TruncateBefore > last {
-		return view{}, missing // deleted, and not begun anew
+		return view{first: md.TruncateBefore}, missing // deleted, and not begun anew
 	}
 	v := view{first: md.FirstShown(last)}
 	if md.MaxAge > 0 {

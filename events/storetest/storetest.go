@@ -33,6 +33,8 @@ func Run(t *testing.T, open func(t *testing.T) events.Store) {
 		{"limits", limitCases()},
 		{"read", readCases()},
 		{"subscribe", subscribeCases()},
+		{"metadata", metadataCases()},
+		{"delete", deleteCases()},
 		{"lifecycle", lifecycleCases()},
 	}
 	for _, g := range groups {
