@@ -75,6 +75,7 @@ func (a *agentActor) hibernate() {
 	if a.sinceSnapshot >= hibernateSnapshotMin {
 		a.save(a.sys.life)
 	}
+	a.trimInbox(a.sys.life)
 	a.retired = true
 }
 
@@ -183,6 +184,46 @@ func (a *agentActor) writeSnapshot(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	_, err = a.sys.deps.Store.Append(ctx, events.SnapshotStream(a.id), events.Any(), ev)
+	stream := events.SnapshotStream(a.id)
+	r, err := a.sys.deps.Store.Append(ctx, stream, events.Any(), ev)
+	if err != nil || r.First > 0 {
+		return err
+	}
+	_, err = a.sys.deps.Store.SetStreamMetadata(ctx, stream, events.NoStream(), events.StreamMetadata{MaxCount: keepSnapshots})
+	if wrong := (*events.WrongRevisionError)(nil); errors.As(err, &wrong) {
+		return nil // set before
+	}
 	return err
+}
+
+// keepSnapshots is how many snapshots of an agent are kept: the newest, and two
+// to fall back on.
+const keepSnapshots = 3
+
+// trimInboxMin spares the log a change of metadata for few entries.
+const trimInboxMin = 256
+
+// trimInbox hides inbox entries that were handled, so that a scavenge can drop
+// them: each stands in the agent's own history again. Failing is no harm, the
+// next time hides more.
+func (a *agentActor) trimInbox(ctx context.Context) {
+	if a.live == nil || !a.live.State.Exists() || a.state().InboxNext() < trimInboxMin {
+		return
+	}
+	stream, next := events.InboxStream(a.id), a.state().InboxNext()
+	md, at, ok, err := a.sys.deps.Store.StreamMetadata(ctx, stream)
+	if err == nil && next-min(md.TruncateBefore, next) < trimInboxMin {
+		return
+	}
+	if err == nil {
+		expected := events.NoStream()
+		if ok {
+			expected = events.Exact(at)
+		}
+		md.TruncateBefore = next
+		_, err = a.sys.deps.Store.SetStreamMetadata(ctx, stream, expected, md)
+	}
+	if err != nil {
+		a.sys.log.Warn("inbox not trimmed", slog.String("agent", a.id.String()), slog.Any("err", err))
+	}
 }

@@ -51,6 +51,7 @@ func serve(ctx context.Context, opts serveOptions, stdout, _ io.Writer) (err err
 	stages := []stage{
 		{"projections", n.runner.Run},
 		{"agents", n.system.Run},
+		{"scavenges", n.scavenge},
 		{"metrics", func(ctx context.Context) error {
 			return caxtonhttp.NewMetricsServer(n.metrics.Gatherer()).Serve(ctx, metrics)
 		}},

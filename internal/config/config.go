@@ -55,7 +55,11 @@ type Security struct {
 
 // Events is the log.
 type Events struct {
-	CacheBytes Bytes `key:"cache_bytes"` // of the log's blocks in memory
+	CacheBytes    Bytes         `key:"cache_bytes"`    // of the log's blocks in memory
+	ScavengeEvery time.Duration `key:"scavenge_every"` // 0 never scavenges
+	Audit         struct {
+		Retention time.Duration `key:"retention"` // nothing younger is scavenged
+	} `key:"audit"`
 }
 
 // Limits are an agent's resources.
@@ -106,7 +110,7 @@ func Default() Config {
 	var c Config
 	c.Server = Server{Host: "127.0.0.1", Port: 8080, MetricsHost: "127.0.0.1", MetricsPort: 9090, AllowedHosts: []string{"localhost", "127.0.0.1", "::1"}}
 	c.Node = Node{ID: hostname(), DataDir: "./caxton-data"}
-	c.Events.CacheBytes = 64 << 20
+	c.Events = Events{CacheBytes: 64 << 20, ScavengeEvery: 24 * time.Hour}
 	c.Runtime = Runtime{
 		MaxAgents: 1_000_000, MaxModuleBytes: 8 << 20, IdleTimeout: time.Minute,
 		DrainTimeout: 30 * time.Second, SnapshotEvery: 1000,
@@ -157,6 +161,10 @@ func (c Config) Validate() error {
 		f.Add("node.data_dir", "must not be empty")
 	}
 	within("events.cache_bytes", int64(c.Events.CacheBytes), 1<<20, 64<<30)
+	if c.Events.ScavengeEvery != 0 {
+		during("events.scavenge_every", c.Events.ScavengeEvery, time.Second, 365*24*time.Hour)
+	}
+	during("events.audit.retention", c.Events.Audit.Retention, 0, 100*365*24*time.Hour)
 	within("runtime.max_agents", int64(c.Runtime.MaxAgents), 1, 100_000_000)
 	within("runtime.max_module_bytes", int64(c.Runtime.MaxModuleBytes), 8, 64<<20)
 	during("runtime.idle_timeout", c.Runtime.IdleTimeout, 10*time.Millisecond, 24*time.Hour)
