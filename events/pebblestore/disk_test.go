@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -43,6 +44,9 @@ func (b *breaker) MaybeError(op errorfs.Op) error {
 			return unix.EIO
 		}
 	case errorfs.OpFileWrite, errorfs.OpFilePreallocate:
+		if b.kind == "write" && b.seen.Add(1) == b.at {
+			return unix.EIO
+		}
 		if b.kind == "full" && b.seen.Add(1) >= b.at && b.at > 0 {
 			return unix.ENOSPC
 		}
@@ -103,7 +107,7 @@ func brokenDisk(dir, at string) int {
 }
 
 // TestDiskFails lets an operation fail at many points of a workload that
-// rotates and flushes the log: whatever the process does then, no acknowledged
+// rotates and flushes the log, at every one with CAXTON_LONG=1: whatever the process does then, no acknowledged
 // event is lost, and a directory whose sync failed is marked.
 func TestDiskFails(t *testing.T) {
 	if testing.Short() {
@@ -125,7 +129,11 @@ func TestDiskFails(t *testing.T) {
 		}
 		return out.String(), errs.String(), err == nil
 	}
-	for _, kind := range []string{"sync", "full", "create"} {
+	points := 10
+	if os.Getenv("CAXTON_LONG") != "" {
+		points = math.MaxInt
+	}
+	for _, kind := range []string{"sync", "write", "full", "create"} {
 		t.Run(kind, func(t *testing.T) {
 			out, errs, ok := run(t, t.TempDir(), kind, 0)
 			var total int
@@ -133,7 +141,7 @@ func TestDiskFails(t *testing.T) {
 				t.Fatalf("without a fault: %v, %s", err, errs)
 			}
 			failed := 0
-			for at := 1; at <= total; at += max(1, total/10) {
+			for at := 1; at <= total; at += max(1, total/points) {
 				dir := filepath.Join(t.TempDir(), "log")
 				out, errs, ok := run(t, dir, kind, at)
 				if !ok {

@@ -48,7 +48,9 @@ func (s *Store) metadataBelow(stream events.Stream, limit events.Position) (md e
 	if err != nil || !exists || h.firstPos >= limit {
 		return md, 0, false, err
 	}
-	read := func(r *record) error {
+	gone := false
+	read := func(r *record) (err error) {
+		gone = r.scavenged()
 		md, err = metadataIn(r)
 		return err
 	}
@@ -60,7 +62,12 @@ func (s *Store) metadataBelow(stream events.Stream, limit events.Position) (md e
 			}
 		}
 		if pos < limit {
-			return md, rev, true, withStreamRecord(s.db, meta, rev, read)
+			err = withStreamRecord(s.db, meta, rev, read)
+			if now := s.limit(); err == nil && gone && now > limit {
+				// Scavenged since limit was read, so newer ones are durable by now.
+				return s.metadataBelow(stream, now)
+			}
+			return md, rev, true, err
 		}
 		if rev == 0 { // the first is below limit: see above
 			return md, 0, false, &events.CorruptError{Where: "head of stream " + string(meta), Reason: "names another first position than its index"}

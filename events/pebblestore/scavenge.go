@@ -25,6 +25,9 @@ const (
 // and two writes while appends wait.
 const maxScavenged = 256
 
+// maxScavengedBytes bounds the data that one command drops, for the same reason.
+const maxScavengedBytes = 4 << 20
+
 // ScavengeOptions say what a scavenge may drop. The zero value drops all that is
 // hidden.
 type ScavengeOptions struct {
@@ -251,7 +254,7 @@ func (sc *scavenger) consider(stream events.Stream, rev, before events.Revision,
 	}
 	sc.next.positions = append(sc.next.positions, pos)
 	sc.bytes += uint64(len(r.data) + len(r.metadata))
-	if len(sc.next.positions) >= maxScavenged {
+	if len(sc.next.positions) >= maxScavenged || sc.bytes >= maxScavengedBytes {
 		return true, sc.flush()
 	}
 	return true, nil
