@@ -164,3 +164,31 @@ func TestGapsAreErrors(t *testing.T) {
 		t.Error("a page without events")
 	}
 }
+
+// FuzzComment: any comment is taken apart or refused, and what is taken has all
+// that a section needs.
+func FuzzComment(f *testing.F) {
+	f.Add("X is x.\n\n  - Stream: agent-<uuid>.\n  - When: w.\n  - By: b.\n  - Agent: a.\n  - Projections: p.\n  - Version 1: old.\n")
+	f.Add("X.\n  - \n  - Version 99999999999999999999: x")
+	f.Add("")
+	f.Fuzz(func(t *testing.T, doc string) {
+		e := event{name: "X"}
+		was, err := e.read(doc)
+		if err != nil {
+			return
+		}
+		for _, l := range labels() {
+			if e.parts[l.name] == "" {
+				t.Errorf("%q has no %s", doc, l.name)
+			}
+		}
+		for v := range was {
+			if v < 1 {
+				t.Errorf("%q has a version %d", doc, v)
+			}
+		}
+		if len(e.prose) == 0 || len(e.parts) != len(labels()) {
+			t.Errorf("%q is taken apart as %+v", doc, e)
+		}
+	})
+}
