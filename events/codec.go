@@ -11,9 +11,6 @@ import (
 // that only follows some types skips it; one that folds state must stop.
 var ErrUnknownType = errors.New("unknown event type")
 
-// SchemaVersion is the version of all payloads written today.
-const SchemaVersion = 1
-
 // Encode makes an event of a payload. The only errors are a payload that does
 // not marshal, which is a bug, and ErrTooLarge.
 //
@@ -29,7 +26,7 @@ func Encode(id EventID, p Payload, md Metadata) (Event, error) {
 		return Event{}, fmt.Errorf("encode %s: %w", p.EventType(), err)
 	}
 	data := bytes.TrimSuffix(buf.Bytes(), []byte("\n"))
-	md.SchemaVersion = SchemaVersion
+	md.SchemaVersion = SchemaVersion(p.EventType())
 	ev := Event{ID: id, Type: p.EventType(), ContentType: JSON, Data: data, Metadata: md.Encode()}
 	if ev.Size() > MaxAppendBytes {
 		return Event{}, fmt.Errorf("encode %s of %d bytes: %w", p.EventType(), ev.Size(), ErrTooLarge)
@@ -37,52 +34,39 @@ func Encode(id EventID, p Payload, md Metadata) (Event, error) {
 	return ev, nil
 }
 
-// Decode reads an event's payload as a value of the struct named by its type.
-// Errors: ErrUnknownType; *CorruptError when the data do not read.
+// Decode reads an event's payload as a value of the struct named by its type. Data
+// of an older schema version are first raised to today's, step by step; metadata
+// without a version are of version 1.
+//
+// Errors: ErrUnknownType; *NewerSchemaError, for what a later caxton wrote;
+// *CorruptError when data or metadata do not read.
 func Decode(ev Event) (Payload, error) {
-	dec, ok := decoders(ev.Type)
+	s, ok := schemaOf(ev.Type)
 	if !ok {
 		return nil, fmt.Errorf("%w %q", ErrUnknownType, ev.Type)
 	}
-	p, err := dec(ev.Data)
+	version, err := versionOf(ev.Metadata)
 	if err != nil {
-		return nil, &CorruptError{Where: "event " + ev.ID.String() + " (" + string(ev.Type) + ")", Reason: err.Error()}
+		return nil, corruptEvent(ev, err)
+	}
+	if version > s.version {
+		return nil, &NewerSchemaError{Event: ev.ID, Type: ev.Type, Version: version, Known: s.version}
+	}
+	data := ev.Data
+	for ; version < s.version; version++ {
+		if data, err = s.raise(version, data); err != nil {
+			return nil, corruptEvent(ev, fmt.Errorf("schema version %d: %w", version, err))
+		}
+	}
+	p, err := s.read(data)
+	if err != nil {
+		return nil, corruptEvent(ev, err)
 	}
 	return p, nil
 }
 
-// decoders is a switch, not a map in a variable: the set of types is part of
-// the code, and nothing can register another at run time.
-func decoders(t Type) (func([]byte) (Payload, error), bool) {
-	switch t {
-	case AgentDeployed{}.EventType():
-		return decode[AgentDeployed], true
-	case AgentSuspended{}.EventType():
-		return decode[AgentSuspended], true
-	case AgentResumed{}.EventType():
-		return decode[AgentResumed], true
-	case AgentRemoved{}.EventType():
-		return decode[AgentRemoved], true
-	case MessageHandled{}.EventType():
-		return decode[MessageHandled], true
-	case MessageFailed{}.EventType():
-		return decode[MessageFailed], true
-	case MessageDeadLettered{}.EventType():
-		return decode[MessageDeadLettered], true
-	case AgentCrashed{}.EventType():
-		return decode[AgentCrashed], true
-	case AgentQuarantined{}.EventType():
-		return decode[AgentQuarantined], true
-	case AgentFailed{}.EventType():
-		return decode[AgentFailed], true
-	case MessageReceived{}.EventType():
-		return decode[MessageReceived], true
-	case InboxSkipped{}.EventType():
-		return decode[InboxSkipped], true
-	case ModuleUploaded{}.EventType():
-		return decode[ModuleUploaded], true
-	}
-	return nil, false
+func corruptEvent(ev Event, err error) error {
+	return &CorruptError{Where: "event " + ev.ID.String() + " (" + string(ev.Type) + ")", Reason: err.Error()}
 }
 
 func decode[P Payload](b []byte) (Payload, error) {

@@ -109,7 +109,7 @@ var kinds = []kind{
 	{code: CodeUnknownOutcome, status: http.StatusServiceUnavailable, title: "It is not known whether the change was made", causes: []error{events.ErrUnknownOutcome}, retry: 1},
 	{code: CodeRequestTimeout, status: http.StatusRequestTimeout, title: "The request took too long to arrive"},
 	{code: CodeTimeout, status: http.StatusGatewayTimeout, title: "Timed out", causes: []error{events.ErrMessageTimeout, context.DeadlineExceeded}},
-	{code: CodeInternal, status: http.StatusInternalServerError, title: "Internal error", causes: []error{events.ErrCorrupt, events.ErrUnknownType}},
+	{code: CodeInternal, status: http.StatusInternalServerError, title: "Internal error", causes: []error{events.ErrCorrupt, events.ErrUnknownType, events.ErrNewerSchema}},
 }
 
 // problemBase is where the kinds of problem are explained.

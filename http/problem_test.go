@@ -51,6 +51,7 @@ func sentinels() map[string]struct {
 		"ErrContentTooLarge":  {events.ErrContentTooLarge, CodeTooLarge},
 		"ErrIllegalLifecycle": {events.ErrIllegalLifecycle, CodeIllegalState},
 		"ErrUnknownType":      {events.ErrUnknownType, CodeInternal},
+		"ErrNewerSchema":      {events.ErrNewerSchema, CodeInternal},
 	}
 }
 

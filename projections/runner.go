@@ -47,9 +47,9 @@ func NewRunner(store events.Store, log *slog.Logger, folds ...Fold) *Runner {
 }
 
 // Run follows the log until ctx ends or the store is closed (it then returns nil)
-// or the log fails. Errors: *events.CorruptError and those of the store; the folds
-// stay as they were before the event that could not be read. It may be called
-// once.
+// or the log fails. Errors: *events.CorruptError, *events.NewerSchemaError and those
+// of the store; the folds stay as they were before the event that could not be read.
+// It may be called once.
 func (r *Runner) Run(ctx context.Context) error {
 	defer close(r.ended)
 	err := r.follow(ctx)

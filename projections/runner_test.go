@@ -200,6 +200,27 @@ func TestRunnerPassesOver(t *testing.T) {
 	same(t, "given to folds", seen.get(), []events.Position{last})
 }
 
+// An event that a later caxton wrote is not passed over as one of an unknown type
+// is: the folds would go on without it.
+func TestRunnerStopsAtANewerSchema(t *testing.T) {
+	m := newMemStore()
+	m.add(events.AgentStream(agentID(1)), 0, deployed(1, "a"))
+	m.addEvent(events.AgentStream(agentID(1)), 1, events.Event{
+		ID: events.EventID{7}, Type: "AgentSuspended", Data: []byte("{}"),
+		Metadata: events.Metadata{SchemaVersion: events.SchemaVersion("AgentSuspended") + 1}.Encode(),
+	})
+	set := newSet()
+	r := NewRunner(m, slog.New(slog.DiscardHandler), set.folds()...)
+	err := r.Run(t.Context())
+	var newer *events.NewerSchemaError
+	if !errors.As(err, &newer) || newer.Event != (events.EventID{7}) || !strings.Contains(err.Error(), "position 1") {
+		t.Fatalf("%v, want a NewerSchemaError at position 1", err)
+	}
+	if v, _ := set.agents.Get(agentID(1)); v.Status != "running" || r.Applied() != 1 {
+		t.Fatalf("the agent is %s after %d events", v.Status, r.Applied())
+	}
+}
+
 func TestRunnerStops(t *testing.T) {
 	t.Run("while following", func(t *testing.T) {
 		r := run(t, openStore(t), newSet().folds()...)

@@ -35,7 +35,7 @@ func EncodeSnapshot(st *agent.State, memory []byte) (events.Event, error) {
 	data = append(append(data, state...), memory...)
 	ev := events.Event{
 		ID: events.NewEventID(), Type: events.TypeSnapshotTaken, ContentType: events.Binary,
-		Data: data, Metadata: events.Metadata{SchemaVersion: events.SchemaVersion}.Encode(),
+		Data: data, Metadata: events.Metadata{SchemaVersion: events.SchemaVersion(events.TypeSnapshotTaken)}.Encode(),
 	}
 	if ev.Size() > events.MaxAppendBytes {
 		return events.Event{}, fmt.Errorf("snapshot of agent %s is %d bytes: %w", st.ID, ev.Size(), events.ErrTooLarge)

@@ -113,8 +113,11 @@ func TestTenCrashesInTheWindowFail(t *testing.T) {
 	}
 	out := l.crash(10, begin+9*step)
 	same(t, "events", types(out), []events.Type{"AgentCrashed", "AgentFailed"})
-	if l.st.Status != Failed || out[1].(events.AgentFailed).Reason != "10 crashes within 1m0s, the last: Timeout" {
-		t.Fatalf("stands at %s: %+v", l.st.Status, out[1])
+	same(t, "failure", out[1], events.AgentFailed{
+		Reason: "10 crashes within 1m0s, the last: Timeout", Crashes: 10, WindowMS: 60_000, Outcome: events.OutcomeTimeout,
+	})
+	if l.st.Status != Failed {
+		t.Fatalf("stands at %s", l.st.Status)
 	}
 	l.do(Resume{})
 	if got := l.st.CrashAttempts(messageID(10)); got != 0 {

@@ -87,7 +87,8 @@ func (s *State) crashed(r Run) []events.Payload {
 	}
 	if s.crash.wouldFail(r.Host.NowMicros) {
 		out = append(out, events.AgentFailed{
-			Reason: fmt.Sprintf("%d crashes within %s, the last: %s", MaxCrashes, CrashWindow, r.Status),
+			Reason:  fmt.Sprintf("%d crashes within %s, the last: %s", MaxCrashes, CrashWindow, r.Status),
+			Crashes: MaxCrashes, WindowMS: CrashWindow.Milliseconds(), Outcome: r.Status,
 		})
 	}
 	return out

@@ -48,6 +48,7 @@ const (
 func Table() []Row {
 	return []Row{
 		{Package: "events", Floor: 0},
+		{Package: "events/internal/eventdoc", Floor: 0, Kind: TestOnly}, // a command that reads the package's sources and writes docs/events.md
 
 		{Package: "events/pebblestore", Floor: 1,
 			ThirdParty: []string{"github.com/cockroachdb/pebble/v2", "github.com/cespare/xxhash/v2", xsys}},
