@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -69,20 +70,23 @@ func BenchmarkGrowth(b *testing.B) {
 }
 
 func report(b *testing.B, logs []*grown) {
+	var table []string
 	for _, op := range []string{"append", "open", "read-middle", "read-stream", "read-middle-uncached", "read-stream-uncached"} {
 		for _, p := range []int{50, 99} {
 			if op == "open" && p == 99 {
 				continue // of 9 it would be the worst
 			}
 			first := logs[0].percentile(op, p)
+			line := fmt.Sprintf("%-20s p%d", op, p)
 			for _, g := range logs {
-				at := g.percentile(op, p)
-				b.Logf("%-20s p%d  %9d events  %10s  x%.2f", op, p, g.events, at, at.Seconds()/first.Seconds())
+				line += fmt.Sprintf("  %s of %d", g.percentile(op, p).Round(time.Microsecond), g.events)
 			}
+			table = append(table, line)
 			most := logs[len(logs)-1].percentile(op, p)
 			b.ReportMetric(most.Seconds()/first.Seconds(), fmt.Sprintf("x-%s-p%d", op, p))
 		}
 	}
+	b.Log("\n" + strings.Join(table, "\n"))
 }
 
 // grow builds a log of n events in streams of 100, a stream at a time in appends

@@ -40,6 +40,9 @@ func (s *Store) ReadAll(ctx context.Context, opts events.ReadAllOptions) iter.Se
 // the end the error, if there is one.
 func drain(ctx context.Context, src source, most int, limit events.Position, yield func(events.Recorded, error) bool) {
 	want := firstChunkEvents
+	if most > 0 { // the caller says how many
+		want = maxChunkEvents
+	}
 	var buf []events.Recorded
 	for sent := 0; ; {
 		if err := ctx.Err(); err != nil {

@@ -205,6 +205,10 @@ func (s *Store) pebbleOptions() *pebble.Options {
 	for i := range o.Levels {
 		// Every append asks for ids that are not there.
 		o.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
+		// Reads are of neighbours: a few large blocks cost less than many small
+		// ones, and their index stays small as the log grows.
+		o.Levels[i].BlockSize = 32 << 10
+		o.Levels[i].IndexBlockSize = 256 << 10
 	}
 	return o
 }
