@@ -1,6 +1,7 @@
 package pebblestore
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/caxton-run/caxton/events"
@@ -72,6 +74,83 @@ func TestReopenContinues(t *testing.T) {
 
 // TestEndOfLogCutOff takes the write-ahead log away: the low-water mark knows that more
 // was acknowledged.
+// TestUnrootedLogIsUpgraded opens a log as it was written before there were
+// roots and flags in heads: it gets the roots that it would have had.
+func TestUnrootedLogIsUpgraded(t *testing.T) {
+	mem := vfs.NewMem()
+	s := open(t, "log", smallOptions(mem))
+	for i := range ChunkEvents/256 + 1 {
+		evs := make([]events.Event, 256)
+		for j := range evs {
+			evs[j] = events.Event{ID: events.EventID{byte(i), byte(j)}, Type: "T", Data: []byte("d")}
+		}
+		if _, err := s.Append(t.Context(), "a-1", events.Any(), evs...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := s.Root()
+	h, _, err := readHead(s.db, "a-1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	old := appendHead(nil, h)
+	old = old[:len(old)-1]
+	old[0] = headUnflagged
+	for key, value := range map[string][]byte{
+		string(appliedKey()):              append([]byte{appliedUnrooted}, number(uint64(want.Next))...),
+		string(appendHeadKey(nil, "a-1")): old,
+	} {
+		if err := s.db.Set([]byte(key), value, pebble.Sync); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.db.Delete(appendRootKey(nil, 0), pebble.Sync); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // upgraded, then as any other
+		s = open(t, "log", smallOptions(mem))
+		if s.Root() != want {
+			t.Errorf("root is %s, want %s", s.Root(), want)
+		}
+		sound(t, s)
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// TestUnknownVersionsAreRefused: a log of a newer caxton is not opened, and says
+// why.
+func TestUnknownVersionsAreRefused(t *testing.T) {
+	for where, key := range map[string][]byte{"applied position": appliedKey(), "head of stream a-1": appendHeadKey(nil, "a-1")} {
+		mem := vfs.NewMem()
+		s := open(t, "log", smallOptions(mem))
+		if _, err := s.Append(t.Context(), "a-1", events.Any(), part("x", 1, 1)...); err != nil {
+			t.Fatal(err)
+		}
+		value, closer, err := s.db.Get(key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b := bytes.Clone(value)
+		b[0] = 9
+		if err := errors.Join(closer.Close(), s.db.Set(key, b, pebble.Sync), s.Close()); err != nil {
+			t.Fatal(err)
+		}
+		s, err = Open("log", smallOptions(mem))
+		if err == nil {
+			_, err = s.Append(t.Context(), "a-1", events.Any(), part("y", 1, 1)...)
+			s.Close()
+		}
+		if !errors.Is(err, events.ErrCorrupt) || !strings.Contains(err.Error(), where+": unknown version") {
+			t.Errorf("%s of version 9: %v", where, err)
+		}
+	}
+}
+
 func TestEndOfLogCutOff(t *testing.T) {
 	dir := t.TempDir()
 	s := open(t, dir, DefaultOptions())

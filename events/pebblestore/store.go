@@ -222,9 +222,15 @@ func (s *Store) loadApplied() (next events.Position, hash root, err error) {
 	case err != nil:
 		return 0, root{}, translate("applied position", err)
 	default:
-		next, hash, err = parseApplied(value)
+		var rooted bool
+		next, hash, rooted, err = parseApplied(value)
 		if err = errors.Join(err, closer.Close()); err != nil {
 			return 0, root{}, err
+		}
+		if !rooted {
+			if hash, err = s.upgrade(next); err != nil {
+				return 0, root{}, err
+			}
 		}
 	}
 	return next, hash, s.checkEnd(next)

@@ -8,9 +8,11 @@ import (
 
 // Each small value of more than one number begins with its version.
 const (
-	appliedVersion = 2 // 1 had no root
-	headVersion    = 2 // 1 had no flags
-	rootVersion    = 1
+	appliedVersion  = 2
+	appliedUnrooted = 1 // had no root; Open computes it once
+	headVersion     = 2
+	headUnflagged   = 1 // had no flags, which reads as none set
+	rootVersion     = 1
 
 	appliedSize = 1 + 8 + len(root{})
 	headSize    = 1 + 3*8 + 1
@@ -22,11 +24,15 @@ func encodeApplied(next events.Position, r root) []byte {
 	return append(binary.BigEndian.AppendUint64(b, uint64(next)), r[:]...)
 }
 
-func parseApplied(b []byte) (next events.Position, r root, err error) {
-	if len(b) != appliedSize || b[0] != appliedVersion {
-		return 0, root{}, &events.CorruptError{Where: "applied position", Reason: "unknown version or length"}
+// parseApplied reads either version; rooted is false for one without a root.
+func parseApplied(b []byte) (next events.Position, r root, rooted bool, err error) {
+	if len(b) == 1+8 && b[0] == appliedUnrooted {
+		return events.Position(binary.BigEndian.Uint64(b[1:])), root{}, false, nil
 	}
-	return events.Position(binary.BigEndian.Uint64(b[1:])), root(b[9:]), nil
+	if len(b) != appliedSize || b[0] != appliedVersion {
+		return 0, root{}, false, &events.CorruptError{Where: "applied position", Reason: "unknown version or length"}
+	}
+	return events.Position(binary.BigEndian.Uint64(b[1:])), root(b[9:]), true, nil
 }
 
 func appendRoot(b []byte, r root) []byte { return append(append(b, rootVersion), r[:]...) }
@@ -60,7 +66,11 @@ func appendHead(b []byte, h head) []byte {
 	return append(b, flags)
 }
 
+// parseHead reads either version.
 func parseHead(stream events.Stream, b []byte) (head, error) {
+	if len(b) == headSize-1 && b[0] == headUnflagged {
+		b = append(append([]byte{headVersion}, b[1:]...), 0)
+	}
 	if len(b) != headSize || b[0] != headVersion || b[headSize-1]&^flagTombstoned != 0 {
 		return head{}, &events.CorruptError{Where: "head of stream " + string(stream), Reason: "unknown version, length or flag"}
 	}
