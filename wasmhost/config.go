@@ -17,6 +17,10 @@ type Config struct {
 	MaxLogBytes    int         // of log text of one message; what is over is dropped
 	IdleModules    int         // compiled modules that are kept though no agent uses them
 	CompileSlots   int         // modules compiled at the same time
+
+	// Isolation compiles in child processes. nil compiles in this one: for tests
+	// and tools whose modules are their own.
+	Isolation *Isolation
 }
 
 // DefaultConfig returns the limits of a node that is told nothing else.
@@ -58,6 +62,9 @@ func (c Config) Validate() error {
 	}
 	f.Merge("wasmhost.call_depth", meter.CheckDepth(c.CallDepth))
 	f.Merge("wasmhost.caps", c.caps().Validate())
+	if c.Isolation != nil {
+		c.Isolation.validate(&f)
+	}
 	return f.Err()
 }
 
