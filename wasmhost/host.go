@@ -31,6 +31,7 @@ type Host struct {
 	zstd  *codec
 
 	memory atomic.Int64 // bytes held for all guests' memories
+	builds atomic.Int64 // under way or waiting for a slot
 
 	mu      sync.Mutex // guards the rest and Module.refs, Module.idle
 	modules map[events.ModuleHash]*Module
@@ -136,6 +137,10 @@ func (h *Host) Compile(ctx context.Context, wasm []byte) (*Module, error) {
 // MemoryBytes is what the linear memories of all live instances hold.
 func (h *Host) MemoryBytes() int64 { return h.memory.Load() }
 
+// Crowded reports whether so many modules wait to be compiled that a new one
+// should be refused. Modules of agents that are deployed already never are.
+func (h *Host) Crowded() bool { return h.builds.Load() >= int64(h.cfg.CompileQueue) }
+
 // Cached returns a module that is compiled, with a new reference.
 func (h *Host) Cached(hash events.ModuleHash) (*Module, bool) {
 	h.mu.Lock()
@@ -190,6 +195,8 @@ func (e *abandonedError) Error() string { return e.cause.Error() }
 // nothing remembers failures but the caller.
 func (h *Host) lead(ctx context.Context, m *Module, wasm []byte) {
 	defer close(m.ready)
+	h.builds.Add(1)
+	defer h.builds.Add(-1)
 	select {
 	case h.slots <- struct{}{}:
 		m.err = h.build(ctx, m, wasm)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -279,4 +280,41 @@ func FuzzVerdict(f *testing.F) {
 			t.Errorf("%q is success", b)
 		}
 	})
+}
+
+// TestCrowded: with as many builds as may wait, a host says so, and only then.
+func TestCrowded(t *testing.T) {
+	iso := isolated(t)
+	gate := filepath.Join(t.TempDir(), "gate")
+	if err := os.WriteFile(gate, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	iso.Command = shell(`while [ -e "` + gate + `" ]; do sleep 0.01; done; exit 1`)
+	h := hostWith(t, func(c *Config) { c.Isolation, c.CompileQueue = iso, 2 }, false)
+	ended := make(chan error, 2)
+	for i, name := range []string{"counter-c", "echo"} {
+		if h.Crowded() {
+			t.Errorf("crowded with %d of 2", i)
+		}
+		go func() {
+			_, err := h.Compile(t.Context(), fixtures.Agent(name))
+			ended <- err
+		}()
+		for began := time.Now(); h.builds.Load() != int64(i+1); runtime.Gosched() {
+			if time.Since(began) > time.Minute {
+				t.Fatal("the build does not begin")
+			}
+		}
+	}
+	if !h.Crowded() {
+		t.Error("not crowded with 2 of 2")
+	}
+	if err := os.Remove(gate); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if err := <-ended; err == nil {
+			t.Error("a compiler that fails compiled")
+		}
+	}
 }
