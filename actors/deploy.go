@@ -26,13 +26,14 @@ const maxStarted = 4096
 //
 // Errors: *events.InvalidError, events.ErrInvalidWasm, *events.RefusedError,
 // events.ErrNameTaken, events.ErrTooManyAgents, events.ErrKeyReused,
+// events.ErrOverloaded (too many modules wait for the compiler),
 // events.ErrShuttingDown, and those of the store.
 func (g *Gateway) Deploy(ctx context.Context, r DeployRequest) (Deployed, error) {
 	name, err := g.sys.checkDeploy(r)
 	if err != nil {
 		return Deployed{}, err
 	}
-	mod, err := g.sys.deps.Host.Compile(ctx, r.Wasm)
+	mod, err := g.sys.admit(ctx, r.Wasm)
 	if err != nil {
 		return Deployed{}, fmt.Errorf("deploy %q: %w", name, err)
 	}
@@ -55,6 +56,17 @@ func (g *Gateway) Deploy(ctx context.Context, r DeployRequest) (Deployed, error)
 		return g.sys.deploy(ctx, event, r.Caller)
 	}
 	return g.sys.deployUnique(ctx, event, r.Caller)
+}
+
+// admit compiles an uploaded module, unless too many others wait for that.
+func (s *System) admit(ctx context.Context, wasm []byte) (*wasmhost.Module, error) {
+	if mod, ok := s.deps.Host.Cached(events.HashModule(wasm)); ok {
+		return mod, nil
+	}
+	if s.deps.Host.Crowded() {
+		return nil, fmt.Errorf("%w: too many modules wait to be compiled", events.ErrOverloaded)
+	}
+	return s.deps.Host.Compile(ctx, wasm)
 }
 
 // checkDeploy reports all faults of a request at once.

@@ -29,6 +29,7 @@ var (
 	ErrConflict         = errors.New("conflicting change")
 	ErrTooManyAgents    = errors.New("agent limit reached")
 	ErrInvalidWasm      = errors.New("invalid wasm module")
+	ErrOverloaded       = errors.New("overloaded")
 	ErrShuttingDown     = errors.New("shutting down")
 	ErrMessageTimeout   = errors.New("timed out")
 	ErrEffectsTooLarge  = errors.New("effects do not fit an append")

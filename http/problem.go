@@ -102,7 +102,7 @@ var kinds = []kind{
 	{code: CodeAgentLimit, status: http.StatusConflict, title: "The node holds as many agents as it may", causes: []error{events.ErrTooManyAgents}},
 	{code: CodeEffectsTooLarge, status: http.StatusUnprocessableEntity, title: "What the message causes is too large", causes: []error{events.ErrEffectsTooLarge}},
 	{code: CodeQueueFull, status: http.StatusTooManyRequests, title: "The agent's mailbox is full", causes: []error{events.ErrMailboxFull}, retry: 1},
-	{code: CodeOverloaded, status: http.StatusServiceUnavailable, title: "Too many requests at once", retry: 1},
+	{code: CodeOverloaded, status: http.StatusServiceUnavailable, title: "Too much at once", causes: []error{events.ErrOverloaded}, retry: 1},
 	{code: CodeReadOnly, status: http.StatusServiceUnavailable, title: "The node accepts no writes", causes: []error{events.ErrReadOnly}, retry: 5},
 	{code: CodeNotReady, status: http.StatusServiceUnavailable, title: "The node is not ready", retry: 1},
 	{code: CodeShuttingDown, status: http.StatusServiceUnavailable, title: "The node is shutting down", causes: []error{events.ErrShuttingDown, events.ErrClosed, context.Canceled}, retry: 5},

@@ -44,6 +44,7 @@ func sentinels() map[string]struct {
 		"ErrTooManyAgents":    {events.ErrTooManyAgents, CodeAgentLimit},
 		"ErrInvalidWasm":      {events.ErrInvalidWasm, CodeInvalidWasm},
 		"ErrShuttingDown":     {events.ErrShuttingDown, CodeShuttingDown},
+		"ErrOverloaded":       {events.ErrOverloaded, CodeOverloaded},
 		"ErrMessageTimeout":   {events.ErrMessageTimeout, CodeTimeout},
 		"ErrEffectsTooLarge":  {events.ErrEffectsTooLarge, CodeEffectsTooLarge},
 		"ErrModuleNotFound":   {events.ErrModuleNotFound, CodeModuleNotFound},

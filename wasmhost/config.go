@@ -17,6 +17,11 @@ type Config struct {
 	MaxLogBytes    int         // of log text of one message; what is over is dropped
 	IdleModules    int         // compiled modules that are kept though no agent uses them
 	CompileSlots   int         // modules compiled at the same time
+	CompileQueue   int         // modules compiled or waiting for that, beyond which uploads should wait outside
+
+	// Isolation compiles in child processes. nil compiles in this one: for tests
+	// and tools whose modules are their own.
+	Isolation *Isolation
 }
 
 // DefaultConfig returns the limits of a node that is told nothing else.
@@ -32,6 +37,7 @@ func DefaultConfig() Config {
 		MaxLogBytes:    16 << 10,
 		IdleModules:    64,
 		CompileSlots:   2,
+		CompileQueue:   32,
 	}
 }
 
@@ -51,6 +57,7 @@ func (c Config) Validate() error {
 		{"max_log_bytes", uint64(c.MaxLogBytes), 1, events.MaxAppendBytes},
 		{"idle_modules", uint64(c.IdleModules), 1, 1 << 16},
 		{"compile_slots", uint64(c.CompileSlots), 1, 1024},
+		{"compile_queue", uint64(c.CompileQueue), 1, 1 << 16},
 	} {
 		if x.v < x.min || x.v > x.max {
 			f.Add("wasmhost."+x.name, "must be %d to %d, got %d", x.min, x.max, x.v)
@@ -58,6 +65,9 @@ func (c Config) Validate() error {
 	}
 	f.Merge("wasmhost.call_depth", meter.CheckDepth(c.CallDepth))
 	f.Merge("wasmhost.caps", c.caps().Validate())
+	if c.Isolation != nil {
+		c.Isolation.validate(&f)
+	}
 	return f.Err()
 }
 

@@ -26,10 +26,12 @@ const features = api.CoreFeaturesV2 | experimental.CoreFeaturesExtendedConst
 type Host struct {
 	cfg   Config
 	rt    wazero.Runtime
+	cache *codeCache    // nil: modules are compiled in this process
 	slots chan struct{} // one token per compilation that may run
 	zstd  *codec
 
 	memory atomic.Int64 // bytes held for all guests' memories
+	builds atomic.Int64 // under way or waiting for a slot
 
 	mu      sync.Mutex // guards the rest and Module.refs, Module.idle
 	modules map[events.ModuleHash]*Module
@@ -62,14 +64,27 @@ func newHost(ctx context.Context, cfg Config, engine wazero.RuntimeConfig) (*Hos
 	}
 	h := &Host{
 		cfg: cfg, zstd: zstd, slots: make(chan struct{}, cfg.CompileSlots),
-		rt:      wazero.NewRuntimeWithConfig(ctx, engine),
 		modules: make(map[events.ModuleHash]*Module), idle: list.New(),
 	}
+	if cfg.Isolation != nil {
+		if h.cache, err = openCodeCache(*cfg.Isolation); err != nil {
+			return nil, fmt.Errorf("wasmhost: compiled code: %w", err)
+		}
+		engine = engine.WithCompilationCache(h.cache.engine)
+	}
+	h.rt = wazero.NewRuntimeWithConfig(ctx, engine)
 	if err := h.offer(ctx); err != nil {
-		_ = h.rt.Close(ctx)
-		return nil, fmt.Errorf("wasmhost: offer host functions: %w", err)
+		return nil, errors.Join(fmt.Errorf("wasmhost: offer host functions: %w", err), h.closeEngine(ctx))
 	}
 	return h, nil
+}
+
+func (h *Host) closeEngine(ctx context.Context) error {
+	err := h.rt.Close(ctx)
+	if h.cache != nil {
+		err = errors.Join(err, h.cache.engine.Close(ctx))
+	}
+	return err
 }
 
 // Close frees all compiled modules. Instances must not be in use any more.
@@ -81,7 +96,7 @@ func (h *Host) Close(ctx context.Context) error {
 	}
 	h.closed = true
 	h.zstd.close()
-	return h.rt.Close(ctx)
+	return h.closeEngine(ctx)
 }
 
 // Compile makes a module of the bytes of an upload, or returns the one it has:
@@ -121,6 +136,10 @@ func (h *Host) Compile(ctx context.Context, wasm []byte) (*Module, error) {
 
 // MemoryBytes is what the linear memories of all live instances hold.
 func (h *Host) MemoryBytes() int64 { return h.memory.Load() }
+
+// Crowded reports whether so many modules wait to be compiled that a new one
+// should be refused. Modules of agents that are deployed already never are.
+func (h *Host) Crowded() bool { return h.builds.Load() >= int64(h.cfg.CompileQueue) }
 
 // Cached returns a module that is compiled, with a new reference.
 func (h *Host) Cached(hash events.ModuleHash) (*Module, bool) {
@@ -176,6 +195,8 @@ func (e *abandonedError) Error() string { return e.cause.Error() }
 // nothing remembers failures but the caller.
 func (h *Host) lead(ctx context.Context, m *Module, wasm []byte) {
 	defer close(m.ready)
+	h.builds.Add(1)
+	defer h.builds.Add(-1)
 	select {
 	case h.slots <- struct{}{}:
 		m.err = h.build(ctx, m, wasm)
@@ -204,20 +225,36 @@ func (h *Host) build(ctx context.Context, m *Module, wasm []byte) (err error) {
 	if _, err := meter.Check(wasm, h.cfg.caps()); err != nil {
 		return err
 	}
+	if h.cache == nil {
+		m.code, m.report, err = compile(ctx, h.rt, wasm, h.cfg.caps())
+	} else if err = h.cache.fill(ctx, m.hash, wasm, h.cfg.caps()); err == nil {
+		m.code, m.report, err = translate(ctx, h.rt, wasm, h.cfg.caps())
+	}
+	if err == nil {
+		m.describe()
+	}
+	return err
+}
+
+// compile validates a module that passed the gate, and makes code of it.
+func compile(ctx context.Context, rt wazero.Runtime, wasm []byte, caps meter.Caps) (wazero.CompiledModule, meter.Report, error) {
 	if err := validate(ctx, wasm); err != nil {
-		return err
+		return nil, meter.Report{}, err
 	}
-	metered, rep, err := meter.Instrument(wasm, meter.Options{Caps: h.cfg.caps()})
+	return translate(ctx, rt, wasm, caps)
+}
+
+// translate makes code of a module that is known to be valid.
+func translate(ctx context.Context, rt wazero.Runtime, wasm []byte, caps meter.Caps) (wazero.CompiledModule, meter.Report, error) {
+	metered, rep, err := meter.Instrument(wasm, meter.Options{Caps: caps})
 	if err != nil {
-		return err
+		return nil, rep, err
 	}
-	code, err := h.rt.CompileModule(context.WithoutCancel(ctx), metered)
+	code, err := rt.CompileModule(context.WithoutCancel(ctx), metered)
 	if err != nil {
-		return &events.RefusedError{Rule: "engine_fault", Detail: "the metered module does not compile: " + firstLine(err.Error())}
+		return nil, rep, &events.RefusedError{Rule: "engine_fault", Detail: "the metered module does not compile: " + firstLine(err.Error())}
 	}
-	m.code = code
-	m.describe(rep)
-	return nil
+	return code, rep, nil
 }
 
 // validate lets the engine check types. The interpreter is used, because it

@@ -88,8 +88,9 @@ func (h *Host) retain(m *Module) {
 	}
 }
 
-func (m *Module) describe(rep meter.Report) {
-	m.report = rep
+// describe fills in what the report says.
+func (m *Module) describe() {
+	rep := m.report
 	m.info = Info{
 		Size: rep.Size, Snapshotable: rep.Snapshotable(),
 		MinMemoryBytes: uint64(rep.MemoryMinPages) * pageBytes,

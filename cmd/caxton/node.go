@@ -64,6 +64,9 @@ func (n *node) open(ctx context.Context) error {
 	}
 	hostCfg := wasmhost.DefaultConfig()
 	hostCfg.MaxModuleBytes = int(n.cfg.Runtime.MaxModuleBytes)
+	if hostCfg.Isolation, err = n.isolation(); err != nil {
+		return err
+	}
 	if n.host, err = wasmhost.New(ctx, hostCfg); err != nil {
 		return err
 	}
@@ -76,6 +79,20 @@ func (n *node) open(ctx context.Context) error {
 		return err
 	}
 	return n.openAPI()
+}
+
+// isolation is how modules are compiled: by this program, in processes of its
+// own.
+func (n *node) isolation() (*wasmhost.Isolation, error) {
+	command, err := wasmhost.ThisProgram()
+	if err != nil {
+		return nil, err
+	}
+	c := n.cfg.Runtime.Compile
+	return &wasmhost.Isolation{
+		Command: command, Dir: filepath.Join(n.dir, "compiled"),
+		Memory: int64(c.Memory), Timeout: c.Timeout, Cache: int64(c.Cache),
+	}, nil
 }
 
 // drainShare is the part of a shutdown's time that requests have to end; agents

@@ -12,9 +12,14 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 	"go.uber.org/goleak"
+
+	"github.com/caxton-run/caxton/wasmhost"
 )
 
 func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && os.Args[1] == wasmhost.WorkerArg { // by a node in this process
+		main()
+	}
 	testscript.Main(leakChecked{m}, map[string]func(){"caxton": main})
 }
 

@@ -85,7 +85,12 @@ type Runtime struct {
 	IdleTimeout    time.Duration `key:"idle_timeout"`   // without messages, until an agent hibernates
 	DrainTimeout   time.Duration `key:"drain_timeout"`  // of a shutdown
 	SnapshotEvery  int           `key:"snapshot_every"` // events of an agent
-	Limits         struct {
+	Compile        struct {
+		Memory  Bytes         `key:"memory"`  // of the process that compiles a module
+		Timeout time.Duration `key:"timeout"` // of a compilation
+		Cache   Bytes         `key:"cache"`   // compiled code kept in node.data_dir
+	} `key:"compile"`
+	Limits struct {
 		Defaults Limits `key:"defaults"` // where a deployment names none
 		Ceilings Limits `key:"ceilings"` // the most it may ask for
 	} `key:"limits"`
@@ -115,6 +120,7 @@ func Default() Config {
 		MaxAgents: 1_000_000, MaxModuleBytes: 8 << 20, IdleTimeout: time.Minute,
 		DrainTimeout: 30 * time.Second, SnapshotEvery: 1000,
 	}
+	c.Runtime.Compile.Memory, c.Runtime.Compile.Timeout, c.Runtime.Compile.Cache = 1<<30, 30*time.Second, 1<<30
 	c.Runtime.Limits.Defaults = limits(events.DefaultLimits())
 	c.Runtime.Limits.Ceilings = limits(events.LimitCeilings())
 	c.Messaging = Messaging{MailboxSize: 1000, SpillAfter: 100 * time.Millisecond}
@@ -170,6 +176,9 @@ func (c Config) Validate() error {
 	during("runtime.idle_timeout", c.Runtime.IdleTimeout, 10*time.Millisecond, 24*time.Hour)
 	during("runtime.drain_timeout", c.Runtime.DrainTimeout, time.Second, time.Hour)
 	within("runtime.snapshot_every", int64(c.Runtime.SnapshotEvery), 1, 1<<30)
+	within("runtime.compile.memory", int64(c.Runtime.Compile.Memory), 64<<20, 64<<30)
+	during("runtime.compile.timeout", c.Runtime.Compile.Timeout, time.Second, 10*time.Minute)
+	within("runtime.compile.cache", int64(c.Runtime.Compile.Cache), 64<<20, 1<<40)
 	ceilings := c.Runtime.Limits.Ceilings.Resources()
 	f.Merge("", under("runtime.limits.ceilings", ceilings.Validate(events.LimitCeilings())))
 	f.Merge("", under("runtime.limits.defaults", c.Runtime.Limits.Defaults.Resources().Validate(ceilings)))

@@ -1,0 +1,235 @@
+package wasmhost
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"runtime/debug"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/tetratelabs/wazero"
+	"golang.org/x/sys/unix"
+
+	"github.com/caxton-run/caxton/events"
+	"github.com/caxton-run/caxton/wasmhost/meter"
+)
+
+// WorkerArg is the first argument with which a program that holds this package
+// is started to compile one module: its main hands the rest to WorkerMain before
+// it does anything else.
+const WorkerArg = "compile-worker"
+
+// maxWorkerStderr bounds what is kept of a worker's last words.
+const maxWorkerStderr = 64 << 10
+
+// Isolation makes compilation a child process's work. A module that exhausts or
+// crashes the compiler takes nothing with it but that process.
+type Isolation struct {
+	Command []string      // program and arguments before WorkerArg's; usually this program itself
+	Dir     string        // of the compiled code, this user's alone (0700)
+	Memory  int64         // bytes that a worker may have, 64 MiB to 64 GiB
+	Timeout time.Duration // of a compilation, 1 s to 10 min
+	Cache   int64         // bytes of compiled code that are kept on disk, at least 64 MiB
+}
+
+func (i Isolation) validate(f *events.Faults) {
+	if len(i.Command) == 0 || i.Dir == "" {
+		f.Add("wasmhost.isolation", "must have a command and a directory")
+	}
+	if i.Memory < 64<<20 || i.Memory > 64<<30 {
+		f.Add("wasmhost.isolation.memory", "must be 64 MiB to 64 GiB, got %d bytes", i.Memory)
+	}
+	if i.Timeout < time.Second || i.Timeout > 10*time.Minute {
+		f.Add("wasmhost.isolation.timeout", "must be 1s to 10m, got %s", i.Timeout)
+	}
+	if i.Cache < 64<<20 {
+		f.Add("wasmhost.isolation.cache", "must be at least 64 MiB, got %d bytes", i.Cache)
+	}
+}
+
+// verdict is what a worker prints: nothing set is success.
+type verdict struct {
+	Invalid string               `json:"invalid,omitempty"` // why it is no WebAssembly
+	Refused *events.RefusedError `json:"refused,omitempty"`
+	Failed  string               `json:"failed,omitempty"` // no fault of the module
+}
+
+// WorkerMain compiles the module on in and leaves the code in a directory. args
+// are the directory, the memory and the seconds of processor time it may have,
+// and the gate's caps as JSON. It prints a verdict and returns the exit status.
+func WorkerMain(args []string, in io.Reader, out io.Writer) int {
+	v := verdict{}
+	if err := work(args, in); err != nil {
+		var refused *events.RefusedError
+		switch {
+		case errors.As(err, &refused):
+			v.Refused = refused
+		case errors.Is(err, events.ErrInvalidWasm):
+			v.Invalid = strings.TrimPrefix(err.Error(), events.ErrInvalidWasm.Error()+": ")
+		default:
+			v.Failed = err.Error()
+		}
+	}
+	if err := json.NewEncoder(out).Encode(v); err != nil {
+		return 1
+	}
+	return 0
+}
+
+func work(args []string, in io.Reader) error {
+	if len(args) != 4 {
+		return fmt.Errorf("worker takes 4 arguments, got %d", len(args))
+	}
+	memory, err := strconv.ParseInt(args[1], 10, 64)
+	if err != nil {
+		return fmt.Errorf("memory: %w", err)
+	}
+	seconds, err := strconv.ParseUint(args[2], 10, 32)
+	if err != nil {
+		return fmt.Errorf("seconds: %w", err)
+	}
+	var caps meter.Caps
+	if err := json.Unmarshal([]byte(args[3]), &caps); err != nil {
+		return fmt.Errorf("caps: %w", err)
+	}
+	if err := confine(memory, seconds); err != nil {
+		return err
+	}
+	wasm, err := io.ReadAll(io.LimitReader(in, meter.MaxModuleBytes+1))
+	if err != nil {
+		return fmt.Errorf("read the module: %w", err)
+	}
+	ctx := context.Background()
+	cache, err := wazero.NewCompilationCacheWithDir(args[0])
+	if err != nil {
+		return fmt.Errorf("open the directory: %w", err)
+	}
+	rt := wazero.NewRuntimeWithConfig(ctx, engineConfig(false).WithCompilationCache(cache))
+	_, _, err = compile(ctx, rt, wasm, caps)
+	return errors.Join(err, rt.Close(ctx), cache.Close(ctx))
+}
+
+// confine limits this process for good. RLIMIT_DATA and not RLIMIT_AS: Go's
+// runtime reserves address space that it never touches.
+func confine(memory int64, seconds uint64) error {
+	debug.SetMemoryLimit(memory / 2) // collect harder before the kernel says no
+	for _, l := range []struct {
+		name string
+		what int
+		most uint64
+	}{
+		{"memory", unix.RLIMIT_DATA, uint64(memory)},
+		{"processor time", unix.RLIMIT_CPU, seconds},
+		{"core size", unix.RLIMIT_CORE, 0},
+	} {
+		if err := unix.Setrlimit(l.what, &unix.Rlimit{Cur: l.most, Max: l.most}); err != nil {
+			return fmt.Errorf("limit %s: %w", l.name, err)
+		}
+	}
+	return nil
+}
+
+// runWorker compiles wasm in a child process that leaves its code in dir.
+// Errors: *events.RefusedError; one that wraps events.ErrInvalidWasm; ctx's; an
+// error of this machine.
+func (i Isolation) runWorker(ctx context.Context, dir string, wasm []byte, caps meter.Caps) error {
+	limits, err := json.Marshal(caps)
+	if err != nil {
+		return err
+	}
+	late, cancel := context.WithTimeoutCause(ctx, i.Timeout, errTooSlow)
+	defer cancel()
+	seconds := strconv.Itoa(int(i.Timeout/time.Second) * 2) // the compiler uses several cores
+	args := append(append([]string{}, i.Command[1:]...), WorkerArg, dir, strconv.FormatInt(i.Memory, 10), seconds, string(limits))
+	cmd := exec.CommandContext(late, i.Command[0], args...)
+	cmd.Env = []string{} // nothing of this process's
+	cmd.Dir = dir
+	cmd.Stdin = bytes.NewReader(wasm)
+	var out, errs bounded
+	out.room, errs.room = maxWorkerStderr, maxWorkerStderr
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	cmd.WaitDelay = time.Second
+	err = cmd.Run()
+	switch {
+	case ctx.Err() != nil:
+		return &abandonedError{ctx.Err()}
+	case context.Cause(late) == errTooSlow:
+		return i.tooSlow()
+	case err != nil:
+		return i.autopsy(err, errs.String())
+	}
+	return readVerdict(out.Bytes())
+}
+
+var errTooSlow = errors.New("compilation took too long")
+
+func (i Isolation) tooSlow() error {
+	return &events.RefusedError{Rule: "compile_timeout", Detail: fmt.Sprintf("compiling it takes more than %s", i.Timeout)}
+}
+
+// autopsy says why a worker died.
+func (i Isolation) autopsy(err error, stderr string) error {
+	var exit *exec.ExitError
+	if !errors.As(err, &exit) {
+		return fmt.Errorf("start the compiler's process: %w", err)
+	}
+	if ws, ok := exit.Sys().(syscall.WaitStatus); ok && ws.Signaled() && ws.Signal() == syscall.SIGXCPU {
+		return i.tooSlow()
+	}
+	if ws, ok := exit.Sys().(syscall.WaitStatus); ok && ws.Signaled() && ws.Signal() == syscall.SIGKILL {
+		return &events.RefusedError{Rule: "compile_memory", Detail: "its compilation was killed, as the system does when memory runs out or processor time is used up"}
+	}
+	for _, sign := range []string{"out of memory", "cannot allocate memory", "errno=12"} {
+		if strings.Contains(stderr, sign) {
+			return &events.RefusedError{Rule: "compile_memory", Detail: fmt.Sprintf("compiling it takes more than %d MiB of memory", i.Memory>>20)}
+		}
+	}
+	return &events.RefusedError{Rule: "engine_fault", Detail: "the compiler failed: " + firstLine(stderr+"\n"+exit.String())}
+}
+
+func readVerdict(b []byte) error {
+	var v verdict
+	if err := json.Unmarshal(b, &v); err != nil {
+		return fmt.Errorf("the compiler's process answers %.100q: %w", b, err)
+	}
+	switch {
+	case v.Refused != nil:
+		return v.Refused
+	case v.Invalid != "":
+		return fmt.Errorf("%w: %s", events.ErrInvalidWasm, v.Invalid)
+	case v.Failed != "":
+		return fmt.Errorf("the compiler's process failed: %s", v.Failed)
+	}
+	return nil
+}
+
+// bounded keeps the first bytes that are written to it.
+type bounded struct {
+	bytes.Buffer
+	room int
+}
+
+// Write implements io.Writer and never fails.
+func (b *bounded) Write(p []byte) (int, error) {
+	n := min(len(p), b.room)
+	b.room -= n
+	b.Buffer.Write(p[:n])
+	return len(p), nil
+}
+
+// ThisProgram is the command of a program whose main knows WorkerArg.
+func ThisProgram() ([]string, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, fmt.Errorf("find this program: %w", err)
+	}
+	return []string{self}, nil
+}
