@@ -50,7 +50,9 @@ func (g *Gateway) Deploy(ctx context.Context, r DeployRequest) (Deployed, error)
 	}
 	if r.IdempotencyKey != "" {
 		event.AgentID = events.AgentID(events.RequestUUID(r.Principal, r.IdempotencyKey, "agent", 0))
-		event.RequestHash = hashBody(event)
+		if event.RequestHash, err = hashBody(event); err != nil {
+			return Deployed{}, err
+		}
 	}
 	if !r.UniqueName {
 		return g.sys.deploy(ctx, event, r.Caller)

@@ -26,9 +26,9 @@ type Gateway struct{ sys *System }
 //
 // Errors: events.ErrAgentNotFound, *events.InvalidError,
 // events.ErrContentTooLarge, events.ErrMailboxFull, events.ErrKeyReused,
-// events.ErrAgentFailed, events.ErrShuttingDown, those of the store, and ctx's.
-// After ctx's error the message may yet be handled: repeat it with its
-// Idempotency-Key to know.
+// events.ErrAgentFailed, events.ErrShuttingDown, those of the store, and
+// events.ErrUnknownOutcome when ctx ended first: the message may yet be handled;
+// repeat it with its Idempotency-Key to know.
 func (g *Gateway) Send(ctx context.Context, r SendRequest) (Sent, error) {
 	began := time.Now()
 	env, err := newMessage(r)
@@ -77,7 +77,9 @@ func newMessage(r SendRequest) (*envelope, error) {
 	env.principal, env.trace = r.Principal, r.TraceParent
 	if r.IdempotencyKey != "" {
 		env.key = agent.ScopedKey(r.Principal, r.IdempotencyKey)
-		env.bodyHash = hashBody(m)
+		if env.bodyHash, err = hashBody(m); err != nil {
+			return nil, err
+		}
 		m.ID = events.MessageID(events.RequestUUID(r.Principal, r.IdempotencyKey, "message/"+r.To.String(), 0))
 	} else if m.ID.IsZero() {
 		m.ID = events.NewMessageID()
@@ -89,13 +91,13 @@ func newMessage(r SendRequest) (*envelope, error) {
 	return env, nil
 }
 
-func hashBody(v any) string {
+func hashBody(v any) (string, error) {
 	b, err := json.Marshal(v)
-	if err != nil { // validated before: every field marshals
-		panic(err)
+	if err != nil {
+		return "", fmt.Errorf("hash the request: %w", err)
 	}
 	sum := sha256.Sum256(b)
-	return hex.EncodeToString(sum[:])
+	return hex.EncodeToString(sum[:]), nil
 }
 
 // await waits for the turn, puts the message into the inbox when that is slow,
@@ -107,7 +109,7 @@ func (g *Gateway) await(ctx context.Context, r SendRequest, env *envelope, box *
 	case ans := <-env.answer:
 		return ans, nil
 	case <-ctx.Done():
-		return answer{}, ctx.Err()
+		return answer{}, unsettled(ctx)
 	case <-patience.C:
 	}
 	if !env.startSpill() { // its turn is being committed
@@ -122,6 +124,8 @@ func (g *Gateway) await(ctx context.Context, r SendRequest, env *envelope, box *
 	return waitAnswer(ctx, env, wait.C, queued)
 }
 
+// waitAnswer waits until env is answered, the time has expired or ctx has ended.
+// otherwise is what is known already: the receipt of a message in the inbox.
 func waitAnswer(ctx context.Context, env *envelope, expired <-chan time.Time, otherwise answer) (answer, error) {
 	select {
 	case ans := <-env.answer:
@@ -132,8 +136,17 @@ func waitAnswer(ctx context.Context, env *envelope, expired <-chan time.Time, ot
 	case <-expired:
 		return otherwise, nil
 	case <-ctx.Done():
-		return answer{}, ctx.Err()
+		if otherwise.delivery != "" {
+			return otherwise, nil
+		}
+		return answer{}, unsettled(ctx)
 	}
+}
+
+// unsettled is the error of a caller that stopped waiting for what may yet
+// happen. It is not ctx's own error, which would say that nothing will.
+func unsettled(ctx context.Context) error {
+	return fmt.Errorf("%w: it waits for the agent (%v)", events.ErrUnknownOutcome, context.Cause(ctx))
 }
 
 // spill makes a waiting message durable in the inbox. The append does not end
@@ -160,7 +173,9 @@ func (s *System) nudge(id events.AgentID) {
 
 // Suspend holds an agent still: its messages are kept in its inbox. Suspending a
 // suspended agent changes nothing.
-// Errors: events.ErrAgentNotFound, events.ErrIllegalLifecycle (it has failed).
+// Errors: events.ErrAgentNotFound, events.ErrIllegalLifecycle (it has failed),
+// and, as of Resume and Remove, events.ErrUnknownOutcome when ctx ended before
+// the agent ended its turn: the change may yet be made.
 func (g *Gateway) Suspend(ctx context.Context, c Command) (events.Position, error) {
 	return g.command(ctx, c, agent.Suspend{Reason: c.Reason})
 }

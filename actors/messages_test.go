@@ -237,6 +237,47 @@ func TestAQueuedMessageIsHandled(t *testing.T) {
 	r.eventually("the inbox is empty", func() bool { return r.inboxes.Len() == 0 })
 }
 
+// TestWhoStopsWaitingIsToldWhatIsKnown: of a message in the inbox its receipt,
+// of anything else that it may yet happen.
+func TestWhoStopsWaitingIsToldWhatIsKnown(t *testing.T) {
+	r := newRig(t, func(c *Config) { c.SpillAfter = 5 * time.Millisecond })
+	id := r.deployWasm("spin", hostile(t, "spin"), func(q *DeployRequest) {
+		hurried(q)
+		q.Limits.MaxExecutionTimeMS = 2000
+	})
+	busy, stop := context.WithCancel(context.Background())
+	first := make(chan error, 1)
+	go func() {
+		_, err := r.Send(busy, request(id, `1`))
+		first <- err
+	}()
+	r.eventually("the message is queued", func() bool { return r.inboxes.Len() == 1 })
+	changed := make(chan error, 1)
+	go func() {
+		_, err := r.Suspend(busy, Command{Agent: id})
+		changed <- err
+	}()
+	queued := make(chan Sent, 1)
+	go func() {
+		sent, err := r.Send(busy, request(id, `2`))
+		if err != nil {
+			t.Errorf("a message that is in the inbox: %v", err)
+		}
+		queued <- sent
+	}()
+	r.eventually("the second message is queued", func() bool { return r.inboxes.Len() == 2 })
+	stop()
+	if err := <-changed; !errors.Is(err, events.ErrUnknownOutcome) || errors.Is(err, context.Canceled) {
+		t.Errorf("a change that waits for the agent: %v", err)
+	}
+	if sent := <-queued; sent.Status != Queued {
+		t.Errorf("a message that waits in the inbox is %q", sent.Status)
+	}
+	if err := <-first; err != nil {
+		t.Errorf("a message whose turn runs, and which is in the inbox: %v", err)
+	}
+}
+
 // TestAFullMailboxRefuses: beyond the bound a sender is told at once.
 func TestAFullMailboxRefuses(t *testing.T) {
 	r := newRig(t, func(c *Config) { c.MailboxSize = 1 })

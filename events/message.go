@@ -138,6 +138,12 @@ func (m *Message) Validate() error {
 			f.Add(s.name, "must be at most %d bytes, got %d", MaxFieldLength, len(s.value))
 		}
 	}
+	if m.ReplyBy != nil {
+		// What cannot be written down would be found out in the agent's turn.
+		if _, err := m.ReplyBy.MarshalJSON(); err != nil {
+			f.Add("reply_by", "must be an RFC 3339 time of the years 0 to 9999 with an offset below 24 hours")
+		}
+	}
 	if m.Hops < 0 || m.Hops > MaxHops {
 		f.Add("hops", "must be 0 to %d", MaxHops)
 	}

@@ -74,6 +74,7 @@ func badBodies() map[string][]struct{ body, field, reason string } {
 		{`{"content_base64":"?"}`, "content_base64", "base64"},
 		{`{"content_base64":7}`, "content_base64", "a string"},
 		{`{"reply_by":"tomorrow"}`, "reply_by", "a time"},
+		{`{"reply_by":"2006-01-02T15:04:05+24:00"}`, "reply_by", "offset below 24 hours"},
 		{`{"priority":"urgent"}`, "priority", "unknown"},
 		{`{"sender":"root"}`, "sender", "is not a field"},
 		{`{"receiver":"x"}`, "receiver", "is not a field"},
@@ -228,10 +229,14 @@ func TestBadHeaders(t *testing.T) {
 	} {
 		path := base + "/agents/a"
 		if tc.method == "POST" {
-			path += "/suspend"
+			path += "/messages"
 		}
 		got := exchange(t, r, tc.method, path, "", tc.name, tc.value)
 		wantFault(t, wantProblem(t, got, 400, CodeInvalidRequest), tc.name, tc.reason)
+	}
+	for _, tc := range []struct{ method, path string }{{"POST", "/suspend"}, {"POST", "/resume"}, {"DELETE", ""}} {
+		got := exchange(t, r, tc.method, base+"/agents/a"+tc.path, "", HeaderKey, "k")
+		wantFault(t, wantProblem(t, got, 400, CodeInvalidRequest), HeaderKey, "is not taken by this call")
 	}
 	if n := r.node.seen(); n != 0 {
 		t.Errorf("%d invalid requests reached Commands", n)

@@ -56,7 +56,7 @@ func (s *Server) open(c *fiber.Ctx, rt *route) (*request, error) {
 		if err := s.checkOrigin(c); err != nil {
 			return nil, err
 		}
-		if err := r.readCaller(); err != nil {
+		if err := r.readCaller(rt); err != nil {
 			return nil, err
 		}
 	}
@@ -122,8 +122,11 @@ func known(names []string) string {
 }
 
 // readCaller takes who asks from the headers.
-func (r *request) readCaller() error {
+func (r *request) readCaller(rt *route) error {
 	key := r.c.Get(HeaderKey)
+	if key != "" && !rt.keyed {
+		return events.Invalid(HeaderKey, "is not taken by this call: look at the agent before repeating it")
+	}
 	if len(key) > events.MaxKeyLength {
 		return events.Invalidf(HeaderKey, "must be at most %d bytes, got %d", events.MaxKeyLength, len(key))
 	}

@@ -27,7 +27,8 @@ type route struct {
 	body   bodyKind
 	query  []string // parameters it knows; any other is refused
 	many   string   // the one of them that may come more than once
-	change bool     // takes an Idempotency-Key; refused to foreign web pages
+	change bool     // refused to foreign web pages
+	keyed  bool     // takes an Idempotency-Key
 	read   bool     // takes a Caxton-Min-Position and answers with Caxton-Position
 	always bool     // answered however busy the server is, whatever the query
 	handle func(*Server, *request) error
@@ -41,12 +42,12 @@ func routes() []route {
 		{method: http.MethodGet, path: base + "/version", always: true, handle: (*Server).version},
 
 		{method: http.MethodGet, path: base + "/agents", read: true, query: []string{"limit", "cursor"}, handle: (*Server).listAgents},
-		{method: http.MethodPost, path: base + "/agents", change: true, body: anyModule, query: deployQuery(), many: "label", handle: (*Server).deploy},
+		{method: http.MethodPost, path: base + "/agents", change: true, keyed: true, body: anyModule, query: deployQuery(), many: "label", handle: (*Server).deploy},
 		{method: http.MethodGet, path: base + "/agents/:id", read: true, handle: (*Server).getAgent},
 		{method: http.MethodDelete, path: base + "/agents/:id", change: true, handle: (*Server).removeAgent},
 		{method: http.MethodPost, path: base + "/agents/:id/suspend", change: true, body: mayJSON, handle: (*Server).suspendAgent},
 		{method: http.MethodPost, path: base + "/agents/:id/resume", change: true, body: mayJSON, handle: (*Server).resumeAgent},
-		{method: http.MethodPost, path: base + "/agents/:id/messages", change: true, body: mustJSON, query: []string{"wait"}, handle: (*Server).sendMessage},
+		{method: http.MethodPost, path: base + "/agents/:id/messages", change: true, keyed: true, body: mustJSON, query: []string{"wait"}, handle: (*Server).sendMessage},
 		{method: http.MethodGet, path: base + "/agents/:id/events", read: true, query: []string{"from", "limit", "direction"}, handle: (*Server).agentEvents},
 		{method: http.MethodGet, path: base + "/agents/:id/module", read: true, handle: (*Server).agentModule},
 	}
