@@ -33,6 +33,16 @@ func usagef(format string, args ...any) error {
 	return &usageError{text: fmt.Sprintf(format, args...)}
 }
 
+// failure is an error of a command's own that says what to do about it.
+type failure struct {
+	exit int // 0 stands for exitFailed
+	text string
+	next string
+}
+
+// Error implements error.
+func (e *failure) Error() string { return e.text }
+
 // verdict is what a server's code means for the one who called: an exit code,
 // and what to do next.
 type verdict struct {
@@ -81,6 +91,7 @@ func judge(code caxtonhttp.Code) verdict {
 func verdictOf(err error) verdict {
 	var (
 		usage   *usageError
+		failed  *failure
 		invalid *events.InvalidError
 		problem *caxtonhttp.ProblemError
 		away    *caxtonhttp.UnreachableError
@@ -90,6 +101,8 @@ func verdictOf(err error) verdict {
 		return verdict{exitOK, ""}
 	case errors.As(err, &usage):
 		return verdict{exitUsage, usage.next}
+	case errors.As(err, &failed):
+		return verdict{max(failed.exit, exitFailed), failed.next}
 	case errors.As(err, &invalid):
 		return verdict{exitUsage, ""}
 	case errors.As(err, &problem):

@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -44,6 +45,7 @@ func TestScripts(t *testing.T) {
 		Setup:               setup,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"startserver": startServer,
+			"stopserver":  stopServer,
 			"exits":       exits,
 		},
 	})
@@ -66,7 +68,7 @@ func startServer(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(err)
 	ts.Check(cmd.Start())
 	stop := time.AfterFunc(time.Minute, func() { _ = cmd.Process.Kill() }) // a script never takes as long
-	ts.Defer(func() {
+	end := sync.OnceFunc(func() {
 		_ = cmd.Process.Signal(os.Interrupt)
 		err := cmd.Wait()
 		stop.Stop()
@@ -74,6 +76,8 @@ func startServer(ts *testscript.TestScript, neg bool, args []string) {
 			ts.Fatalf("server start: %v", err)
 		}
 	})
+	ts.Value(serverKey{}).(*scriptServer).stop = end
+	ts.Defer(end)
 	found := map[string]string{"REST API on": "", "metrics on": ""}
 	lines := bufio.NewScanner(out)
 	for lines.Scan() && (found["REST API on"] == "" || found["metrics on"] == "") {
@@ -98,6 +102,20 @@ func startServer(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Setenv("CAXTON_API", found["REST API on"])
 }
 
+// scriptServer is a script's server, under serverKey.
+type scriptServer struct{ stop func() }
+
+type serverKey struct{}
+
+// stopServer ends the server that startserver began, in order.
+func stopServer(ts *testscript.TestScript, neg bool, args []string) {
+	s := ts.Value(serverKey{}).(*scriptServer)
+	if neg || len(args) > 0 || s.stop == nil {
+		ts.Fatalf("stopserver takes no arguments and follows startserver")
+	}
+	s.stop()
+}
+
 // exits runs caxton and wants exactly this exit code: exits CODE args….
 func exits(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 1 {
@@ -120,5 +138,6 @@ func exits(ts *testscript.TestScript, neg bool, args []string) {
 const emptyWasm = "\x00asm\x01\x00\x00\x00"
 
 func setup(env *testscript.Env) error {
+	env.Values[serverKey{}] = &scriptServer{}
 	return os.WriteFile(filepath.Join(env.WorkDir, "empty.wasm"), []byte(emptyWasm), 0o600)
 }

@@ -30,6 +30,19 @@ func marked(fsys vfs.FS, dir string) (text string, ok bool, err error) {
 	return string(b), true, errors.Join(err, f.Close())
 }
 
+// Isolated returns why a data directory is isolated; ok is false when it is not.
+func Isolated(dir string) (why string, ok bool, err error) { return marked(vfs.Default, dir) }
+
+// ClearIsolation removes the marker of a directory whose log was verified: the
+// next Open takes appends again. One without a marker is left as it is.
+func ClearIsolation(dir string) error {
+	err := vfs.Default.Remove(vfs.Default.PathJoin(dir, isolatedName))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return errors.Join(err, syncDir(vfs.Default, dir))
+}
+
 // mark writes the marker and syncs it and its directory.
 func mark(fsys vfs.FS, dir, text string) error {
 	f, err := fsys.Create(fsys.PathJoin(dir, isolatedName), vfs.WriteCategoryUnspecified)

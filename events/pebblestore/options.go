@@ -29,6 +29,10 @@ type Options struct {
 	Now    func() time.Time // the clock that stamps events; never read while applying
 	FS     vfs.FS           // nil is the operating system's; tests crash others
 
+	// ReadOnly opens a log that is there, to look at it: nothing in the directory
+	// changes, and appends are events.ErrReadOnly.
+	ReadOnly bool
+
 	CacheBytes    int64 // of uncompressed blocks, 1 MiB to 64 GiB
 	MemTableBytes int64 // of one write buffer, 1 MiB to 1 GiB; up to four exist at a time
 	HeadCache     int   // stream heads kept in memory, 16 to 16 Mi; about 150 bytes each

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -20,6 +21,9 @@ import (
 // ErrInUse is a data directory that another process, or another Store of this
 // one, has open.
 var ErrInUse = errors.New("data directory in use by another process")
+
+// ErrNoLog is a directory without a log, opened to look at it.
+var ErrNoLog = errors.New("directory holds no log")
 
 // Store is an events.Store on one disk. Open makes one.
 type Store struct {
@@ -63,8 +67,8 @@ var _ events.Store = (*Store)(nil)
 // Open opens the log in dir, and makes it if there is none.
 //
 // A directory that a failed write left isolated is opened read-only: Append is
-// events.ErrReadOnly. Errors: *events.InvalidError (options), ErrInUse,
-// *events.CorruptError.
+// events.ErrReadOnly. Errors: *events.InvalidError (options), ErrInUse, ErrNoLog
+// (with Options.ReadOnly), *events.CorruptError.
 func Open(dir string, opts Options) (*Store, error) {
 	if err := opts.Validate(); err != nil {
 		return nil, err
@@ -119,7 +123,12 @@ func (s *Store) start(next events.Position, hash root) {
 
 // openDB makes the directory if need be and opens Pebble in it.
 func (s *Store) openDB() error {
-	if err := makeDir(s.fs, s.dir); err != nil {
+	if s.opts.ReadOnly {
+		s.readOnly = true
+		if err := holdsLog(s.fs, s.dir); err != nil {
+			return err
+		}
+	} else if err := makeDir(s.fs, s.dir); err != nil {
 		return err
 	}
 	why, isolated, err := marked(s.fs, s.dir)
@@ -167,6 +176,21 @@ func openPebble(dir string, o *pebble.Options) (db *pebble.DB, err error) {
 func isLocked(err error) bool {
 	return errors.Is(err, syscall.EAGAIN) || errors.Is(err, syscall.EACCES) ||
 		err.Error() == "lock held by current process"
+}
+
+// holdsLog tells a data directory from any other: opening one that is none would
+// speak of Pebble's files.
+func holdsLog(fsys vfs.FS, dir string) error {
+	names, err := fsys.List(dir)
+	if err != nil {
+		return err
+	}
+	for _, n := range names {
+		if strings.HasPrefix(n, "MANIFEST-") {
+			return nil
+		}
+	}
+	return ErrNoLog
 }
 
 func makeDir(fsys vfs.FS, dir string) error {

@@ -1,0 +1,274 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/caxton-run/caxton/events/pebblestore"
+	"github.com/caxton-run/caxton/internal/config"
+)
+
+// largestStreams is how many streams "log stat" names.
+const largestStreams = 5
+
+func (a *app) logCommand() *cobra.Command {
+	cmd := a.noun("log", "Examine a data directory, with the server stopped", nil, "caxton log verify --deep --data-dir /var/lib/caxton")
+	cmd.AddCommand(a.logVerifyCommand(), a.logStatCommand())
+	return cmd
+}
+
+// dataDirFlag adds the flag that both commands have.
+func dataDirFlag(cmd *cobra.Command, dir *string) {
+	cmd.Flags().StringVar(dir, "data-dir", config.Default().Node.DataDir, "directory of the log")
+}
+
+// openLog opens a log to look at it.
+func openLog(dir string) (*pebblestore.Store, error) {
+	opts := pebblestore.DefaultOptions()
+	opts.ReadOnly = true
+	s, err := pebblestore.Open(dir, opts)
+	switch {
+	case errors.Is(err, pebblestore.ErrInUse):
+		return nil, &failure{text: fmt.Sprintf("%s is in use by a running server", dir), next: "stop the server, or examine a copy of the directory"}
+	case errors.Is(err, pebblestore.ErrNoLog), errors.Is(err, fs.ErrNotExist):
+		return nil, &failure{exit: exitNotFound, text: fmt.Sprintf("%s holds no log", dir), next: "name the server's data directory with --data-dir"}
+	}
+	return s, err
+}
+
+// verified is the structured form of what "log verify" found.
+type verified struct {
+	Deep      bool     `json:"deep"`
+	Events    uint64   `json:"events"` // that were read
+	Scavenged uint64   `json:"scavenged"`
+	Streams   uint64   `json:"streams,omitempty"` // with --deep
+	Next      uint64   `json:"next_position"`
+	Root      string   `json:"root"`
+	Faults    []string `json:"faults"`
+	Isolated  string   `json:"isolated,omitempty"` // why, unless it was cleared
+	ElapsedMS int64    `json:"elapsed_ms"`
+}
+
+// maxFaultsTold bounds what is printed of a log that is broken all over.
+const maxFaultsTold = 100
+
+func (a *app) logVerifyCommand() *cobra.Command {
+	var dir string
+	var deep, lift bool
+	cmd := &cobra.Command{
+		Use:   "verify",
+		Short: "Check that a log is whole and says what it always said",
+		Long: "Check that a log is whole and says what it always said. Nothing is changed.\n\n" +
+			"Without --deep it reads the end of the log: the records since the last stored root.\n" +
+			"With --deep it reads every record, recomputes every root and compares all indexes both ways.\n\n" +
+			"A log whose disk failed is isolated: servers open it read-only. When a deep verification finds\n" +
+			"no fault, --clear-isolated lets it take writes again.",
+		Example: "  caxton log verify\n  caxton log verify --deep --data-dir /var/lib/caxton",
+		Args:    exactly(),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if lift && !deep {
+				return usagef("--clear-isolated needs --deep: a log that failed is trusted again only when all of it was read")
+			}
+			return a.verifyLog(cmd.Context(), dir, deep, lift)
+		},
+	}
+	dataDirFlag(cmd, &dir)
+	cmd.Flags().BoolVar(&deep, "deep", false, "read everything")
+	cmd.Flags().BoolVar(&lift, "clear-isolated", false, "if no fault is found, let an isolated log take writes again")
+	return cmd
+}
+
+func (a *app) verifyLog(ctx context.Context, dir string, deep, lift bool) error {
+	start := a.now()
+	s, err := openLog(dir)
+	if err != nil {
+		return err
+	}
+	out := verified{Deep: deep, Faults: []string{}}
+	found := 0
+	report := func(fault error) {
+		if found++; found <= maxFaultsTold {
+			out.Faults = append(out.Faults, fault.Error())
+			a.note("fault: %s", oneLine(fault.Error()))
+		}
+	}
+	var v pebblestore.Verified
+	if deep {
+		p := progress{a: a, what: "verifying " + dir, started: start}
+		v, err = s.Verify(ctx, report, p.tell)
+		p.end()
+	} else {
+		v, err = s.VerifyEnd(ctx, report)
+	}
+	if err = errors.Join(err, s.Close()); err != nil {
+		return fmt.Errorf("verify %s: %w", dir, err)
+	}
+	why, isolated, err := pebblestore.Isolated(dir)
+	if err != nil {
+		return err
+	}
+	if isolated && lift && found == 0 {
+		if err := pebblestore.ClearIsolation(dir); err != nil {
+			return fmt.Errorf("clear the isolation of %s: %w", dir, err)
+		}
+		a.note("%s takes writes again from the next start on", dir)
+		isolated = false
+	}
+	if isolated {
+		out.Isolated = first(oneLine(why), "for a reason that could not be written down")
+	}
+	out.Events, out.Scavenged, out.Streams = v.Events, v.Scavenged, v.Streams
+	out.Next, out.Root, out.ElapsedMS = uint64(v.Root.Next), fmt.Sprintf("%x", v.Root.Hash), a.now().Sub(start).Milliseconds()
+	return a.tellVerified(out, found)
+}
+
+func (a *app) tellVerified(out verified, found int) error {
+	done, err := a.structured(out)
+	if err != nil {
+		return err
+	}
+	if !done {
+		a.printf("Position:   %d\nRoot:       %s\nRead:       %s, %d of them scavenged\n", out.Next, out.Root, count(out.Events, "event"), out.Scavenged)
+		if out.Deep {
+			a.printf("Streams:    %d\n", out.Streams)
+		}
+		if out.Isolated != "" {
+			a.printf("Isolated:   %s\n", out.Isolated)
+		}
+	}
+	switch {
+	case found > 0:
+		return &failure{text: count(uint64(found), "fault") + " found", next: "restore the directory from a backup, and keep the broken one for the search"}
+	case done:
+	case !out.Deep:
+		a.printf("The end of the log is sound; --deep reads all of it.\n")
+	default:
+		a.printf("The log is sound.\n")
+	}
+	if out.Isolated != "" && !done {
+		a.printf("Servers open it read-only; caxton log verify --deep --clear-isolated ends that.\n")
+	}
+	return nil
+}
+
+// count is a number with its noun.
+func count(n uint64, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
+}
+
+// census is the structured form of "log stat".
+type census struct {
+	Events     uint64              `json:"events"`
+	Streams    uint64              `json:"streams"`
+	First      *time.Time          `json:"first_recorded,omitempty"`
+	Last       *time.Time          `json:"last_recorded,omitempty"`
+	Next       uint64              `json:"next_position"`
+	Root       string              `json:"root"`
+	DiskBytes  uint64              `json:"disk_bytes"`
+	Categories []pebblestore.Count `json:"categories"`
+	Types      []pebblestore.Count `json:"types"`
+	Largest    []pebblestore.Count `json:"largest_streams"`
+}
+
+func (a *app) logStatCommand() *cobra.Command {
+	var dir string
+	cmd := &cobra.Command{
+		Use:     "stat",
+		Short:   "Count what a log holds",
+		Example: "  caxton log stat --data-dir /var/lib/caxton\n  caxton log stat -o json",
+		Args:    exactly(),
+		RunE:    func(cmd *cobra.Command, _ []string) error { return a.statLog(cmd.Context(), dir) },
+	}
+	dataDirFlag(cmd, &dir)
+	return cmd
+}
+
+func (a *app) statLog(ctx context.Context, dir string) error {
+	s, err := openLog(dir)
+	if err != nil {
+		return err
+	}
+	c, err := s.Census(ctx, largestStreams)
+	root, disk := s.Root(), s.Stats().DiskBytes
+	if err = errors.Join(err, s.Close()); err != nil {
+		return fmt.Errorf("count %s: %w", dir, err)
+	}
+	out := census{
+		Events: c.Events, Streams: c.Streams, Next: uint64(root.Next), Root: fmt.Sprintf("%x", root.Hash), DiskBytes: disk,
+		Categories: c.Categories, Types: c.Types, Largest: c.Largest,
+	}
+	if c.Events > 0 {
+		out.First, out.Last = &c.First, &c.Last
+	}
+	if done, err := a.structured(out); done {
+		return err
+	}
+	a.printf("Events:     %d\nStreams:    %d\nOn disk:    %s\nRoot:       %s\n", out.Events, out.Streams, bytesOf(disk), out.Root)
+	if out.First != nil {
+		a.printf("Recorded:   %s to %s\n", c.First.Format(time.RFC3339), c.Last.Format(time.RFC3339))
+	}
+	for _, part := range []struct {
+		name   string
+		counts []pebblestore.Count
+	}{{"CATEGORY", c.Categories}, {"TYPE", c.Types}, {"LARGEST STREAM", c.Largest}} {
+		if len(part.counts) == 0 {
+			continue
+		}
+		rows := make([][]string, len(part.counts))
+		for i, n := range part.counts {
+			rows[i] = []string{oneLine(n.Name), fmt.Sprint(n.Events)}
+		}
+		a.printf("\n")
+		a.grid([]string{part.name, "EVENTS"}, rows)
+	}
+	return nil
+}
+
+// progressEvery is how often a piped command tells how far it is.
+const progressEvery = 10 * time.Second
+
+// progress tells how far long work is: on a terminal in one line that is written
+// again and again, elsewhere in lines of their own, now and then.
+type progress struct {
+	a       *app
+	what    string
+	started time.Time
+	told    time.Time
+	open    bool // a line on the terminal is not ended
+}
+
+func (p *progress) tell(done, total uint64) {
+	now, every := p.a.now(), progressEvery
+	terminal := isTerminal(p.a.stderr)
+	if terminal {
+		every = 200 * time.Millisecond
+	}
+	if p.told.IsZero() {
+		p.told = p.started
+	}
+	if now.Sub(p.told) < every || total == 0 {
+		return
+	}
+	p.told = now
+	text := fmt.Sprintf("%s: %d %% after %s", p.what, done*100/total, age(now.Sub(p.started)))
+	if terminal {
+		_, _ = fmt.Fprintf(p.a.stderr, "\r%s\x1b[K", text)
+		p.open = true
+		return
+	}
+	p.a.note("%s", text)
+}
+
+func (p *progress) end() {
+	if p.open {
+		p.a.note("")
+	}
+}
