@@ -175,6 +175,13 @@ func (i Isolation) tooSlow() error {
 	return &events.RefusedError{Rule: "compile_timeout", Detail: fmt.Sprintf("compiling it takes more than %s", i.Timeout)}
 }
 
+// memorySigns are last words of a process that was refused memory. ENOMEM is 12.
+var memorySigns = []string{
+	"out of memory", "cannot allocate memory", "errno=12", // Go's runtime
+	"pthread_create failed",           // Go's runtime with cgo: no room for a thread's stack
+	"failed to allocate", "errno: 12", // the race detector's runtime
+}
+
 // autopsy says why a worker died.
 func (i Isolation) autopsy(err error, stderr string) error {
 	var exit *exec.ExitError
@@ -187,7 +194,7 @@ func (i Isolation) autopsy(err error, stderr string) error {
 	if ws, ok := exit.Sys().(syscall.WaitStatus); ok && ws.Signaled() && ws.Signal() == syscall.SIGKILL {
 		return &events.RefusedError{Rule: "compile_memory", Detail: "its compilation was killed, as the system does when memory runs out or processor time is used up"}
 	}
-	for _, sign := range []string{"out of memory", "cannot allocate memory", "errno=12"} {
+	for _, sign := range memorySigns {
 		if strings.Contains(stderr, sign) {
 			return &events.RefusedError{Rule: "compile_memory", Detail: fmt.Sprintf("compiling it takes more than %d MiB of memory", i.Memory>>20)}
 		}
