@@ -11,6 +11,7 @@ import (
 
 	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/jedib0t/go-pretty/v6/text"
+	"github.com/mattn/go-isatty"
 	"gopkg.in/yaml.v3"
 )
 
@@ -104,15 +105,10 @@ func (a *app) status(s string) string {
 	return text.FgYellow.Sprint(s)
 }
 
-// isTerminal reports whether a stream is a character device: a terminal, or a
-// device that ends every question at once.
+// isTerminal reports whether somebody sits at the other end of a stream.
 func isTerminal(stream any) bool {
 	f, ok := stream.(*os.File)
-	if !ok {
-		return false
-	}
-	st, err := f.Stat()
-	return err == nil && st.Mode()&os.ModeCharDevice != 0
+	return ok && isatty.IsTerminal(f.Fd())
 }
 
 // age is a duration in two units at most: 45s, 3m12s, 5h2m, 12d4h.

@@ -2,6 +2,8 @@ package main
 
 import (
 	"bytes"
+	"errors"
+	"os"
 	"testing"
 	"time"
 )
@@ -46,5 +48,21 @@ func TestGrid(t *testing.T) {
 	want := "NODE-ID            STATUS\nnode-1             alive\na-long-node-name\n"
 	if out.String() != want {
 		t.Errorf("got\n%q, want\n%q", out.String(), want)
+	}
+}
+
+// TestNobodyToAsk: a device that ends every question at once is no terminal, so
+// what cannot be undone is refused and not asked about.
+func TestNobodyToAsk(t *testing.T) {
+	null, err := os.Open(os.DevNull)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer null.Close()
+	var asked bytes.Buffer
+	err = (&app{stdin: null, stderr: &asked}).confirm("remove tally")
+	var usage *usageError
+	if !errors.As(err, &usage) || asked.Len() != 0 {
+		t.Errorf("got %v after asking %q, want a refusal and no question", err, asked.String())
 	}
 }

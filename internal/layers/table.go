@@ -74,7 +74,7 @@ func Table() []Row {
 			ThirdParty: []string{fiber, "github.com/valyala/fasthttp", prometheus}}, // Fiber's errors are fasthttp's
 
 		{Package: "cmd/caxton", Floor: 6,
-			ThirdParty: []string{"github.com/spf13/cobra", "github.com/jedib0t/go-pretty/v6", koanf, yaml, xsync, "github.com/HdrHistogram/hdrhistogram-go"},
+			ThirdParty: []string{"github.com/spf13/cobra", "github.com/jedib0t/go-pretty/v6", "github.com/mattn/go-isatty", koanf, yaml, xsync, "github.com/HdrHistogram/hdrhistogram-go"},
 			TestParty:  []string{prometheus}},
 
 		{Package: "internal/backup", Kind: Support, ThirdParty: []string{klauspost}},
