@@ -162,7 +162,7 @@ func (a *agentActor) saveIfDue(ctx context.Context) {
 // save writes a snapshot of the agent as it stands. Failing is no harm but to
 // the next wake.
 func (a *agentActor) save(ctx context.Context) {
-	if a.live == nil || a.live.Guest == nil || !a.live.Module.Info().Snapshotable {
+	if a.live == nil || a.live.Guest == nil || !a.live.Module.Info().Snapshotable || a.sys.deps.Room.Admit() != nil {
 		return
 	}
 	err := a.writeSnapshot(ctx)

@@ -27,11 +27,14 @@ const maxStarted = 4096
 // Errors: *events.InvalidError, events.ErrInvalidWasm, *events.RefusedError,
 // events.ErrNameTaken, events.ErrTooManyAgents, events.ErrKeyReused,
 // events.ErrOverloaded (too many modules wait for the compiler),
-// events.ErrShuttingDown, and those of the store.
+// events.ErrShuttingDown, events.ErrDiskLow, and those of the store.
 func (g *Gateway) Deploy(ctx context.Context, r DeployRequest) (Deployed, error) {
 	name, err := g.sys.checkDeploy(r)
 	if err != nil {
 		return Deployed{}, err
+	}
+	if err := g.sys.deps.Room.Admit(); err != nil {
+		return Deployed{}, fmt.Errorf("deploy %q: %w", name, err)
 	}
 	mod, err := g.sys.admit(ctx, r.Wasm)
 	if err != nil {

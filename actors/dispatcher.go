@@ -67,6 +67,8 @@ func (d *dispatcher) run(ctx context.Context) {
 			for _, pair := range d.sys.deps.InFlight.TakeChanged() {
 				d.start(ctx, pair)
 			}
+		case <-d.sys.deps.Room.Regained():
+			d.resume()
 		}
 	}
 }
@@ -115,11 +117,15 @@ func (d *dispatcher) leave(ctx context.Context, c *courier, held bool) bool {
 }
 
 // round delivers one batch. It returns how long to pause before the next, and
-// whether the receiver is held: then only its resumption makes a next one.
+// whether the receiver is held, or there is no room: then only its resumption, or
+// room, makes a next one.
 func (d *dispatcher) round(ctx context.Context, c *courier) (pause time.Duration, held bool) {
 	next := d.sys.deps.InFlight.Next(c.pair, c.after, sendBatch)
 	if len(next) == 0 {
 		return 0, false
+	}
+	if d.sys.deps.Room.Admit() != nil {
+		return 0, true
 	}
 	list, err := d.load(ctx, c.pair.From, next)
 	if err != nil {
@@ -167,7 +173,7 @@ func (d *dispatcher) failed(ctx context.Context, c *courier, env *envelope, err 
 	case errors.Is(err, events.ErrMailboxFull):
 		c.waits++
 		return min(fullBackoff<<min(c.waits-1, 10), fullBackoffMax), false
-	case errors.Is(err, events.ErrAgentFailed):
+	case errors.Is(err, events.ErrAgentFailed), errors.Is(err, events.ErrDiskLow):
 		return 0, true
 	case errors.Is(err, events.ErrAgentNotFound):
 		return d.giveUp(ctx, c, env, events.DeadAgentNotFound, err)

@@ -26,7 +26,7 @@ type Gateway struct{ sys *System }
 //
 // Errors: events.ErrAgentNotFound, *events.InvalidError,
 // events.ErrContentTooLarge, events.ErrMailboxFull, events.ErrKeyReused,
-// events.ErrAgentFailed, events.ErrShuttingDown, those of the store, and
+// events.ErrAgentFailed, events.ErrShuttingDown, events.ErrDiskLow, those of the store, and
 // events.ErrUnknownOutcome when ctx ended first: the message may yet be handled;
 // repeat it with its Idempotency-Key to know.
 func (g *Gateway) Send(ctx context.Context, r SendRequest) (Sent, error) {
@@ -34,6 +34,9 @@ func (g *Gateway) Send(ctx context.Context, r SendRequest) (Sent, error) {
 	env, err := newMessage(r)
 	if err != nil {
 		return Sent{}, err
+	}
+	if err := g.sys.deps.Room.Admit(); err != nil {
+		return Sent{}, fmt.Errorf("message to agent %s: %w", r.To, err)
 	}
 	box, err := g.sys.registry.offer(r.To, env)
 	if err != nil {

@@ -32,6 +32,7 @@ type rig struct {
 	inboxes *projections.Inboxes
 	runner  *projections.Runner
 	watch   *watcher
+	room    Room // nil: there always is
 	sys     *System
 	*Gateway
 	end func()
@@ -68,7 +69,7 @@ func (r *rig) start() {
 	r.runner = projections.NewRunner(r.log, discard, r.agents, r.flight, r.inboxes, r.watch)
 	r.sys, err = New(r.cfg, Deps{
 		Store: r.store, Host: r.host, Agents: r.agents, InFlight: r.flight, Inboxes: r.inboxes,
-		Runner: r.runner, Log: discard, Member: "here",
+		Runner: r.runner, Room: r.room, Log: discard, Member: "here",
 	})
 	if err != nil {
 		r.t.Fatal(err)

@@ -21,6 +21,7 @@ type Deps struct {
 	InFlight *projections.InFlight
 	Inboxes  *projections.Inboxes
 	Runner   *projections.Runner
+	Room     Room     // nil: there always is
 	Observer Observer // nil: Unobserved
 	Log      *slog.Logger
 	Member   events.MemberID
@@ -52,6 +53,9 @@ func New(cfg Config, deps Deps) (*System, error) {
 	}
 	if deps.Observer == nil {
 		deps.Observer = Unobserved{}
+	}
+	if deps.Room == nil {
+		deps.Room = endless{}
 	}
 	if deps.Now == nil {
 		deps.Now = time.Now

@@ -11,6 +11,7 @@ var (
 	ErrStreamNotFound = errors.New("stream not found")
 	ErrStreamDeleted  = errors.New("stream deleted")
 	ErrReadOnly       = errors.New("store is read-only")
+	ErrDiskLow        = errors.New("disk is nearly full")
 	ErrTooLarge       = errors.New("append exceeds 1 MiB")
 	ErrCorrupt        = errors.New("corrupt data")
 	ErrIDReused       = errors.New("event id reused for another event")

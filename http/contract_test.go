@@ -46,6 +46,18 @@ func TestNotReadySaysWhy(t *testing.T) {
 	}
 }
 
+func TestReadyWarns(t *testing.T) {
+	warnings := []events.FieldError{{Field: "disk", Reason: "86.0 % of it is used"}}
+	r := start(t, func(_ *Config, d *Deps) { d.Warnings = func() []events.FieldError { return warnings } })
+	ready, err := r.Ready(context.Background())
+	if err != nil || !ready.Ready {
+		t.Fatalf("%+v, %v", ready, err)
+	}
+	if diff := cmp.Diff(warnings, ready.Warnings); diff != "" {
+		t.Error(diff)
+	}
+}
+
 func TestAgentLife(t *testing.T) {
 	r := start(t, nil)
 	ctx := context.Background()

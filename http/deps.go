@@ -72,6 +72,10 @@ type Deps struct {
 	// NotReady lists what keeps the node from serving, empty when nothing does;
 	// nil means always ready. It must not block.
 	NotReady func() []events.FieldError
+
+	// Warnings lists what an operator should look after although the node
+	// serves; nil means nothing ever. It must not block.
+	Warnings func() []events.FieldError
 	Observer Observer     // nil: nobody is told
 	Log      *slog.Logger // nil: nothing is logged
 }

@@ -12,6 +12,10 @@ import (
 type Ready struct {
 	Ready    bool            `json:"ready"`
 	Position events.Position `json:"position"` // that reads reflect
+
+	// Warnings name what will keep the node from being ready if nobody looks
+	// after it; none on a node that is well.
+	Warnings []events.FieldError `json:"warnings,omitempty"`
 }
 
 // healthy is the body of GET /health, byte for byte what monitoring compares.
@@ -27,7 +31,11 @@ func (s *Server) ready(r *request) error {
 	if missing := s.missing(); len(missing.Fields) > 0 {
 		return &notReadyError{missing}
 	}
-	return r.json(http.StatusOK, Ready{Ready: true, Position: s.deps.Agents.Position()})
+	answer := Ready{Ready: true, Position: s.deps.Agents.Position()}
+	if s.deps.Warnings != nil {
+		answer.Warnings = s.deps.Warnings()
+	}
+	return r.json(http.StatusOK, answer)
 }
 
 // missing is what keeps the node from serving.

@@ -29,6 +29,7 @@ func sentinels() map[string]struct {
 		"ErrStreamNotFound":   {events.ErrStreamNotFound, CodeStreamNotFound},
 		"ErrStreamDeleted":    {events.ErrStreamDeleted, CodeStreamDeleted},
 		"ErrReadOnly":         {events.ErrReadOnly, CodeReadOnly},
+		"ErrDiskLow":          {events.ErrDiskLow, CodeDiskLow},
 		"ErrTooLarge":         {events.ErrTooLarge, CodeTooLarge},
 		"ErrCorrupt":          {events.ErrCorrupt, CodeInternal},
 		"ErrIDReused":         {events.ErrIDReused, CodeConflict},

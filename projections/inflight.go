@@ -136,6 +136,15 @@ func (f *InFlight) cut(pair Pair, from, to int) {
 	}
 }
 
+// MarkAll makes TakeChanged give every pair that has sends in flight.
+func (f *InFlight) MarkAll() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for pair := range f.pairs {
+		f.mark(pair)
+	}
+}
+
 func (f *InFlight) mark(pair Pair) {
 	f.dirty[pair] = struct{}{}
 	select {

@@ -75,6 +75,8 @@ func judge(code caxtonhttp.Code) verdict {
 		return verdict{exitConflict, "remove agents that are no longer needed: caxton agent remove AGENT"}
 	case caxtonhttp.CodeNotReady, caxtonhttp.CodeShuttingDown, caxtonhttp.CodeReadOnly, caxtonhttp.CodeOverloaded:
 		return verdict{exitUnreachable, "try again later"}
+	case caxtonhttp.CodeDiskLow:
+		return verdict{exitUnreachable, "make room on the server's disk, or wait for its scavenge; see GET /ready"}
 	case caxtonhttp.CodeQueueFull:
 		return verdict{exitFailed, "try again later"}
 	case caxtonhttp.CodeUnknownOutcome:

@@ -58,6 +58,9 @@ func (n *node) open(ctx context.Context) error {
 	opts := pebblestore.DefaultOptions()
 	opts.Logger, opts.Observe = n.log, n.metrics.Appended
 	opts.CacheBytes = int64(n.cfg.Events.CacheBytes)
+	disk := n.cfg.Events.Disk
+	opts.Watermarks = pebblestore.Watermarks{Filling: disk.WarnPercent, Low: disk.RefusePercent, Full: disk.ReadOnlyPercent}
+	opts.BallastBytes = int64(disk.Ballast)
 	var err error
 	if n.store, err = pebblestore.Open(n.dir, opts); err != nil {
 		return fmt.Errorf("open the log in %s: %w", n.dir, err)
@@ -73,7 +76,7 @@ func (n *node) open(ctx context.Context) error {
 	n.runner = projections.NewRunner(n.store, n.log, agents, inFlight, inboxes)
 	n.system, err = actors.New(n.actorsConfig(), actors.Deps{
 		Store: n.store, Host: n.host, Agents: agents, InFlight: inFlight, Inboxes: inboxes,
-		Runner: n.runner, Observer: n.metrics, Log: n.log, Member: events.MemberID(n.cfg.Node.ID),
+		Runner: n.runner, Room: n.store, Observer: n.metrics, Log: n.log, Member: events.MemberID(n.cfg.Node.ID),
 	})
 	if err != nil {
 		return err
@@ -121,7 +124,7 @@ func (n *node) openAPI() error {
 	c.DrainTimeout = time.Duration(float64(n.cfg.Runtime.DrainTimeout) * drainShare)
 	n.api, err = caxtonhttp.New(c, caxtonhttp.Deps{
 		Commands: n.system.Gateway(), Agents: readModel{n.agents, n.runner}, History: n.store,
-		Started: n.runner.Ready(), NotReady: n.notReady, Observer: observer, Log: n.log,
+		Started: n.runner.Ready(), NotReady: n.notReady, Warnings: n.warnings, Observer: observer, Log: n.log,
 	})
 	return err
 }
@@ -143,7 +146,20 @@ func (n *node) notReady() []events.FieldError {
 	if n.store.ReadOnly() {
 		list = append(list, events.FieldError{Field: "log", Reason: "is read-only since a write failed; see the server's log"})
 	}
+	if err := n.store.Admit(); err != nil {
+		list = append(list, events.FieldError{Field: "disk", Reason: "messages and deployments are refused: " + err.Error()})
+	}
 	return list
+}
+
+// warnings lists what an operator should look after although the node serves.
+func (n *node) warnings() []events.FieldError {
+	d := n.store.Disk()
+	if d.Level != pebblestore.DiskFilling {
+		return nil // roomy, or listed by notReady
+	}
+	return []events.FieldError{{Field: "disk", Reason: fmt.Sprintf("%.1f %% of it is used, %d bytes are free; messages are refused from %d %% on",
+		d.Used, d.Free, n.cfg.Events.Disk.RefusePercent)}}
 }
 
 func (n *node) sources(inFlight *projections.InFlight, inboxes *projections.Inboxes) telemetry.Sources {
@@ -158,6 +174,9 @@ func (n *node) sources(inFlight *projections.InFlight, inboxes *projections.Inbo
 		},
 		ProjectionLag: n.lag,
 		DiskBytes:     func() uint64 { return n.store.Stats().DiskBytes },
+		DiskFree:      func() uint64 { return n.store.Disk().Free },
+		DiskTotal:     func() uint64 { return n.store.Disk().Total },
+		DiskLevel:     func() int { return int(n.store.Disk().Level) },
 		Now:           time.Now,
 	}
 }

@@ -11,8 +11,8 @@ import (
 )
 
 // scavenge drops, again and again, the data of events that nobody reads any more:
-// snapshots but the newest, and inbox entries that were handled. It is a stage
-// of the node.
+// snapshots but the newest, and inbox entries that were handled. It does so too
+// whenever the disk came to a higher level. It is a stage of the node.
 func (n *node) scavenge(ctx context.Context) error {
 	every := n.cfg.Events.ScavengeEvery
 	if every == 0 {
@@ -24,6 +24,7 @@ func (n *node) scavenge(ctx context.Context) error {
 	for {
 		select {
 		case <-tick.C:
+		case <-n.store.DiskRose():
 		case <-ctx.Done():
 			return nil
 		}

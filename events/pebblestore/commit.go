@@ -236,6 +236,7 @@ func (s *Store) syncLoop() {
 		}
 		if g.batch != nil {
 			s.low.raise(g.next)
+			s.disk.wrote(g.bytes)
 		}
 		s.durableRoot.Store(&Root{Next: g.next, Hash: g.root})
 		s.durable.Store(uint64(g.next))
@@ -289,6 +290,9 @@ func (s *Store) submit(ctx context.Context, r *request) answer {
 	}
 	if s.readOnly || s.isolated.Load() {
 		return fail(events.ErrReadOnly)
+	}
+	if err := s.disk.refusal(r); err != nil {
+		return fail(err)
 	}
 	select {
 	case s.queue <- r:

@@ -22,6 +22,7 @@ func smallOptions(fsys vfs.FS) Options {
 	o := DefaultOptions()
 	o.FS = fsys
 	o.CacheBytes, o.MemTableBytes, o.HeadCache = minCacheBytes, minMemTableBytes, minHeadCache
+	o.BallastBytes = 0
 	return o
 }
 

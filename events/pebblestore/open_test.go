@@ -22,8 +22,8 @@ func TestOptionsReportEveryFault(t *testing.T) {
 		t.Errorf("the defaults: %v", err)
 	}
 	var inv *events.InvalidError
-	if err := (Options{}).Validate(); !errors.As(err, &inv) || len(inv.Fields) != 5 {
-		t.Errorf("the zero value has five faults, not %v", err)
+	if err := (Options{}).Validate(); !errors.As(err, &inv) || len(inv.Fields) != 8 {
+		t.Errorf("the zero value has eight faults, not %v", err)
 	}
 	if _, err := Open(t.TempDir(), Options{}); !errors.As(err, &inv) {
 		t.Errorf("Open: %v", err)

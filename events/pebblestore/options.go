@@ -21,6 +21,7 @@ const (
 	maxHeadCache     = 16 << 20
 	minOpenFiles     = 64
 	maxOpenFiles     = 1 << 20
+	maxBallastBytes  = 64 << 30
 )
 
 // Options configure a Store. Begin with DefaultOptions.
@@ -38,6 +39,9 @@ type Options struct {
 	HeadCache     int   // stream heads kept in memory, 16 to 16 Mi; about 150 bytes each
 	MaxOpenFiles  int   // 64 to 1 Mi
 
+	Watermarks   Watermarks // of the disk; each 1 to 100, none below the one before
+	BallastBytes int64      // kept free for a full disk, 0 (none) to 64 GiB
+
 	// Fatal ends the process after a failed write to the log: what the engine
 	// holds in memory may no longer be what is on disk. It must not return.
 	// nil logs and exits with status 1.
@@ -48,6 +52,11 @@ type Options struct {
 	Observe func(time.Duration)
 }
 
+// defaultBallastBytes is what a scavenge and a clean Close need when nothing
+// else is left: four write buffers to flush (64 MiB), and the table of up to
+// 128 MiB that a compaction writes before it removes its predecessors.
+const defaultBallastBytes = 256 << 20
+
 // DefaultOptions suit a server that gives the log about 128 MiB of memory.
 func DefaultOptions() Options {
 	return Options{
@@ -56,6 +65,8 @@ func DefaultOptions() Options {
 		MemTableBytes: 16 << 20,
 		HeadCache:     64 << 10,
 		MaxOpenFiles:  1000,
+		Watermarks:    DefaultWatermarks(),
+		BallastBytes:  defaultBallastBytes,
 	}
 }
 
@@ -74,7 +85,22 @@ func (o Options) Validate() error {
 	check("mem_table_bytes", o.MemTableBytes, minMemTableBytes, maxMemTableBytes)
 	check("head_cache", int64(o.HeadCache), minHeadCache, maxHeadCache)
 	check("max_open_files", int64(o.MaxOpenFiles), minOpenFiles, maxOpenFiles)
+	check("ballast_bytes", o.BallastBytes, 0, maxBallastBytes)
+	o.Watermarks.validate(&f)
 	return f.Err()
+}
+
+func (w Watermarks) validate(f *events.Faults) {
+	low := 1
+	for _, m := range []struct {
+		field string
+		v     int
+	}{{"watermarks.filling", w.Filling}, {"watermarks.low", w.Low}, {"watermarks.full", w.Full}} {
+		if m.v < low || m.v > 100 {
+			f.Add(m.field, "must be %d to 100, got %d", low, m.v)
+		}
+		low = max(low, m.v)
+	}
 }
 
 // withDefaults fills in the optional collaborators.

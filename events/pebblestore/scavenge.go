@@ -73,6 +73,11 @@ func (s *Store) Scavenge(ctx context.Context, opts ScavengeOptions) (Scavenged, 
 	if sc.done.Events == 0 {
 		return sc.done, nil
 	}
+	if s.disk.state.Load().Level > DiskRoomy {
+		if err := s.reclaim(ctx, sc.first, sc.last); err != nil {
+			return sc.done, fmt.Errorf("scavenge: %w", err)
+		}
+	}
 	b, err := json.Marshal(sc.done)
 	if err != nil { // three numbers: cannot fail
 		panic(err)
@@ -94,6 +99,8 @@ type scavenger struct {
 	next  scavenged // not yet submitted
 	bytes uint64    // that it drops
 	done  Scavenged
+	first events.Position // of what was dropped
+	last  events.Position
 	seen  uint64 // streams
 }
 
@@ -268,6 +275,12 @@ func (sc *scavenger) flush() error {
 	slices.Sort(sc.next.positions)
 	if _, err := sc.s.change(sc.ctx, &request{op: opScavenge, stream: ScavengesStream, scavenge: sc.next}); err != nil {
 		return err
+	}
+	if n := len(sc.next.positions); n > 0 {
+		if sc.done.Events == 0 {
+			sc.first = sc.next.positions[0]
+		}
+		sc.first, sc.last = min(sc.first, sc.next.positions[0]), max(sc.last, sc.next.positions[n-1])
 	}
 	sc.done.Events += uint64(len(sc.next.positions))
 	sc.done.Bytes += sc.bytes

@@ -51,6 +51,7 @@ type Store struct {
 	closed   atomic.Bool
 
 	low      *lowWater // nil when readOnly; the syncer's
+	disk     *disk
 	hub      hub
 	counters counters
 
@@ -84,6 +85,7 @@ func Open(dir string, opts Options) (*Store, error) {
 	if s.fs == nil {
 		s.fs = vfs.Default
 	}
+	s.disk = newDisk(s.fs, dir, opts)
 	if err := s.openDB(); err != nil {
 		return nil, fmt.Errorf("open log in %s: %w", dir, err)
 	}
@@ -103,20 +105,23 @@ func Open(dir string, opts Options) (*Store, error) {
 }
 
 // start runs the goroutines of s. They end in the order committer, syncer, hub,
-// after Close closed quit.
+// and the one that watches the disk, after Close closed quit.
 func (s *Store) start(next events.Position, hash root) {
 	c := &committer{s: s, state: state{next: next, root: hash, heads: newHeads(s.db, s.opts.HeadCache)}}
 	var writers, notifier sync.WaitGroup
 	writers.Go(c.run)
 	if !s.readOnly {
 		s.low = openLowWater(s.fs, s.dir, s.log)
+		s.disk.renew()
 	}
+	s.disk.start()
 	writers.Go(s.syncLoop)
 	notifier.Go(s.hub.run)
 	go func() {
 		writers.Wait()
 		s.hub.stop()
 		notifier.Wait()
+		s.disk.stop()
 		close(s.stopped)
 	}()
 }
@@ -140,6 +145,7 @@ func (s *Store) openDB() error {
 		s.log.Error("log is isolated after a failed write: opened read-only; verify it, then remove the marker",
 			"file", s.fs.PathJoin(s.dir, isolatedName), "err", why)
 	}
+	s.disk.begin(s.readOnly)
 	o := s.pebbleOptions()
 	o.FS = &guardFS{FS: s.fs, failed: s.writeFailed}
 	s.db, err = openPebble(s.dir, o)

@@ -60,6 +60,16 @@ type Events struct {
 	Audit         struct {
 		Retention time.Duration `key:"retention"` // nothing younger is scavenged
 	} `key:"audit"`
+	Disk Disk `key:"disk"`
+}
+
+// Disk is what is done as the disk of the log fills. The percentages are of it in
+// use.
+type Disk struct {
+	WarnPercent     int   `key:"warn_percent"`      // the operator is told
+	RefusePercent   int   `key:"refuse_percent"`    // messages and deployments are refused
+	ReadOnlyPercent int   `key:"read_only_percent"` // nothing is written but scavenges
+	Ballast         Bytes `key:"ballast"`           // kept for a full disk; 0 keeps none
 }
 
 // Limits are an agent's resources.
@@ -116,6 +126,7 @@ func Default() Config {
 	c.Server = Server{Host: "127.0.0.1", Port: 8080, MetricsHost: "127.0.0.1", MetricsPort: 9090, AllowedHosts: []string{"localhost", "127.0.0.1", "::1"}}
 	c.Node = Node{ID: hostname(), DataDir: "./caxton-data"}
 	c.Events = Events{CacheBytes: 64 << 20, ScavengeEvery: 24 * time.Hour}
+	c.Events.Disk = Disk{WarnPercent: 85, RefusePercent: 90, ReadOnlyPercent: 95, Ballast: 256 << 20}
 	c.Runtime = Runtime{
 		MaxAgents: 1_000_000, MaxModuleBytes: 8 << 20, IdleTimeout: time.Minute,
 		DrainTimeout: 30 * time.Second, SnapshotEvery: 1000,
@@ -171,6 +182,10 @@ func (c Config) Validate() error {
 		during("events.scavenge_every", c.Events.ScavengeEvery, time.Second, 365*24*time.Hour)
 	}
 	during("events.audit.retention", c.Events.Audit.Retention, 0, 100*365*24*time.Hour)
+	within("events.disk.warn_percent", int64(c.Events.Disk.WarnPercent), 1, 100)
+	within("events.disk.refuse_percent", int64(c.Events.Disk.RefusePercent), max(1, int64(c.Events.Disk.WarnPercent)), 100)
+	within("events.disk.read_only_percent", int64(c.Events.Disk.ReadOnlyPercent), max(1, int64(c.Events.Disk.RefusePercent)), 100)
+	within("events.disk.ballast", int64(c.Events.Disk.Ballast), 0, 64<<30)
 	within("runtime.max_agents", int64(c.Runtime.MaxAgents), 1, 100_000_000)
 	within("runtime.max_module_bytes", int64(c.Runtime.MaxModuleBytes), 8, 64<<20)
 	during("runtime.idle_timeout", c.Runtime.IdleTimeout, 10*time.Millisecond, 24*time.Hour)

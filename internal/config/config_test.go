@@ -86,6 +86,7 @@ func TestFaults(t *testing.T) {
 		{"two at once", "server: {port: 70000, metrics_port: -1}", "", []string{"server.port", "0 to 65535", "70000", "server.metrics_port", "-1"}},
 		{"reachable without authentication", "server: {host: 0.0.0.0}", "", []string{"server.host", "security.api.allow_unauthenticated"}},
 		{"same port", "server: {port: 9, metrics_port: 9}", "", []string{"server.metrics_port", "must differ"}},
+		{"a watermark below the one before", "events: {disk: {refuse_percent: 84}}", "", []string{"events.disk.refuse_percent", "85 to 100", "84"}},
 		{"default over ceiling", "runtime: {limits: {ceilings: {max_fuel: 5}}}", "", []string{"runtime.limits.defaults.max_fuel", "at most 5"}},
 		{"no default", "node: {id: '${NOPE}'}", "", []string{"NOPE", "line 1"}},
 		{"open brace", "node: {id: '${NOPE'}", "", []string{"${ without }"}},
