@@ -19,7 +19,7 @@ func (a *app) agentCommand() *cobra.Command {
 	cmd.AddCommand(a.deployCommand(), a.listCommand(), a.getCommand(), a.eventsCommand(),
 		a.changeCommand("suspend", "Hold an agent still; its messages are kept", (*caxtonhttp.Client).Suspend),
 		a.changeCommand("resume", "Let a suspended or failed agent run again", (*caxtonhttp.Client).Resume),
-		a.removeCommand())
+		a.removeCommand(), a.runCommand(), a.checkCommand())
 	return cmd
 }
 

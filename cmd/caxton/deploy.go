@@ -7,13 +7,11 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/caxton-run/caxton/events"
 	caxtonhttp "github.com/caxton-run/caxton/http"
-	"github.com/caxton-run/caxton/internal/config"
 )
 
 // maxModuleFile is the largest module any server can be configured to take.
@@ -21,13 +19,11 @@ const maxModuleFile = 64 << 20
 
 // deployFlags is what the flags of "agent deploy" say.
 type deployFlags struct {
-	name      string
-	unique    bool
-	maxMemory string
-	maxFuel   uint64
-	maxTime   time.Duration
-	priority  string
-	labels    []string
+	name     string
+	unique   bool
+	limits   limitFlags
+	priority string
+	labels   []string
 }
 
 func (a *app) deployCommand() *cobra.Command {
@@ -67,16 +63,13 @@ func (a *app) deployCommand() *cobra.Command {
 	f := cmd.Flags()
 	f.StringVar(&in.name, "name", "", "the agent's name, 1 to 64 characters (default the file's)")
 	f.BoolVar(&in.unique, "unique-name", false, "refuse when an agent has the name")
-	f.StringVar(&in.maxMemory, "max-memory", "", "linear memory, such as 64MiB (default the server's)")
-	f.Uint64Var(&in.maxFuel, "max-fuel", 0, "instructions per message (default the server's)")
-	f.DurationVar(&in.maxTime, "max-time", 0, "per message, such as 5s (default the server's)")
+	in.limits.add(cmd, "the server's")
 	f.StringVar(&in.priority, "priority", "", "low, normal, high or critical (default normal)")
 	f.StringArrayVar(&in.labels, "label", nil, "key=value; may be given again")
 	return cmd
 }
 
-// deployment checks the flags. A limit that was given must be greater than 0:
-// 0 would otherwise silently mean the server's default.
+// deployment checks the flags.
 func (in deployFlags) deployment(file string, given func(string) bool) (caxtonhttp.Deployment, error) {
 	d := caxtonhttp.Deployment{Name: in.name, UniqueName: in.unique, Priority: events.Priority(in.priority)}
 	if !given("name") {
@@ -90,25 +83,8 @@ func (in deployFlags) deployment(file string, given func(string) bool) (caxtonht
 		return d, usagef("--%s", err)
 	}
 	d.Name = name
-	if given("max-memory") {
-		n, err := config.ParseBytes(in.maxMemory)
-		if err != nil {
-			return d, usagef("--max-memory %s", err)
-		}
-		d.Limits.MaxMemoryBytes = uint64(n)
-	}
-	if given("max-time") && in.maxTime%time.Millisecond != 0 {
-		return d, usagef("--max-time must be whole milliseconds, not %s", in.maxTime)
-	}
-	d.Limits.MaxFuel = events.Fuel(in.maxFuel)
-	d.Limits.MaxExecutionTimeMS = uint64(max(in.maxTime, 0).Milliseconds())
-	for _, l := range []struct {
-		flag string
-		v    uint64
-	}{{"max-memory", d.Limits.MaxMemoryBytes}, {"max-fuel", in.maxFuel}, {"max-time", d.Limits.MaxExecutionTimeMS}} {
-		if given(l.flag) && l.v == 0 {
-			return d, usagef("--%s must be greater than 0", l.flag)
-		}
+	if d.Limits, err = in.limits.resources(given); err != nil {
+		return d, err
 	}
 	if _, err := events.ParsePriority(in.priority); err != nil {
 		return d, usagef("--%s", err)

@@ -56,7 +56,9 @@ func judge(code caxtonhttp.Code) verdict {
 	case caxtonhttp.CodeInvalidRequest, caxtonhttp.CodeTooLarge:
 		return verdict{exitUsage, ""}
 	case caxtonhttp.CodeInvalidWasm:
-		return verdict{exitFailed, "the file must be a WebAssembly binary; it begins with \\0asm"}
+		return verdict{exitFailed, notWasm}
+	case caxtonhttp.CodeWasmRefused:
+		return verdict{exitFailed, "caxton agent check FILE says more"}
 	case caxtonhttp.CodeAgentNotFound:
 		return verdict{exitNotFound, "see what there is with: caxton agent list"}
 	case caxtonhttp.CodeModuleNotFound, caxtonhttp.CodeStreamNotFound, caxtonhttp.CodeStreamDeleted:

@@ -1,11 +1,8 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
-	"io"
 	"time"
-	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 
@@ -36,10 +33,10 @@ func (a *app) sendCommand() *cobra.Command {
 		Use:   "send --to AGENT --content TEXT",
 		Short: "Send a message to an agent",
 		Long: "Send a message to an agent. It is durable when the command returns.\n" +
-			"Content is JSON; text that is not JSON is sent as a JSON string, bytes that are not text as base64;\n" +
-			"- reads standard input.",
+			contentHelp,
 		Example: "  caxton message send --to counter --content '{\"op\":\"add\"}'\n" +
-			"  caxton message send --to echo --content hello --wait 5s",
+			"  caxton message send --to echo --content hello --wait 5s\n" +
+			"  caxton message send --to shop --content @order.json",
 		Args: exactly(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			m, err := a.outgoing(in, cmd.Flags().Changed)
@@ -91,26 +88,8 @@ func (a *app) outgoing(in messageFlags, given func(string) bool) (caxtonhttp.Out
 	if _, err := events.ParsePriority(in.priority); err != nil {
 		return m, usagef("--%s", err)
 	}
-	text := []byte(in.content)
-	if in.content == "-" {
-		if text, err = io.ReadAll(io.LimitReader(a.stdin, events.MaxMessageContent+1)); err != nil {
-			return m, fmt.Errorf("cannot read the content: %w", err)
-		}
-	}
-	switch {
-	case json.Valid(text):
-		m.Content = text
-	case utf8.Valid(text):
-		if m.Content, err = json.Marshal(string(text)); err != nil {
-			return m, err
-		}
-	default:
-		m.ContentBase64 = text
-	}
-	if len(m.Content)+len(m.ContentBase64) > events.MaxMessageContent {
-		return m, usagef("--content must be at most %s", bytesOf(events.MaxMessageContent))
-	}
-	return m, nil
+	m.Content, m.ContentBase64, err = a.content("content", in.content)
+	return m, err
 }
 
 // showReceipt prints the reply when there is one, else what became of the

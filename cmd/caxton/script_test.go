@@ -14,6 +14,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 	"go.uber.org/goleak"
 
+	"github.com/caxton-run/caxton/fixtures"
 	"github.com/caxton-run/caxton/wasmhost"
 )
 
@@ -47,6 +48,7 @@ func TestScripts(t *testing.T) {
 			"startserver": startServer,
 			"stopserver":  stopServer,
 			"exits":       exits,
+			"fixture":     fixture,
 		},
 	})
 }
@@ -131,6 +133,23 @@ func exits(ts *testscript.TestScript, neg bool, args []string) {
 	if got != args[0] {
 		ts.Fatalf("caxton %s: exit code %s, want %s", strings.Join(args[1:], " "), got, args[0])
 	}
+}
+
+// fixture writes a module of the package fixtures: fixture NAME FILE.
+func fixture(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: fixture name file")
+	}
+	wasm := fixtures.Agent(args[0])
+	for _, c := range fixtures.Hostile() {
+		if c.Name == args[0] {
+			wasm = c.Wasm
+		}
+	}
+	if wasm == nil {
+		ts.Fatalf("no fixture %s", args[0])
+	}
+	ts.Check(os.WriteFile(ts.MkAbs(args[1]), wasm, 0o600))
 }
 
 // emptyWasm is the smallest module, which every script finds as empty.wasm: a

@@ -1,0 +1,209 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"time"
+
+	"github.com/caxton-run/caxton/actors/agent"
+	"github.com/caxton-run/caxton/events"
+	"github.com/caxton-run/caxton/internal/config"
+	"github.com/caxton-run/caxton/wasmhost"
+	"github.com/caxton-run/caxton/wasmhost/meter"
+)
+
+// trialPrincipal is who sends the messages of a trial: nobody in particular, as
+// on a server without authentication.
+const trialPrincipal = "user:anonymous"
+
+// trial is a module tried without a server. It is compiled and run as a node
+// does it, and its agent's state is a node's, but there is no log: what the
+// agent wants to have done is told, and not done.
+//
+// Close it. It is for one goroutine.
+type trial struct {
+	host   *wasmhost.Host
+	dir    string // of the compiled code, for as long as this lasts
+	mod    *wasmhost.Module
+	guest  *wasmhost.Instance // nil while it has to be rebuilt
+	state  *agent.State
+	born   events.AgentDeployed
+	past   []heard // what made the agent what it is
+	limits events.ResourceLimits
+	now    func() time.Time
+}
+
+// heard is a message that was run to its end, and what became of it.
+type heard struct {
+	call   wasmhost.Call
+	ok     bool // whether the guest's memory has anything of it
+	events []events.Payload
+}
+
+// trialRun is what became of one message.
+type trialRun struct {
+	message events.Message
+	outcome wasmhost.Outcome
+	notice  *events.Message // what caxton answers in the agent's place
+	elapsed time.Duration
+}
+
+// newTrial compiles a module in a process of its own, because a module need not
+// be its author's friend. Errors: *events.RefusedError; one that wraps
+// events.ErrInvalidWasm.
+func newTrial(ctx context.Context, wasm []byte, limits events.ResourceLimits, now func() time.Time) (_ *trial, err error) {
+	t := &trial{limits: limits, now: now}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, t.close(ctx))
+		}
+	}()
+	if t.dir, err = os.MkdirTemp("", "caxton-trial-*"); err != nil {
+		return nil, fmt.Errorf("make room for the compiled code: %w", err)
+	}
+	cfg := wasmhost.DefaultConfig()
+	c := config.Default().Runtime
+	cfg.MaxModuleBytes = int(c.MaxModuleBytes)
+	command, err := wasmhost.ThisProgram()
+	if err != nil {
+		return nil, err
+	}
+	cfg.Isolation = &wasmhost.Isolation{
+		Command: command, Dir: t.dir,
+		Memory: int64(c.Compile.Memory), Timeout: c.Compile.Timeout, Cache: int64(c.Compile.Cache),
+	}
+	if t.host, err = wasmhost.New(ctx, cfg); err != nil {
+		return nil, err
+	}
+	if t.mod, err = t.host.Compile(ctx, wasm); err != nil {
+		return nil, err
+	}
+	t.born = events.AgentDeployed{
+		AgentID: events.NewAgentID(), Name: "trial", Module: t.mod.Hash(), ModuleSize: len(wasm), Limits: limits,
+	}
+	return t, nil
+}
+
+// start makes the guest what its messages so far made of it. Errors:
+// *wasmhost.InitError, when the module does not start under these limits.
+func (t *trial) start(ctx context.Context) error {
+	t.state = &agent.State{}
+	if err := t.state.Apply(0, t.born); err != nil {
+		return err
+	}
+	guest, err := t.host.Instantiate(ctx, t.mod, t.limits.MaxMemoryBytes)
+	if err != nil {
+		return err
+	}
+	for _, h := range t.past {
+		if err := t.repeat(ctx, guest, h); err != nil {
+			guest.Close()
+			return err
+		}
+	}
+	t.guest = guest
+	return nil
+}
+
+// repeat runs a message again, so that the guest becomes what it was.
+func (t *trial) repeat(ctx context.Context, guest *wasmhost.Instance, h heard) error {
+	if h.ok {
+		h.call.Timeout, h.call.State = 0, t.state // it was in time before
+		if out := guest.Handle(ctx, h.call); out.Status != events.OutcomeOK {
+			return errors.Join(ctx.Err(), fmt.Errorf("message %s was handled before, and now: %s: %s", h.call.Message.ID, out.Status, out.Detail))
+		}
+	}
+	return t.apply(h.events)
+}
+
+func (t *trial) apply(list []events.Payload) error {
+	for _, p := range list {
+		if err := t.state.Apply(t.state.Revision+1, p); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// tell gives the agent a message. What goes wrong in the guest is the run's
+// outcome, and its memory is then as it was before the message, as on a server.
+func (t *trial) tell(ctx context.Context, m events.Message) (trialRun, error) {
+	if t.guest == nil {
+		if err := t.start(ctx); err != nil {
+			return trialRun{}, err
+		}
+	}
+	m.ID, m.Sender, m.Receiver = events.NewMessageID(), trialPrincipal, t.born.AgentID.String()
+	began := t.now()
+	call := wasmhost.Call{
+		Message: &m, Fuel: t.limits.MaxFuel, State: t.state,
+		Host:    events.HostRecord{NowMicros: t.state.Now(began.UnixMicro()), Seed: rand.Uint64()},
+		Timeout: time.Duration(t.limits.MaxExecutionTimeMS) * time.Millisecond,
+	}
+	out := t.guest.Handle(ctx, call)
+	r := trialRun{message: m, outcome: out, elapsed: t.now().Sub(began)}
+	if !t.guest.Usable() {
+		t.guest.Close()
+		t.guest = nil
+	}
+	if !out.Status.Recurs() {
+		return r, nil // a server would try again, so nothing has come of it yet
+	}
+	ok := out.Status == events.OutcomeOK
+	payloads, err := agent.Decide(t.state, agent.Finish{Run: t.finished(m, call.Host, out)})
+	if err != nil {
+		return r, err
+	}
+	r.notice = noticeIn(payloads, ok)
+	t.past = append(t.past, heard{call, ok, payloads})
+	return r, t.apply(payloads)
+}
+
+// finished is a run as an agent's state takes it. All sends find a receiver: who
+// else there is, a trial cannot know.
+func (t *trial) finished(m events.Message, host events.HostRecord, out wasmhost.Outcome) agent.Run {
+	r := agent.Run{
+		Message: m, Host: host, Status: out.Status, GuestStatus: out.GuestStatus, Detail: out.Detail,
+		Replied: out.Replied, Reply: out.Reply, Logs: out.Logs, State: out.State, Fuel: out.Fuel, MeterVersion: meter.Version,
+	}
+	for _, s := range out.Sends {
+		r.Sends = append(r.Sends, agent.Outgoing{Message: s, To: t.born.AgentID})
+	}
+	return r
+}
+
+// noticeIn finds what caxton answers where the guest does not.
+func noticeIn(payloads []events.Payload, ok bool) *events.Message {
+	if ok || len(payloads) == 0 {
+		return nil
+	}
+	switch p := payloads[0].(type) {
+	case events.MessageHandled:
+		return p.Reply
+	case events.MessageFailed:
+		return p.Reply
+	}
+	return nil
+}
+
+// close gives back everything. The guest does not run any more.
+func (t *trial) close(ctx context.Context) error {
+	var errs []error
+	if t.guest != nil {
+		t.guest.Close()
+		t.guest = nil
+	}
+	if t.mod != nil {
+		t.mod.Release()
+	}
+	if t.host != nil {
+		errs = append(errs, t.host.Close(context.WithoutCancel(ctx)))
+	}
+	if t.dir != "" {
+		errs = append(errs, os.RemoveAll(t.dir))
+	}
+	return errors.Join(errs...)
+}
