@@ -104,7 +104,7 @@ var kinds = []kind{
 	{code: CodeEffectsTooLarge, status: http.StatusUnprocessableEntity, title: "What the message causes is too large", causes: []error{events.ErrEffectsTooLarge}},
 	{code: CodeQueueFull, status: http.StatusTooManyRequests, title: "The agent's mailbox is full", causes: []error{events.ErrMailboxFull}, retry: 1},
 	{code: CodeOverloaded, status: http.StatusServiceUnavailable, title: "Too much at once", causes: []error{events.ErrOverloaded}, retry: 1},
-	{code: CodeDiskLow, status: http.StatusInsufficientStorage, title: "The node's disk is nearly full", causes: []error{events.ErrDiskLow}, retry: 30}, // before READ_ONLY, which it may be as well
+	{code: CodeDiskLow, status: http.StatusInsufficientStorage, title: "The node's disk is nearly full", causes: []error{events.ErrDiskLow}}, // before READ_ONLY, which it may be as well
 	{code: CodeReadOnly, status: http.StatusServiceUnavailable, title: "The node accepts no writes", causes: []error{events.ErrReadOnly}, retry: 5},
 	{code: CodeNotReady, status: http.StatusServiceUnavailable, title: "The node is not ready", retry: 1},
 	{code: CodeShuttingDown, status: http.StatusServiceUnavailable, title: "The node is shutting down", causes: []error{events.ErrShuttingDown, events.ErrClosed, context.Canceled}, retry: 5},
