@@ -43,7 +43,7 @@ func newAgentActor(sys *System, id events.AgentID, box *Mailbox) *agentActor {
 
 // Receive implements actor.Actor.
 func (a *agentActor) Receive(ctx actor.Context) {
-	switch ctx.Message().(type) {
+	switch m := ctx.Message().(type) {
 	case *actor.Started:
 		a.box.Requeue() // a turn that panicked had taken some
 		a.box.Hold(false)
@@ -59,6 +59,12 @@ func (a *agentActor) Receive(ctx actor.Context) {
 			return
 		}
 		ctx.SetReceiveTimeout(a.sys.cfg.IdleTimeout)
+	case rest:
+		if a.hibernate(); a.retired {
+			a.forget()
+			ctx.Stop(ctx.Self())
+		}
+		m.done <- struct{}{}
 	case *actor.Restarting:
 		a.forget()
 	case *actor.Stopping:

@@ -50,6 +50,7 @@ const (
 	Failed      Delivery = "failed"      // its run ended other than OK; the reply says how
 	Quarantined Delivery = "quarantined" // set aside after crashing the agent again and again
 	Queued      Delivery = "queued"      // in the agent's inbox; it will be handled
+	Discarded   Delivery = "discarded"   // an operator emptied the queue: a dead letter
 	Held        Delivery = "held"        // in the inbox of a suspended agent
 )
 

@@ -108,7 +108,9 @@ func (a *agentActor) release(ctx context.Context, s settled, pos events.Position
 		ans = a.answerBefore(ctx, *s.lookUp)
 	}
 	if s.status != "" {
-		a.sys.deps.Observer.Processed(s.status, s.fuel, time.Since(s.env.arrived))
+		now := time.Now()
+		a.box.latency.add(now.Sub(s.env.arrived), now)
+		a.sys.deps.Observer.Processed(s.status, s.fuel, now.Sub(s.env.arrived))
 	}
 	s.env.respond(ans)
 }

@@ -175,6 +175,9 @@ func (d *dispatcher) failed(ctx context.Context, c *courier, env *envelope, err 
 		return min(fullBackoff<<min(c.waits-1, 10), fullBackoffMax), false
 	case errors.Is(err, events.ErrAgentFailed), errors.Is(err, events.ErrDiskLow):
 		return 0, true
+	case errors.Is(err, errDiscarded):
+		d.sys.discarded.Add(1)
+		return d.giveUp(ctx, c, env, events.DeadDiscarded, err)
 	case errors.Is(err, events.ErrAgentNotFound):
 		return d.giveUp(ctx, c, env, events.DeadAgentNotFound, err)
 	}

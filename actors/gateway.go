@@ -26,11 +26,15 @@ type Gateway struct{ sys *System }
 //
 // Errors: events.ErrAgentNotFound, *events.InvalidError,
 // events.ErrContentTooLarge, events.ErrMailboxFull, events.ErrKeyReused,
-// events.ErrAgentFailed, events.ErrShuttingDown, events.ErrDiskLow, those of the store, and
+// events.ErrAgentFailed, events.ErrOverloaded (the queue is being drained),
+// events.ErrShuttingDown, events.ErrDiskLow, those of the store, and
 // events.ErrUnknownOutcome when ctx ended first: the message may yet be handled;
 // repeat it with its Idempotency-Key to know.
 func (g *Gateway) Send(ctx context.Context, r SendRequest) (Sent, error) {
 	began := time.Now()
+	if err := g.sys.takesMessages(); err != nil {
+		return Sent{}, err
+	}
 	env, err := newMessage(r)
 	if err != nil {
 		return Sent{}, err

@@ -24,6 +24,7 @@ type Mailbox struct {
 	invoker actor.MessageInvoker
 	disp    actor.Dispatcher
 	running atomic.Bool // a run of loop is scheduled; it ends when nothing is ready
+	latency *latency    // of the agent's messages
 
 	mu        sync.Mutex  // guards all below
 	commands  fifo        // arrived, not yet taken; they go before messages
@@ -39,7 +40,7 @@ type Mailbox struct {
 }
 
 // NewMailbox returns one that holds up to limit waiting messages.
-func NewMailbox(limit int) *Mailbox { return &Mailbox{limit: limit} }
+func NewMailbox(limit int) *Mailbox { return &Mailbox{limit: limit, latency: new(latency)} }
 
 // Offer adds an envelope at the end. Errors: events.ErrMailboxFull;
 // events.ErrClosed when the agent has hibernated: a new mailbox is to be had.

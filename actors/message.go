@@ -39,6 +39,9 @@ func (a *agentActor) message(ctx context.Context, t *turn, e *envelope) (verdict
 		a.hold(t, e, st.Status)
 		return goOn, nil
 	}
+	if a.sys.discarding.Load() {
+		return goOn, a.discard(ctx, t, e)
+	}
 	if e.takes++; e.takes > maxTakes {
 		e.respond(answer{err: fmt.Errorf("message %s: the host failed on it %d times", e.message.ID, maxTakes)})
 		return goOn, nil

@@ -188,7 +188,7 @@ func hurried(q *DeployRequest) {
 	q.Limits.MaxFuel = events.LimitCeilings().MaxFuel
 }
 
-func hostile(t *testing.T, name string) []byte {
+func hostile(t testing.TB, name string) []byte {
 	t.Helper()
 	for _, c := range fixtures.Hostile() {
 		if c.Name == name {

@@ -11,8 +11,9 @@ import (
 // registry knows the mailbox of every agent that is awake. An agent is awake
 // exactly while its mailbox stands here: both change under one lock.
 type registry struct {
-	size  int
-	spawn func(events.AgentID, *Mailbox)
+	size    int
+	spawn   func(events.AgentID, *Mailbox)
+	recents *recents // nil: latencies of agents that hibernate are forgotten
 
 	mu     sync.Mutex // guards below
 	awake  map[events.AgentID]*Mailbox
@@ -52,6 +53,9 @@ func (r *registry) get(id events.AgentID) (box *Mailbox, fresh bool, err error) 
 	box = r.awake[id]
 	if box == nil {
 		box, fresh = NewMailbox(r.size), true
+		if r.recents != nil {
+			box.latency = r.recents.take(id)
+		}
 		r.awake[id] = box
 	}
 	return box, fresh, nil
@@ -89,6 +93,9 @@ func (r *registry) drop(id events.AgentID, box *Mailbox, err error) {
 func (r *registry) forget(id events.AgentID, box *Mailbox) {
 	if r.awake[id] == box {
 		delete(r.awake, id)
+		if r.recents != nil {
+			r.recents.keep(id, box.latency)
+		}
 	}
 }
 
@@ -102,12 +109,16 @@ func (r *registry) close() {
 // dropAll drops every mailbox that is left: an envelope that came between close
 // and the end of the supervisor has no actor to answer it.
 func (r *registry) dropAll(err error) {
-	r.mu.Lock()
-	left := maps.Clone(r.awake)
-	r.mu.Unlock()
-	for id, box := range left {
+	for id, box := range r.all() {
 		r.drop(id, box, err)
 	}
+}
+
+// all returns the agents awake, each with its mailbox.
+func (r *registry) all() map[events.AgentID]*Mailbox {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return maps.Clone(r.awake)
 }
 
 // boxes returns the mailboxes of all agents awake.

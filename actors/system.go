@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -40,6 +41,10 @@ type System struct {
 	supervisor *actor.PID
 	dispatcher *dispatcher
 	deploys    deploys
+	recents    recents
+	draining   atomic.Bool     // nothing from outside is admitted
+	discarding atomic.Bool     // what comes up meets its end unread
+	discarded  atomic.Uint64   // messages that did
 	life       context.Context // of appends that no caller owns; ends after the last turn
 	end        context.CancelFunc
 }
@@ -73,6 +78,7 @@ func New(cfg Config, deps Deps) (*System, error) {
 	s.registry = newRegistry(cfg.MailboxSize, func(id events.AgentID, box *Mailbox) {
 		s.engine.Root.Send(s.supervisor, spawnAgent{id, box})
 	})
+	s.registry.recents = &s.recents
 	s.dispatcher = newDispatcher(s)
 	return s, nil
 }

@@ -73,7 +73,7 @@ func schemaOf(t Type) (s schema, ok bool) {
 	case MessageFailed{}.EventType():
 		return schema{1, decode[MessageFailed], nil}, true
 	case MessageDeadLettered{}.EventType():
-		return schema{1, decode[MessageDeadLettered], nil}, true
+		return schema{2, decode[MessageDeadLettered], upcastMessageDeadLettered}, true
 	case AgentCrashed{}.EventType():
 		return schema{1, decode[AgentCrashed], nil}, true
 	case AgentQuarantined{}.EventType():

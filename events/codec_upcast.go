@@ -33,6 +33,15 @@ func upcastAgentFailed(from int, data []byte) ([]byte, error) {
 	return json.Marshal(next)
 }
 
+// upcastMessageDeadLettered: 1 → 2 added the inbox revision, which no dead letter had
+// before: all of them were sends.
+func upcastMessageDeadLettered(from int, data []byte) ([]byte, error) {
+	if from != 1 {
+		return nil, noStep(from)
+	}
+	return data, nil
+}
+
 // parseFailReason reads the one text that version 1 of AgentFailed was written
 // with, e.g. "10 crashes within 1m0s, the last: Timeout"; zeros for any other.
 func parseFailReason(text string) (crashes int, windowMS int64, outcome string) {

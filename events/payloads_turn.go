@@ -95,14 +95,19 @@ type MessageFailed struct {
 	BodyHash string `json:"body_hash,omitempty"`
 }
 
-// MessageDeadLettered gives up a send of this agent that nobody will handle.
+// MessageDeadLettered gives up a message that nobody will handle: a send of this
+// agent, or, with an inbox revision, one that was accepted for it from outside.
 //
-//   - Stream: agent-<uuid> of the sender, which may have been removed.
+//   - Stream: agent-<uuid> of the sender, which may have been removed; of the receiver
+//     for a message from outside.
 //   - When: in the append of the event that caused the send, when the receiver's name
-//     leads nowhere or the hop limit is reached; later, when its delivery is given up.
-//   - By: the sender's actor, for the dispatcher where delivery was tried.
-//   - Agent: nothing changes; a sequence that was used stays used.
-//   - Projections: the send is no longer in flight.
+//     leads nowhere or the hop limit is reached; later, when its delivery is given up;
+//     of a message from outside, when an operator discards what waits.
+//   - By: the actor of the agent whose stream it is, for the dispatcher where delivery
+//     was tried.
+//   - Agent: a sequence that was used stays used; the inbox entry counts as closed.
+//   - Projections: the send is no longer in flight, the inbox entry no longer waits.
+//   - Version 1: had no inbox revision, because only sends became dead letters.
 type MessageDeadLettered struct {
 	// The send. Its sequence is 0 (absent) when it never had a receiver.
 	Message Message `json:"message"`
@@ -112,6 +117,8 @@ type MessageDeadLettered struct {
 	Detail string `json:"detail,omitempty"`
 	// Deliveries that were tried, from 1; 0 when none was possible.
 	Attempts int `json:"attempts"`
+	// Revision of its MessageReceived in inbox-<uuid>. Absent for a send.
+	Inbox *Revision `json:"inbox_revision,omitempty"`
 }
 
 // DeadLetterReason names why a message became a dead letter.
@@ -125,6 +132,7 @@ const (
 	DeadHopLimit      DeadLetterReason = "HopLimit"      // 1,000 agents had passed its cause on
 	DeadInvalid       DeadLetterReason = "Invalid"       // a field is out of bounds; not written yet
 	DeadRefused       DeadLetterReason = "Refused"       // delivery ended in an error three times
+	DeadDiscarded     DeadLetterReason = "Discarded"     // an operator emptied the queue
 )
 
 // EventType implements Payload.

@@ -50,6 +50,8 @@ func (b *Inboxes) Apply(rec events.Recorded, p events.Payload) {
 		b.done(id, e.Inbox)
 	case events.InboxSkipped:
 		b.done(id, &e.Inbox)
+	case events.MessageDeadLettered:
+		b.done(id, e.Inbox)
 	case events.AgentDeployed, events.AgentResumed:
 		b.living[id] = true
 	case events.AgentSuspended, events.AgentFailed:
@@ -86,6 +88,19 @@ func (b *Inboxes) Waiting() []events.AgentID {
 		}
 	}
 	return out
+}
+
+// Runnable is the number of messages in inboxes of agents that are able to run.
+func (b *Inboxes) Runnable() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	n := 0
+	for id, list := range b.waiting {
+		if b.living[id] {
+			n += len(list)
+		}
+	}
+	return n
 }
 
 // Len is the number of messages waiting in all inboxes.

@@ -186,3 +186,16 @@ func (f *InFlight) Len() int {
 	defer f.mu.Unlock()
 	return f.total
 }
+
+// Receivers returns how many sends are in flight to each agent that has any.
+func (f *InFlight) Receivers() map[events.AgentID]int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	out := make(map[events.AgentID]int, len(f.senders))
+	for to, pairs := range f.senders {
+		for pair := range pairs {
+			out[to] += len(f.pairs[pair])
+		}
+	}
+	return out
+}

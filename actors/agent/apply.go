@@ -37,7 +37,7 @@ func (s *State) Apply(rev events.Revision, p events.Payload) error {
 	case events.InboxSkipped:
 		s.inbox.finish(&e.Inbox)
 	case events.MessageDeadLettered:
-		// Concerns the projections only: the sequence it used stays used.
+		s.inbox.finish(e.Inbox) // a send's sequence stays used
 	}
 	s.Revision = rev
 	return nil

@@ -1,0 +1,131 @@
+package actors
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/caxton-run/caxton/actors/agent"
+	"github.com/caxton-run/caxton/events"
+)
+
+// Bounds of draining the queue.
+const (
+	MaxDrain      = 10 * time.Minute      // nothing is admitted meanwhile: callers outside give up long before
+	queuePoll     = 10 * time.Millisecond // how often a drain looks whether the queue is empty
+	discardWithin = 30 * time.Second      // for the events of what is discarded; guests under way end meanwhile
+)
+
+// errDiscarded is why a send was not handled: an operator emptied the queue.
+var errDiscarded = errors.New("discarded by an operator who drained the queue")
+
+// Drained is what became of the queue.
+type Drained struct {
+	Left      Queue         // what waits now; what is held counts as such
+	Discarded int           // messages that became dead letters
+	Elapsed   time.Duration // until it was empty, or given up
+}
+
+// Empty reports whether nothing is left that an agent could work on.
+func (d Drained) Empty() bool { return d.Left.Ready() == 0 }
+
+// Drain admits no messages from outside, lets agents work off what waits, and admits
+// messages again. What agents send to one another meanwhile is part of what waits.
+// What is held (by agents that are suspended, say) is neither waited for nor
+// discarded. It returns when the queue is empty, or after timeout with what is left;
+// with discard that becomes dead letters instead.
+//
+// Errors: *events.InvalidError; events.ErrConflict while another drain is under way;
+// ctx's, after which messages are admitted again.
+func (g *Gateway) Drain(ctx context.Context, timeout time.Duration, discard bool) (Drained, error) {
+	s := g.sys
+	if timeout < 0 || timeout > MaxDrain {
+		return Drained{}, events.Invalidf("timeout", "must be 0s to %s", MaxDrain)
+	}
+	if !s.draining.CompareAndSwap(false, true) {
+		return Drained{}, fmt.Errorf("%w: the queue is being drained already", events.ErrConflict)
+	}
+	defer s.draining.Store(false)
+	s.log.Info("draining the queue: no messages are admitted", "elapsed", timeout)
+	began := time.Now()
+	out := Drained{}
+	empty, err := s.runsEmpty(ctx, timeout)
+	if err == nil && !empty && discard {
+		before := s.discarded.Load()
+		err = s.discard(ctx)
+		out.Discarded = int(s.discarded.Load() - before)
+	}
+	out.Left, out.Elapsed = s.Queue(), time.Since(began)
+	s.log.Info("queue drained: messages are admitted again", "left", out.Left.Ready(), "discarded", out.Discarded, "elapsed", out.Elapsed)
+	return out, err
+}
+
+// takesMessages refuses messages from outside while the queue is being drained.
+func (s *System) takesMessages() error {
+	if s.draining.Load() {
+		return fmt.Errorf("%w: the queue is being drained", events.ErrOverloaded)
+	}
+	return nil
+}
+
+// runsEmpty waits until nothing waits that an agent could work on, and reports
+// whether that was within limit.
+func (s *System) runsEmpty(ctx context.Context, limit time.Duration) (bool, error) {
+	own, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	poll := time.NewTicker(queuePoll)
+	defer poll.Stop()
+	for {
+		// The sends of the last turn are counted only once the projections have them.
+		if s.Queue().Ready() == 0 && s.caughtUp(own) == nil && s.Queue().Ready() == 0 {
+			return true, nil
+		}
+		select {
+		case <-poll.C:
+		case <-own.Done():
+			return false, ctx.Err()
+		}
+	}
+}
+
+// discard has every message that comes up meet its end unread, until the queue is
+// empty: the turns, couriers and inboxes that would deliver it do so.
+func (s *System) discard(ctx context.Context) error {
+	s.discarding.Store(true)
+	defer s.discarding.Store(false)
+	for _, b := range s.registry.boxes() {
+		b.Hold(false) // a pause after a crash keeps messages back
+	}
+	_, err := s.runsEmpty(ctx, discardWithin)
+	return err
+}
+
+// discard ends a message unread. What came from outside and was acknowledged becomes
+// a dead letter here, what an agent sent one in that agent's stream; what was not
+// acknowledged is refused.
+func (a *agentActor) discard(ctx context.Context, t *turn, e *envelope) error {
+	if e.fromAgent {
+		e.respond(answer{err: errDiscarded})
+		return nil
+	}
+	rev := e.seal()
+	if rev == nil {
+		e.respond(answer{err: fmt.Errorf("%w: %w", events.ErrOverloaded, errDiscarded)})
+		return nil
+	}
+	letter := agent.DeadLetter{Event: events.MessageDeadLettered{
+		Message: e.message, Reason: events.DeadDiscarded, Detail: errDiscarded.Error(), Inbox: rev,
+	}}
+	payloads, err := agent.Decide(a.state(), letter)
+	if err != nil {
+		return err
+	}
+	if _, err := a.emit(ctx, t, payloads, a.meta(e)); err != nil {
+		return err
+	}
+	a.sys.discarded.Add(1)
+	a.sys.deps.Observer.DeadLettered(events.DeadDiscarded)
+	t.settle(settled{env: e, answer: answer{delivery: Discarded}})
+	return nil
+}

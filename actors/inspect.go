@@ -1,0 +1,60 @@
+package actors
+
+import (
+	"context"
+	"time"
+
+	"github.com/caxton-run/caxton/events"
+	"github.com/caxton-run/caxton/projections"
+)
+
+// Queue is what waits on this node.
+type Queue struct {
+	Mailboxes int           // messages and commands in mailboxes, those of turns under way included
+	Oldest    time.Duration // that the one that has been there for longest has been there; 0 without any
+	Inboxes   int           // messages accepted from outside that stand in inboxes
+	InFlight  int           // sends between agents that no event has ended
+	Held      int           // of Inboxes and InFlight: for agents that do not run, or are backing off
+}
+
+// Ready is how much of it an agent could work on now.
+func (q Queue) Ready() int { return q.Mailboxes + q.Inboxes + q.InFlight - q.Held }
+
+// Queue counts what waits. It asks mailboxes and projections one after the other, so
+// a message on its way may be counted twice, and not at all.
+func (s *System) Queue() Queue {
+	var q Queue
+	for _, b := range s.registry.boxes() {
+		n, age := b.Depth()
+		q.Mailboxes += n
+		q.Oldest = max(q.Oldest, age)
+	}
+	q.Inboxes, q.InFlight = s.deps.Inboxes.Len(), s.deps.InFlight.Len()
+	q.Held = q.Inboxes - s.deps.Inboxes.Runnable()
+	for to, n := range s.deps.InFlight.Receivers() {
+		if !s.runs(to) {
+			q.Held += n
+		}
+	}
+	return q
+}
+
+// runs reports whether an agent takes messages. One that is gone does, in a sense:
+// what was sent to it becomes dead letters.
+func (s *System) runs(id events.AgentID) bool {
+	v, ok := s.deps.Agents.Get(id)
+	return !ok || v.Status == "running"
+}
+
+// caughtUp waits until the projections have seen everything that was durable when it
+// was called.
+func (s *System) caughtUp(ctx context.Context) error {
+	last := events.ReadAllOptions{From: events.EndOfLog, Direction: events.Backwards, Max: 1, Filter: projections.Followed()}
+	for rec, err := range s.deps.Store.ReadAll(ctx, last) {
+		if err != nil {
+			return err
+		}
+		return s.deps.Runner.WaitFor(ctx, rec.Position)
+	}
+	return nil
+}
