@@ -66,6 +66,12 @@ func schemaOf(t Type) (s schema, ok bool) {
 		return schema{1, decode[AgentSuspended], nil}, true
 	case AgentResumed{}.EventType():
 		return schema{1, decode[AgentResumed], nil}, true
+	case AgentStopRequested{}.EventType():
+		return schema{1, decode[AgentStopRequested], nil}, true
+	case AgentStopped{}.EventType():
+		return schema{1, decode[AgentStopped], nil}, true
+	case AgentRestarted{}.EventType():
+		return schema{1, decode[AgentRestarted], nil}, true
 	case AgentRemoved{}.EventType():
 		return schema{1, decode[AgentRemoved], nil}, true
 	case MessageHandled{}.EventType():

@@ -39,6 +39,9 @@ func samples() []Payload {
 		},
 		AgentSuspended{Reason: "maintenance"},
 		AgentResumed{},
+		AgentStopRequested{Reason: "upgrade of the host", GraceMS: 30_000, Until: when},
+		AgentStopped{Reason: "upgrade of the host", Cause: StopDrained},
+		AgentRestarted{Reason: "its cache is wrong"},
 		AgentRemoved{},
 		MessageHandled{
 			Message: msg, Outcome: OutcomeOK, Reply: &reply, Sends: []Message{reply}, Logs: logs,

@@ -24,6 +24,7 @@ var (
 	ErrAgentNotFound    = errors.New("agent not found")
 	ErrAgentFailed      = errors.New("agent failed: supervision gave up")
 	ErrAgentSuspended   = errors.New("agent is suspended")
+	ErrAgentStopped     = errors.New("agent is stopped, or about to be")
 	ErrNameTaken        = errors.New("agent name is taken")
 	ErrMailboxFull      = errors.New("mailbox is full")
 	ErrKeyReused        = errors.New("Idempotency-Key reused with another request")

@@ -48,13 +48,15 @@ type AgentSuspended struct {
 	Reason string `json:"reason,omitempty"`
 }
 
-// AgentResumed lets a suspended or failed agent run again, with what its inbox
-// holds first.
+// AgentResumed lets an agent that does not run go on, as it was, with what its inbox
+// holds first. A stop that is not finished is called off.
 //
 //   - Stream: agent-<uuid>.
-//   - When: a suspended or failed agent is told to go on. Not for one that runs.
+//   - When: a suspended, draining, stopped or failed agent is told to go on. Not for
+//     one that runs.
 //   - By: the agent's actor, at the request of the principal in the metadata.
-//   - Agent: status becomes running, and all counts of crashes begin anew.
+//   - Agent: status becomes running, and all counts of crashes begin anew. Its memory
+//     and its state are as they were.
 //   - Projections: the agent shows as running; its inbox is worked off; what
 //     other agents sent to it is carried to it.
 type AgentResumed struct{}
