@@ -35,6 +35,11 @@ type agentActor struct {
 	sinceSnapshot int         // events that a wake would have to replay
 	backoff       *time.Timer // ends a hold; nil when there is none
 	retired       bool
+
+	running  context.Context // of the last run; an interruption ends it
+	stopSeen time.Time       // when the command arrived by which the agent is draining; zero after a start
+	drain    *time.Timer     // ends the draining; nil when there is none
+	drained  bool            // its end is on its way
 }
 
 func newAgentActor(sys *System, id events.AgentID, box *Mailbox) *agentActor {
@@ -90,6 +95,8 @@ func (a *agentActor) stop() {
 	if a.backoff != nil {
 		a.backoff.Stop()
 	}
+	a.endDrain()
+	a.box.Interrupt() // nothing runs; its context ends
 	a.forget()
 	a.sys.registry.drop(a.id, a.box, events.ErrShuttingDown)
 }

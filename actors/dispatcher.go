@@ -56,7 +56,7 @@ func (d *dispatcher) run(ctx context.Context) {
 	case <-ctx.Done():
 		return
 	}
-	for _, id := range d.sys.deps.Inboxes.Waiting() {
+	for _, id := range append(d.sys.deps.Inboxes.Waiting(), d.sys.deps.Agents.Draining()...) {
 		d.sys.nudge(id)
 	}
 	for {

@@ -27,6 +27,7 @@ type envelope struct {
 	trace     string
 	command   agent.Command // nil for a message
 	nudge     bool          // neither: the inbox has grown behind the actor's back
+	entry     bool          // a message read back from the inbox
 	arrived   time.Time
 
 	phase   atomic.Int32
@@ -113,6 +114,7 @@ func (e *envelope) respond(a answer) {
 func fromInbox(rev events.Revision, m events.MessageReceived) *envelope {
 	e := newEnvelope()
 	e.message, e.key, e.bodyHash = m.Message, m.IdempotencyKey, m.BodyHash
+	e.entry = true
 	e.phase.Store(phaseSpilling)
 	e.endSpill(&rev)
 	return e

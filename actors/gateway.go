@@ -26,8 +26,8 @@ type Gateway struct{ sys *System }
 //
 // Errors: events.ErrAgentNotFound, *events.InvalidError,
 // events.ErrContentTooLarge, events.ErrMailboxFull, events.ErrKeyReused,
-// events.ErrAgentFailed, events.ErrOverloaded (the queue is being drained),
-// events.ErrShuttingDown, events.ErrDiskLow, those of the store, and
+// events.ErrAgentStopped, events.ErrAgentFailed, events.ErrOverloaded (the queue is
+// being drained), events.ErrShuttingDown, events.ErrDiskLow, those of the store, and
 // events.ErrUnknownOutcome when ctx ended first: the message may yet be handled;
 // repeat it with its Idempotency-Key to know.
 func (g *Gateway) Send(ctx context.Context, r SendRequest) (Sent, error) {
@@ -180,14 +180,15 @@ func (s *System) nudge(id events.AgentID) {
 
 // Suspend holds an agent still: its messages are kept in its inbox. Suspending a
 // suspended agent changes nothing.
-// Errors: events.ErrAgentNotFound, events.ErrIllegalLifecycle (it has failed),
+// Errors: events.ErrAgentNotFound, events.ErrIllegalLifecycle (it is stopped or has failed),
 // and, as of Resume and Remove, events.ErrUnknownOutcome when ctx ended before
 // the agent ended its turn: the change may yet be made.
 func (g *Gateway) Suspend(ctx context.Context, c Command) (events.Position, error) {
 	return g.command(ctx, c, agent.Suspend{Reason: c.Reason})
 }
 
-// Resume lets a suspended or failed agent run, what its inbox holds first.
+// Resume lets an agent that does not run go on as it was, what its inbox holds
+// first; a stop under way is called off.
 // Error: events.ErrAgentNotFound.
 func (g *Gateway) Resume(ctx context.Context, c Command) (events.Position, error) {
 	return g.command(ctx, c, agent.Resume{})
@@ -204,6 +205,12 @@ func (g *Gateway) command(ctx context.Context, c Command, cmd agent.Command) (ev
 	env.command, env.principal, env.trace = cmd, c.Principal, c.TraceParent
 	ans, err := g.sys.ask(ctx, c.Agent, env)
 	return ans.position, err
+}
+
+// await waits for the answer to a command.
+func (s *System) await(ctx context.Context, env *envelope) (events.Position, error) {
+	ans, err := waitAnswer(ctx, env, nil, answer{})
+	return ans.position, errors.Join(err, ans.err)
 }
 
 // ask gives an envelope to an agent's actor and waits for the answer.

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"log/slog"
 
-	"github.com/caxton-run/caxton/actors/agent"
 	"github.com/caxton-run/caxton/events"
 	"github.com/google/uuid"
 )
@@ -40,7 +39,7 @@ const inboxPage = 64
 // that waits, and reports whether it did.
 func (a *agentActor) preload(ctx context.Context) bool {
 	st := a.liveState()
-	if st == nil || !a.inboxMore || st.Status != agent.Running || a.box.Preloaded() > 0 {
+	if st == nil || !a.inboxMore || !st.Status.Runs() || a.box.Preloaded() > 0 {
 		return false
 	}
 	var list []*envelope

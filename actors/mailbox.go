@@ -25,6 +25,7 @@ type Mailbox struct {
 	disp    actor.Dispatcher
 	running atomic.Bool // a run of loop is scheduled; it ends when nothing is ready
 	latency *latency    // of the agent's messages
+	runs    interrupt   // of the guest
 
 	mu        sync.Mutex  // guards all below
 	commands  fifo        // arrived, not yet taken; they go before messages

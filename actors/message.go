@@ -35,7 +35,7 @@ func (a *agentActor) message(ctx context.Context, t *turn, e *envelope) (verdict
 	if known, err := a.known(ctx, t, e); known || err != nil {
 		return goOn, err
 	}
-	if st.Status != agent.Running {
+	if st.Status != agent.Running && (st.Status != agent.Draining || !a.drains(e)) {
 		a.hold(t, e, st.Status)
 		return goOn, nil
 	}
@@ -48,6 +48,10 @@ func (a *agentActor) message(ctx context.Context, t *turn, e *envelope) (verdict
 	}
 	// Read before the run: a message that is spilled meanwhile is sealed after.
 	run := a.run(ctx, e)
+	if run.Status == events.OutcomeKilled && a.interrupted(ctx) {
+		e.takes--
+		return giveBack, nil // a command waits that says why
+	}
 	run.Inbox = e.seal()
 	payloads, err := agent.Decide(st, agent.Finish{Run: run})
 	if err != nil {
@@ -111,6 +115,8 @@ func (a *agentActor) hold(t *turn, e *envelope, status agent.Status) {
 		t.settle(settled{env: e, answer: answer{delivery: Held}})
 	case status == agent.Failed:
 		e.respond(answer{err: fmt.Errorf("agent %s: %w", a.id, events.ErrAgentFailed)})
+	case status == agent.Stopped || status == agent.Draining:
+		e.respond(answer{err: fmt.Errorf("agent %s: %w", a.id, events.ErrAgentStopped)})
 	default:
 		t.held = append(t.held, e)
 	}
@@ -129,7 +135,8 @@ func (a *agentActor) run(ctx context.Context, e *envelope) agent.Run {
 	}
 	seeded := run.Host
 	seeded.Seed = rand.Uint64()
-	out := a.live.Guest.Handle(ctx, wasmhost.Call{
+	a.running = a.box.runs.context(ctx)
+	out := a.live.Guest.Handle(a.running, wasmhost.Call{
 		Message: &run.Message, Host: seeded, Fuel: st.Limits.MaxFuel,
 		Timeout: time.Duration(st.Limits.MaxExecutionTimeMS) * time.Millisecond, State: st,
 	})
@@ -142,6 +149,12 @@ func (a *agentActor) run(ctx context.Context, e *envelope) agent.Run {
 		run.Sends = append(run.Sends, a.address(m))
 	}
 	return run
+}
+
+// interrupted reports whether the last run was ended from outside, and not by the
+// end of the system.
+func (a *agentActor) interrupted(ctx context.Context) bool {
+	return ctx.Err() == nil && a.running != nil && a.running.Err() != nil
 }
 
 // address finds whom a guest's send is for. It is looked up once, now; the log

@@ -47,7 +47,7 @@ func (a *agentActor) work(ctx context.Context) {
 		a.box.Settle(nil)
 		return
 	}
-	if err := a.load(ctx, needsGuest(batch)); err != nil {
+	if err := a.loadFor(ctx, batch); err != nil {
 		a.refuse(batch, err)
 		return
 	}
@@ -64,9 +64,35 @@ func (a *agentActor) work(ctx context.Context) {
 	a.box.Settle(back)
 	a.saveIfDue(ctx)
 	a.preload(ctx) // nothing else may come to make it happen
-	if st := a.liveState(); st != nil && (!st.Exists() || st.Status == agent.Removed) {
+	a.watchDrain()
+	a.rest()
+}
+
+// rest ends the activation of an agent that has nothing to do any more.
+func (a *agentActor) rest() {
+	st := a.liveState()
+	switch {
+	case st == nil:
+	case !st.Exists() || st.Status == agent.Removed:
 		a.retired = a.sys.registry.retire(a.id, a.box)
+	case st.Status == agent.Stopped:
+		a.hibernate()
 	}
+}
+
+// loadFor reads what a batch needs of the agent. Messages to one that does not run
+// do not wake its guest; that it does not is a guess of the projection's, which is
+// looked at again once the state is there.
+func (a *agentActor) loadFor(ctx context.Context, batch []*envelope) error {
+	guest := needsGuest(batch)
+	view, ok := a.sys.deps.Agents.Get(a.id)
+	if held := ok && !agent.Status(view.Status).Runs(); !guest || !held {
+		return a.load(ctx, guest)
+	}
+	if err := a.load(ctx, false); err != nil || !a.state().Status.Runs() {
+		return err
+	}
+	return a.load(ctx, true)
 }
 
 // needsGuest reports whether a batch holds a message: commands want only the
@@ -186,9 +212,18 @@ func (a *agentActor) command(ctx context.Context, t *turn, e *envelope) (verdict
 		return goOn, err
 	}
 	t.settle(settled{env: e})
-	if _, ok := e.command.(agent.Resume); ok && len(payloads) > 0 {
-		a.inboxNext, a.inboxMore = a.state().InboxNext(), true
-		return endTurn, nil // what was held goes before what follows
+	for _, p := range payloads {
+		switch p.(type) {
+		case events.AgentStopRequested:
+			a.endDrain()
+			a.stopSeen = e.arrived
+		case events.AgentRestarted:
+			a.tainted = true // its memory is not the one that the log says
+			return endTurn, nil
+		case events.AgentResumed:
+			a.inboxNext, a.inboxMore = a.state().InboxNext(), true
+			return endTurn, nil // what was held goes before what follows
+		}
 	}
 	return goOn, nil
 }

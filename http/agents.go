@@ -1,7 +1,6 @@
 package http
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -9,7 +8,6 @@ import (
 	"net/url"
 	"strconv"
 
-	"github.com/caxton-run/caxton/actors"
 	"github.com/caxton-run/caxton/events"
 	"github.com/caxton-run/caxton/projections"
 )
@@ -154,58 +152,4 @@ func (r *request) viewOf(id events.AgentID) (projections.AgentView, error) {
 		return projections.AgentView{}, fmt.Errorf("agent %s: %w", id, events.ErrAgentNotFound)
 	}
 	return view, nil
-}
-
-func (s *Server) suspendAgent(r *request) error { return r.changeAgent(s.deps.Commands.Suspend) }
-
-func (s *Server) resumeAgent(r *request) error { return r.changeAgent(s.deps.Commands.Resume) }
-
-type changeFunc func(context.Context, actors.Command) (events.Position, error)
-
-// changeAgent does one lifecycle change and answers with the agent after it.
-func (r *request) changeAgent(change changeFunc) error {
-	reason, err := decodeReason(r.body)
-	if err != nil {
-		return err
-	}
-	id, err := r.agent()
-	if err != nil {
-		return err
-	}
-	at, err := change(r.ctx, actors.Command{Caller: r.caller, Agent: id, Reason: reason})
-	if err != nil {
-		return err
-	}
-	r.reached(at)
-	view, err := r.viewOf(id)
-	if err != nil {
-		return err
-	}
-	return r.json(http.StatusOK, shown(view))
-}
-
-func (s *Server) removeAgent(r *request) error {
-	id, err := r.agent()
-	if err != nil {
-		return err
-	}
-	at, err := s.deps.Commands.Remove(r.ctx, actors.Command{Caller: r.caller, Agent: id})
-	if err != nil {
-		return err
-	}
-	r.reached(at)
-	r.c.Status(http.StatusNoContent)
-	return nil
-}
-
-// decodeReason reads {"reason": "…"}; nothing and {} give none.
-func decodeReason(body []byte) (string, error) {
-	var f events.Faults
-	o := readObject(body, &f)
-	reason := o.text("reason")
-	if len(reason) > maxReason {
-		f.Add("reason", "must be at most %d bytes, got %d", maxReason, len(reason))
-	}
-	o.finish()
-	return reason, f.Err()
 }

@@ -90,6 +90,13 @@ func badBodies() map[string][]struct{ body, field, reason string } {
 		{`{"reason":"` + strings.Repeat("r", maxReason+1) + `"}`, "reason", "at most 256"},
 		{`{"why":"x"}`, "why", "is not a field"},
 	}
+	stop := []row{
+		{`{"grace_period_seconds":-1}`, "grace_period_seconds", "0 to 3600"},
+		{`{"grace_period_seconds":3601}`, "grace_period_seconds", "0 to 3600"},
+		{`{"grace_period_seconds":1.5}`, "grace_period_seconds", "whole number"},
+		{`{"grace_period_seconds":"5s"}`, "grace_period_seconds", "a number"},
+		{`{"drain_messages":1}`, "drain_messages", "true or false"},
+	}
 	broken := []row{
 		{`{"name": "a",`, "body", "malformed JSON at byte 13"},
 		{`{"a":1}}`, "body", "malformed JSON at byte 8"},
@@ -104,6 +111,8 @@ func badBodies() map[string][]struct{ body, field, reason string } {
 		"/agents/a/messages": append(message, broken...),
 		"/agents/a/suspend":  append(change, broken...),
 		"/agents/a/resume":   append(change, broken...),
+		"/agents/a/restart":  append(change, broken...),
+		"/agents/a/stop":     append(stop, append(change, broken...)...),
 	}
 }
 
@@ -234,7 +243,7 @@ func TestBadHeaders(t *testing.T) {
 		got := exchange(t, r, tc.method, path, "", tc.name, tc.value)
 		wantFault(t, wantProblem(t, got, 400, CodeInvalidRequest), tc.name, tc.reason)
 	}
-	for _, tc := range []struct{ method, path string }{{"POST", "/suspend"}, {"POST", "/resume"}, {"DELETE", ""}} {
+	for _, tc := range []struct{ method, path string }{{"POST", "/suspend"}, {"POST", "/resume"}, {"POST", "/stop"}, {"POST", "/restart"}, {"DELETE", ""}} {
 		got := exchange(t, r, tc.method, base+"/agents/a"+tc.path, "", HeaderKey, "k")
 		wantFault(t, wantProblem(t, got, 400, CodeInvalidRequest), HeaderKey, "is not taken by this call")
 	}

@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/caxton-run/caxton/events"
 	"github.com/caxton-run/caxton/projections"
@@ -89,9 +90,43 @@ func (c *Client) Suspend(ctx context.Context, ref, reason string) (projections.A
 	return c.change(ctx, ref, "/suspend", reason)
 }
 
-// Resume lets a suspended or failed agent run again; reason may be empty.
+// Resume lets an agent that does not run go on as it was; reason may be empty.
 func (c *Client) Resume(ctx context.Context, ref, reason string) (projections.AgentView, error) {
 	return c.change(ctx, ref, "/resume", reason)
+}
+
+// Restart has an agent's guest begin anew and lets the agent run; reason may be
+// empty.
+func (c *Client) Restart(ctx context.Context, ref, reason string) (projections.AgentView, error) {
+	return c.change(ctx, ref, "/restart", reason)
+}
+
+// Stopping says how an agent is to be stopped.
+type Stopping struct {
+	Reason string        // may be empty
+	Grace  time.Duration // whole seconds, 0 to an hour
+	Drain  bool          // whether what waits is worked off first
+}
+
+// Stop puts an agent out of service, and returns it as it then is: stopped, or
+// draining for at most the grace.
+func (c *Client) Stop(ctx context.Context, ref string, how Stopping) (projections.AgentView, error) {
+	fields := map[string]any{"grace_period_seconds": int64(how.Grace / time.Second), "drain_messages": how.Drain}
+	if how.Reason != "" {
+		fields["reason"] = how.Reason
+	}
+	return c.post(ctx, agentPath(ref, "/stop"), fields)
+}
+
+// post sends a JSON object and returns the agent that is the answer.
+func (c *Client) post(ctx context.Context, path string, fields any) (projections.AgentView, error) {
+	b, err := json.Marshal(fields)
+	if err != nil {
+		return projections.AgentView{}, err
+	}
+	var view projections.AgentView
+	_, err = c.do(ctx, call{method: http.MethodPost, path: path, media: typeJSON, body: b}, &view)
+	return view, err
 }
 
 func (c *Client) change(ctx context.Context, ref, verb, why string) (projections.AgentView, error) {

@@ -100,6 +100,21 @@ func TestAgentLife(t *testing.T) {
 	if got, err := r.Resume(ctx, made.ID.String(), ""); err != nil || got.Status != "running" {
 		t.Errorf("Resume: %+v, %v", got, err)
 	}
+	if got, err := r.Stop(ctx, made.Name, Stopping{Reason: "night", Grace: 5 * time.Second, Drain: true}); err != nil || got.Status != "draining" {
+		t.Errorf("Stop: %+v, %v", got, err)
+	}
+	if q := r.node.stop; !q.Drain || q.Grace != 5*time.Second || q.Reason != "night" || q.Agent != made.ID || q.Principal != principal {
+		t.Errorf("stop %+v", q)
+	}
+	if got, err := r.Stop(ctx, made.Name, Stopping{}); err != nil || got.Status != "stopped" || r.node.stop.Drain || r.node.stop.Grace != 0 {
+		t.Errorf("Stop at once: %+v, %v", got, err)
+	}
+	if got := post(t, r, base+"/agents/"+made.ID.String()+"/stop", "{}"); got.status != 200 || !r.node.stop.Drain || r.node.stop.Grace != DefaultGrace {
+		t.Errorf("Stop as it comes: %d %+v", got.status, r.node.stop)
+	}
+	if got, err := r.Restart(ctx, made.Name, "why"); err != nil || got.Status != "running" || r.node.command.Reason != "why" {
+		t.Errorf("Restart: %+v, %v", got, err)
+	}
 	if wasm, err := r.Module(ctx, made.Name); err != nil || string(wasm) != emptyWasm {
 		t.Errorf("Module: %q, %v", wasm, err)
 	}
@@ -111,7 +126,7 @@ func TestAgentLife(t *testing.T) {
 		t.Errorf("after Remove: %+v", p)
 	}
 	page, next, err := r.Events(ctx, made.ID.String(), EventQuery{})
-	if err != nil || next != nil || len(page) != 4 {
+	if err != nil || next != nil || len(page) != 8 {
 		t.Errorf("history of a removed agent: %d events, next %v, %v", len(page), next, err)
 	}
 }

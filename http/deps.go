@@ -19,6 +19,8 @@ type Commands interface {
 	Send(ctx context.Context, r actors.SendRequest) (actors.Sent, error)
 	Suspend(ctx context.Context, c actors.Command) (events.Position, error)
 	Resume(ctx context.Context, c actors.Command) (events.Position, error)
+	Stop(ctx context.Context, r actors.StopRequest) (events.Position, error)
+	Restart(ctx context.Context, c actors.Command) (events.Position, error)
 	Remove(ctx context.Context, c actors.Command) (events.Position, error)
 
 	// Module returns a module's original bytes, or events.ErrModuleNotFound.

@@ -38,6 +38,7 @@ type fakeNode struct {
 	deployed actors.DeployRequest
 	sent     actors.SendRequest
 	command  actors.Command
+	stop     actors.StopRequest
 	fail     error                                                          // what every command returns
 	onSend   func(context.Context, actors.SendRequest) (actors.Sent, error) // nil: handled, echoing the content
 	onGet    func()
@@ -142,6 +143,18 @@ func (n *fakeNode) Suspend(_ context.Context, c actors.Command) (events.Position
 
 func (n *fakeNode) Resume(_ context.Context, c actors.Command) (events.Position, error) {
 	return n.change(c, "running", events.AgentResumed{})
+}
+
+func (n *fakeNode) Stop(_ context.Context, r actors.StopRequest) (events.Position, error) {
+	n.stop = r
+	if r.Drain && r.Grace > 0 {
+		return n.change(r.Command, "draining", events.AgentStopRequested{Reason: r.Reason})
+	}
+	return n.change(r.Command, "stopped", events.AgentStopped{Reason: r.Reason})
+}
+
+func (n *fakeNode) Restart(_ context.Context, c actors.Command) (events.Position, error) {
+	return n.change(c, "running", events.AgentRestarted{Reason: c.Reason})
 }
 
 func (n *fakeNode) Remove(_ context.Context, c actors.Command) (events.Position, error) {

@@ -127,6 +127,30 @@ func (o *object) flag(name string) bool {
 	return b
 }
 
+// has reports whether a member is given.
+func (o *object) has(name string) bool {
+	_, ok := o.members[name]
+	return ok
+}
+
+// whole reads a whole number that must be 0 to ceiling; absent is 0.
+func (o *object) whole(name string, ceiling uint64) uint64 {
+	raw, ok := o.take(name)
+	if !ok {
+		return 0
+	}
+	if typeOf(raw) != "a number" {
+		o.wrong(name, "a number", raw)
+		return 0
+	}
+	n, err := strconv.ParseUint(string(raw), 10, 64)
+	if err != nil || n > ceiling {
+		o.faults.Add(o.prefix+name, "must be a whole number, 0 to %d", ceiling)
+		return 0
+	}
+	return n
+}
+
 // limit reads a number that must be 1 to ceiling; absent is def.
 func (o *object) limit(name string, def, ceiling uint64) uint64 {
 	raw, ok := o.take(name)

@@ -50,6 +50,7 @@ const (
 	CodeConflict        Code = "CONFLICT"
 	CodeIllegalState    Code = "ILLEGAL_STATE"
 	CodeAgentSuspended  Code = "AGENT_SUSPENDED"
+	CodeAgentStopped    Code = "AGENT_STOPPED"
 	CodeAgentFailed     Code = "AGENT_FAILED"
 	CodeAgentLimit      Code = "TOO_MANY_AGENTS"
 	CodeEffectsTooLarge Code = "EFFECTS_TOO_LARGE"
@@ -99,6 +100,7 @@ var kinds = []kind{
 	{code: CodeConflict, status: http.StatusConflict, title: "Conflicting change", causes: []error{events.ErrConflict, events.ErrIDReused}}, // and *events.WrongRevisionError
 	{code: CodeIllegalState, status: http.StatusConflict, title: "Not possible in the agent's present state", causes: []error{events.ErrIllegalLifecycle}},
 	{code: CodeAgentSuspended, status: http.StatusConflict, title: "The agent is suspended", causes: []error{events.ErrAgentSuspended}},
+	{code: CodeAgentStopped, status: http.StatusConflict, title: "The agent is stopped", causes: []error{events.ErrAgentStopped}},
 	{code: CodeAgentFailed, status: http.StatusConflict, title: "The agent has failed", causes: []error{events.ErrAgentFailed}},
 	{code: CodeAgentLimit, status: http.StatusConflict, title: "The node holds as many agents as it may", causes: []error{events.ErrTooManyAgents}},
 	{code: CodeEffectsTooLarge, status: http.StatusUnprocessableEntity, title: "What the message causes is too large", causes: []error{events.ErrEffectsTooLarge}},

@@ -47,6 +47,8 @@ func routes() []route {
 		{method: http.MethodDelete, path: base + "/agents/:id", change: true, handle: (*Server).removeAgent},
 		{method: http.MethodPost, path: base + "/agents/:id/suspend", change: true, body: mayJSON, handle: (*Server).suspendAgent},
 		{method: http.MethodPost, path: base + "/agents/:id/resume", change: true, body: mayJSON, handle: (*Server).resumeAgent},
+		{method: http.MethodPost, path: base + "/agents/:id/stop", change: true, body: mayJSON, handle: (*Server).stopAgent},
+		{method: http.MethodPost, path: base + "/agents/:id/restart", change: true, body: mayJSON, handle: (*Server).restartAgent},
 		{method: http.MethodPost, path: base + "/agents/:id/messages", change: true, keyed: true, body: mustJSON, query: []string{"wait"}, handle: (*Server).sendMessage},
 		{method: http.MethodGet, path: base + "/agents/:id/events", read: true, query: []string{"from", "limit", "direction"}, handle: (*Server).agentEvents},
 		{method: http.MethodGet, path: base + "/agents/:id/module", read: true, handle: (*Server).agentModule},

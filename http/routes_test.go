@@ -121,7 +121,7 @@ func TestContentTypes(t *testing.T) {
 	if n := r.node.seen(); n != 0 {
 		t.Errorf("%d requests reached Commands", n)
 	}
-	for _, verb := range []string{"suspend", "resume"} {
+	for _, verb := range []string{"suspend", "resume", "stop", "restart"} {
 		if got := exchange(t, r, "POST", base+"/agents/a/"+verb, ""); got.status != 200 {
 			t.Errorf("%s without a body: %d %s", verb, got.status, got.body)
 		}

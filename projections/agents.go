@@ -1,6 +1,7 @@
 package projections
 
 import (
+	"maps"
 	"slices"
 	"sort"
 	"strconv"
@@ -17,6 +18,29 @@ type Agents struct {
 	byID   map[events.AgentID]*entry
 	byName map[string][]*entry // by creation; never empty
 	order  []*entry            // by creation
+
+	draining map[events.AgentID]struct{} // those whose stop is not finished
+}
+
+// draining is the one status of a view that somebody must act on.
+const draining = "draining"
+
+// stand moves an agent to another status.
+func (a *Agents) stand(e *entry, status string) {
+	e.view.Status = status
+	if status == draining {
+		a.draining[e.view.ID] = struct{}{}
+		return
+	}
+	delete(a.draining, e.view.ID)
+}
+
+// Draining returns the agents whose stop is not finished, in no particular order:
+// after a start they must be woken for it.
+func (a *Agents) Draining() []events.AgentID {
+	a.mu.RLock()
+	defer a.mu.RUnlock()
+	return slices.Collect(maps.Keys(a.draining))
 }
 
 type entry struct {
@@ -29,7 +53,7 @@ type entry struct {
 func NewAgents(node events.MemberID) *Agents {
 	return &Agents{
 		node: node, byID: make(map[events.AgentID]*entry),
-		byName: make(map[string][]*entry),
+		byName: make(map[string][]*entry), draining: make(map[events.AgentID]struct{}),
 	}
 }
 
@@ -52,11 +76,15 @@ func (a *Agents) Apply(rec events.Recorded, p events.Payload) {
 	e.view.Revision, e.view.UpdatedAt = rec.Revision, rec.RecordedAt
 	switch p := p.(type) {
 	case events.AgentSuspended:
-		e.view.Status = "suspended"
-	case events.AgentResumed:
-		e.view.Status = "running"
+		a.stand(e, "suspended")
+	case events.AgentStopRequested:
+		a.stand(e, draining)
+	case events.AgentStopped:
+		a.stand(e, "stopped")
+	case events.AgentResumed, events.AgentRestarted:
+		a.stand(e, "running")
 	case events.AgentFailed:
-		e.view.Status = "failed"
+		a.stand(e, "failed")
 	case events.AgentRemoved:
 		a.remove(e)
 	case events.MessageHandled:
@@ -94,6 +122,7 @@ func (a *Agents) deploy(rec events.Recorded, d events.AgentDeployed) {
 }
 
 func (a *Agents) remove(e *entry) {
+	a.stand(e, "removed")
 	delete(a.byID, e.view.ID)
 	a.order = without(a.order, e)
 	if same := without(a.byName[e.view.Name], e); len(same) > 0 {

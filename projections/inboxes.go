@@ -10,7 +10,7 @@ import (
 // not yet handled: after a start they must be woken for them.
 type Inboxes struct {
 	mu      sync.Mutex              // guards below
-	living  map[events.AgentID]bool // true: it runs; false: suspended or failed, its inbox waits with it
+	living  map[events.AgentID]bool // true: it runs; false: it does not, and its inbox waits with it
 	waiting map[events.AgentID]map[events.Revision]struct{}
 	total   int
 }
@@ -52,9 +52,9 @@ func (b *Inboxes) Apply(rec events.Recorded, p events.Payload) {
 		b.done(id, &e.Inbox)
 	case events.MessageDeadLettered:
 		b.done(id, e.Inbox)
-	case events.AgentDeployed, events.AgentResumed:
+	case events.AgentDeployed, events.AgentResumed, events.AgentRestarted:
 		b.living[id] = true
-	case events.AgentSuspended, events.AgentFailed:
+	case events.AgentSuspended, events.AgentStopped, events.AgentFailed:
 		b.living[id] = false
 	case events.AgentRemoved:
 		b.total -= len(b.waiting[id])

@@ -62,7 +62,7 @@ func (f *InFlight) Apply(rec events.Recorded, p events.Payload) {
 		f.added(id, rec.Revision, e.Sends)
 	case events.MessageDeadLettered:
 		f.gaveUp(id, &e.Message)
-	case events.AgentResumed, events.AgentRemoved:
+	case events.AgentResumed, events.AgentRestarted, events.AgentRemoved:
 		for pair := range f.senders[id] {
 			f.mark(pair)
 		}
@@ -158,7 +158,7 @@ func (f *InFlight) mark(pair Pair) {
 func (f *InFlight) Changed() <-chan struct{} { return f.changed }
 
 // TakeChanged returns, once each, the pairs that got a send, or whose receiver
-// was resumed or removed, since the last call, and that still have sends in
+// was resumed, restarted or removed, since the last call, and that still have sends in
 // flight. Their order means nothing.
 func (f *InFlight) TakeChanged() []Pair {
 	f.mu.Lock()

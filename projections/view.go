@@ -10,7 +10,7 @@ import (
 type AgentView struct {
 	ID              events.AgentID        `json:"id"`
 	Name            string                `json:"name"`
-	Status          string                `json:"status"` // running, suspended, failed
+	Status          string                `json:"status"` // running, suspended, draining, stopped, failed
 	Module          events.ModuleHash     `json:"module_sha256"`
 	ModuleSize      int                   `json:"module_size"` // bytes
 	Limits          events.ResourceLimits `json:"resource_limits"`

@@ -73,7 +73,8 @@ func (s Source) State(ctx context.Context, id events.AgentID) (*agent.State, err
 }
 
 // Agent folds an agent's events and runs its guest on every message that was
-// handled, with the clock and the randomness recorded.
+// handled, with the clock and the randomness recorded. A run that diverged counts no
+// more once a restart has the guest begin anew.
 //
 // Errors: *DivergedError, *agent.StateError, *wasmhost.InitError, and those of
 // the store and the module.
@@ -96,6 +97,7 @@ type rebuild struct {
 	src   Source
 	guest bool
 	out   Agent
+	lost  error // why there is no guest, until one begins anew
 }
 
 func (r *rebuild) fold(ctx context.Context, id events.AgentID) error {
@@ -118,26 +120,30 @@ func (r *rebuild) fold(ctx context.Context, id events.AgentID) error {
 			return err
 		}
 	}
-	return nil
+	return r.lost
 }
 
 func (r *rebuild) step(ctx context.Context, rev events.Revision, p events.Payload) error {
-	if h, ok := p.(events.MessageHandled); ok && r.guest && h.Outcome == events.OutcomeOK {
-		if err := r.rerun(ctx, rev, &h); err != nil {
-			return err
-		}
+	if h, ok := p.(events.MessageHandled); ok && r.guest && r.lost == nil && h.Outcome == events.OutcomeOK {
+		r.lost = r.rerun(ctx, rev, &h)
 	}
 	if err := r.out.State.Apply(rev, p); err != nil {
 		return err
 	}
-	if _, ok := p.(events.AgentDeployed); ok && r.guest {
+	if !r.guest {
+		return nil
+	}
+	switch p.(type) {
+	case events.AgentDeployed, events.AgentRestarted:
 		return r.instantiate(ctx)
 	}
 	return nil
 }
 
-// instantiate makes the guest as it was when the agent was deployed.
+// instantiate makes the guest as it is when it begins, in place of one that was.
 func (r *rebuild) instantiate(ctx context.Context) error {
+	r.out.Release()
+	r.lost = nil
 	if err := r.load(ctx); err != nil {
 		return err
 	}

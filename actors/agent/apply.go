@@ -15,14 +15,18 @@ func (s *State) Apply(rev events.Revision, p events.Payload) error {
 	case events.AgentDeployed:
 		s.deployed(e)
 	case events.AgentSuspended:
-		s.Status = Suspended
-	case events.AgentResumed:
-		s.Status = Running
+		s.goTo(Suspended)
+	case events.AgentStopRequested:
+		s.draining(e)
+	case events.AgentStopped:
+		s.goTo(Stopped)
+	case events.AgentResumed, events.AgentRestarted:
+		s.goTo(Running)
 		s.crash = crashes{}
 	case events.AgentFailed:
-		s.Status = Failed
+		s.goTo(Failed)
 	case events.AgentRemoved:
-		s.Status = Removed
+		s.goTo(Removed)
 	case events.MessageHandled:
 		s.handled(rev, e)
 	case events.MessageFailed:

@@ -11,8 +11,8 @@ type Deploy struct{ Event events.AgentDeployed }
 // Suspend holds a running agent still. Suspending a suspended one is no change.
 type Suspend struct{ Reason string }
 
-// Resume lets a suspended or failed agent run. Resuming a running one is no
-// change.
+// Resume lets an agent that is suspended, draining, stopped or failed run, as it
+// was. Resuming a running one is no change.
 type Resume struct{}
 
 // Remove ends an agent, whatever its state.

@@ -12,8 +12,8 @@ import (
 //
 // Errors: events.ErrAgentNotFound (no such agent, or removed),
 // events.ErrConflict (Deploy of an agent that exists), *events.InvalidError
-// (Deploy without an id), events.ErrIllegalLifecycle (suspending a failed agent,
-// finishing a message of one that does not run).
+// (Deploy without an id), events.ErrIllegalLifecycle (suspending an agent that is
+// draining, stopped or failed; finishing a message of one that does not run).
 func Decide(s *State, c Command) ([]events.Payload, error) {
 	if d, ok := c.(Deploy); ok {
 		return s.deploy(d)
@@ -36,12 +36,17 @@ func Decide(s *State, c Command) ([]events.Payload, error) {
 		return s.suspend(c)
 	case Resume:
 		return s.resume()
+	case Stop:
+		return s.stop(c), nil
+	case EndStop:
+		return s.endStop(c), nil
+	case Restart:
+		return []events.Payload{events.AgentRestarted{Reason: c.Reason}}, nil
 	case Remove:
 		return []events.Payload{events.AgentRemoved{}}, nil
 	case Finish:
-		if s.Status != Running {
-			return nil, fmt.Errorf("finish message %s of agent %s, which is %s: %w",
-				c.Run.Message.ID, s.ID, s.Status, events.ErrIllegalLifecycle)
+		if !s.Status.Runs() {
+			return nil, s.illegal("finish message " + c.Run.Message.ID.String() + " of")
 		}
 		return s.finish(c.Run), nil
 	}
@@ -62,8 +67,8 @@ func (s *State) suspend(c Suspend) ([]events.Payload, error) {
 	switch s.Status {
 	case Suspended:
 		return nil, nil
-	case Failed:
-		return nil, fmt.Errorf("suspend agent %s, which has failed: %w", s.ID, events.ErrIllegalLifecycle)
+	case Failed, Draining, Stopped:
+		return nil, s.illegal("suspend")
 	}
 	return []events.Payload{events.AgentSuspended{Reason: c.Reason}}, nil
 }

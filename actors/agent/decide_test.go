@@ -3,6 +3,7 @@ package agent
 import (
 	"errors"
 	"testing"
+	"time"
 
 	"github.com/caxton-run/caxton/events"
 )
@@ -17,6 +18,10 @@ func standing(t *testing.T, s Status) *life {
 	switch s {
 	case Suspended:
 		l.do(Suspend{})
+	case Draining:
+		l.do(Stop{Drain: true, Until: time.UnixMicro(begin)})
+	case Stopped:
+		l.do(Stop{})
 	case Failed:
 		l.apply(events.AgentFailed{Reason: "test"})
 	case Removed:
@@ -31,6 +36,7 @@ func TestLifecycle(t *testing.T) {
 		letter  = DeadLetter{Event: events.MessageDeadLettered{Reason: events.DeadTimeout}}
 		skip    = SkipInbox{Event: events.InboxSkipped{Inbox: 3}}
 		message = Finish{Run: Run{Message: outsider(1), Status: events.OutcomeOK}}
+		drain   = Stop{Drain: true, Grace: time.Second, Until: time.UnixMicro(begin)}
 		nothing = []events.Type{}
 	)
 	for _, c := range []struct {
@@ -56,6 +62,37 @@ func TestLifecycle(t *testing.T) {
 		{"resume a running one", Running, Resume{}, nothing, nil, Running},
 		{"resume a removed one", Removed, Resume{}, nil, events.ErrAgentNotFound, Removed},
 		{"resume nobody", None, Resume{}, nil, events.ErrAgentNotFound, None},
+
+		{"resume a stopped one", Stopped, Resume{}, []events.Type{"AgentResumed"}, nil, Running},
+		{"resume a draining one", Draining, Resume{}, []events.Type{"AgentResumed"}, nil, Running},
+
+		{"suspend a draining one", Draining, Suspend{}, nil, events.ErrIllegalLifecycle, Draining},
+		{"suspend a stopped one", Stopped, Suspend{}, nil, events.ErrIllegalLifecycle, Stopped},
+
+		{"stop at once", Running, Stop{}, []events.Type{"AgentStopped"}, nil, Stopped},
+		{"stop after draining", Running, drain, []events.Type{"AgentStopRequested"}, nil, Draining},
+		{"drain twice", Draining, drain, nothing, nil, Draining},
+		{"stop a draining one at once", Draining, Stop{}, []events.Type{"AgentStopped"}, nil, Stopped},
+		{"stop a suspended one: nothing is drained", Suspended, drain, []events.Type{"AgentStopped"}, nil, Stopped},
+		{"stop a failed one: nothing is drained", Failed, drain, []events.Type{"AgentStopped"}, nil, Stopped},
+		{"stop twice", Stopped, drain, nothing, nil, Stopped},
+		{"stop a removed one", Removed, drain, nil, events.ErrAgentNotFound, Removed},
+		{"stop nobody", None, drain, nil, events.ErrAgentNotFound, None},
+		{"drained", Draining, EndStop{Cause: events.StopDrained}, []events.Type{"AgentStopped"}, nil, Stopped},
+		{"drained after a resume", Running, EndStop{}, nothing, nil, Running},
+
+		{"restart", Running, Restart{}, []events.Type{"AgentRestarted"}, nil, Running},
+		{"restart a suspended one", Suspended, Restart{}, []events.Type{"AgentRestarted"}, nil, Running},
+		{"restart a draining one", Draining, Restart{}, []events.Type{"AgentRestarted"}, nil, Running},
+		{"restart a stopped one", Stopped, Restart{}, []events.Type{"AgentRestarted"}, nil, Running},
+		{"restart a failed one", Failed, Restart{}, []events.Type{"AgentRestarted"}, nil, Running},
+		{"restart a removed one", Removed, Restart{}, nil, events.ErrAgentNotFound, Removed},
+		{"restart nobody", None, Restart{}, nil, events.ErrAgentNotFound, None},
+
+		{"remove a draining one", Draining, Remove{}, []events.Type{"AgentRemoved"}, nil, Removed},
+		{"remove a stopped one", Stopped, Remove{}, []events.Type{"AgentRemoved"}, nil, Removed},
+		{"finish while draining", Draining, message, []events.Type{"MessageHandled"}, nil, Draining},
+		{"finish while stopped", Stopped, message, nil, events.ErrIllegalLifecycle, Stopped},
 
 		{"remove", Running, Remove{}, []events.Type{"AgentRemoved"}, nil, Removed},
 		{"remove a suspended one", Suspended, Remove{}, []events.Type{"AgentRemoved"}, nil, Removed},
@@ -128,4 +165,38 @@ func TestUnknownCommand(t *testing.T) {
 func TestSuspensionKeepsItsReason(t *testing.T) {
 	out := newLife(t).do(Suspend{Reason: "low priority"})
 	same(t, "event", out, []events.Payload{events.AgentSuspended{Reason: "low priority"}})
+}
+
+// TestAStopKeepsItsReason until it is carried out, and no longer.
+func TestAStopKeepsItsReason(t *testing.T) {
+	l := newLife(t)
+	until := time.UnixMicro(begin).UTC()
+	out := l.do(Stop{Reason: "night\xff", Drain: true, Grace: 3 * time.Second, Until: until.Add(999)})
+	same(t, "event", out, []events.Payload{events.AgentStopRequested{Reason: "night\uFFFD", GraceMS: 3000, Until: until}})
+	if l.st.StopBy != begin {
+		t.Errorf("to be stopped by %d, want %d", l.st.StopBy, begin)
+	}
+	out = l.do(EndStop{Cause: events.StopExpired})
+	same(t, "event", out, []events.Payload{events.AgentStopped{Reason: "night\uFFFD", Cause: events.StopExpired}})
+	if l.st.StopBy != 0 || l.st.stopReason != "" {
+		t.Errorf("left over: %d %q", l.st.StopBy, l.st.stopReason)
+	}
+}
+
+// TestARestartForgetsCrashes, and nothing else that is the agent's.
+func TestARestartForgetsCrashes(t *testing.T) {
+	l := newLife(t)
+	l.do(Finish{Run: func() Run {
+		r := l.run(fromAgent(2, 1), events.OutcomeOK)
+		r.State = []events.StateChange{{Key: "k", Value: []byte("v")}}
+		return r
+	}()})
+	l.finish(3, events.OutcomeTimeout)
+	l.do(Restart{Reason: "why"})
+	if n := l.st.CrashAttempts(messageID(3)); n != 0 || len(l.st.crash.recent) != 0 {
+		t.Errorf("%d attempts, recent crashes %v", n, l.st.crash.recent)
+	}
+	if v, ok := l.st.Get("k"); !ok || string(v) != "v" || !l.st.Seen(agentID(2), 1) {
+		t.Errorf("state %q %v, seen %v", v, ok, l.st.Seen(agentID(2), 1))
+	}
 }

@@ -30,6 +30,8 @@ type encoded struct {
 	Message  events.MessageID          `json:"crash_message"`
 	Attempts int                       `json:"crash_attempts"`
 	Recent   []int64                   `json:"crashes,omitempty"`
+	StopBy   int64                     `json:"stop_by,omitempty"`
+	Stopping string                    `json:"stop_reason,omitempty"`
 }
 
 // value keeps its key as bytes: what a state holds comes back as it was even if
@@ -53,6 +55,7 @@ func (s *State) MarshalBinary() ([]byte, error) {
 		Sent: s.sent, Seen: s.seen, Next: s.inbox.next,
 		Ahead:   slices.Sorted(maps.Keys(s.inbox.ahead)),
 		Message: s.crash.message, Attempts: s.crash.attempts, Recent: s.crash.recent,
+		StopBy: s.StopBy, Stopping: s.stopReason,
 	}
 	for _, k := range slices.Sorted(maps.Keys(s.values)) {
 		e.Values = append(e.Values, value{[]byte(k), s.values[k]})
@@ -80,7 +83,8 @@ func (s *State) UnmarshalBinary(b []byte) error {
 		ID: e.ID, Status: e.Status, Name: e.Name, Module: e.Module, Limits: e.Limits,
 		Priority: e.Priority, Revision: e.Revision, Clock: e.Clock, Handled: e.Handled,
 		sent: e.Sent, seen: e.Seen,
-		crash: crashes{message: e.Message, attempts: e.Attempts, recent: e.Recent},
+		crash:  crashes{message: e.Message, attempts: e.Attempts, recent: e.Recent},
+		StopBy: e.StopBy, stopReason: e.Stopping,
 	}
 	s.inbox.next = e.Next
 	for _, v := range e.Values {

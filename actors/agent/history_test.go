@@ -36,6 +36,9 @@ func TestHistories(t *testing.T) {
 			l.apply(out...)
 			l.log(replayed, out)
 			checkSequences(t, l)
+			if (l.st.StopBy != 0 || l.st.stopReason != "") && l.st.Status != Draining {
+				t.Fatalf("an agent that is %s still has a stop to come to", l.st.Status)
+			}
 			if !slices.IsSorted(l.st.crash.recent) || len(l.st.crash.recent) > MaxCrashes {
 				t.Fatalf("recent crashes are %v", l.st.crash.recent)
 			}
@@ -142,11 +145,20 @@ func TestApplyAnything(t *testing.T) {
 }
 
 func drawCommand(t *rapid.T, st *State) Command {
-	switch rapid.SampledFrom([]string{"run", "run", "run", "run", "run", "run", "suspend", "resume", "resume", "letter", "skip", "remove"}).Draw(t, "command") {
+	switch rapid.SampledFrom([]string{"run", "run", "run", "run", "run", "run", "suspend", "stop", "end stop", "restart", "resume", "resume", "letter", "skip", "remove"}).Draw(t, "command") {
 	case "suspend":
 		return Suspend{Reason: drawText(t)}
 	case "resume":
 		return Resume{}
+	case "stop":
+		return Stop{
+			Reason: drawText(t), Drain: rapid.Bool().Draw(t, "drain"), Grace: time.Minute,
+			Until: time.UnixMicro(begin + rapid.Int64Range(0, 9).Draw(t, "until")),
+		}
+	case "end stop":
+		return EndStop{Cause: events.StopDrained}
+	case "restart":
+		return Restart{Reason: drawText(t)}
 	case "letter":
 		return DeadLetter{Event: events.MessageDeadLettered{Message: drawMessage(t), Reason: events.DeadRefused, Attempts: 3}}
 	case "skip":
@@ -241,7 +253,8 @@ func drawPayload(t *rapid.T) events.Payload {
 	m := drawMessage(t)
 	return rapid.SampledFrom([]events.Payload{
 		deployment(1), deployment(2), events.AgentDeployed{},
-		events.AgentSuspended{}, events.AgentResumed{}, events.AgentResumed{}, events.AgentRemoved{}, events.AgentFailed{},
+		events.AgentSuspended{}, events.AgentResumed{}, events.AgentResumed{}, events.AgentRestarted{},
+		events.AgentStopRequested{Until: at}, events.AgentStopped{}, events.AgentRemoved{}, events.AgentFailed{},
 		events.MessageHandled{
 			Message: m, Host: host, Inbox: inbox, IdempotencyKey: drawText(t), Sends: []events.Message{drawMessage(t)},
 			State: []events.StateChange{{Key: drawText(t), Value: []byte{1}}, {Key: drawText(t), Delete: true}},

@@ -19,6 +19,7 @@ type State struct {
 	Revision events.Revision // of the last event applied
 	Clock    int64           // the last time the guest was told, µs since the Unix epoch
 	Handled  uint64          // messages run to their end, well or not
+	StopBy   int64           // while draining, when to stop at the latest, µs since the Unix epoch; else 0
 
 	values map[string][]byte // state_put; survives an update of the module
 	sent   map[events.AgentID]uint64
@@ -26,6 +27,8 @@ type State struct {
 	keys   keyring
 	inbox  inbox
 	crash  crashes
+
+	stopReason string // while draining
 }
 
 // StateError is an event that cannot follow a state: a bug or a damaged log.

@@ -71,7 +71,7 @@ func judge(code caxtonhttp.Code) verdict {
 		return verdict{exitConflict, "choose another name, or leave out --unique-name"}
 	case caxtonhttp.CodeKeyReused, caxtonhttp.CodeConflict, caxtonhttp.CodeIllegalState:
 		return verdict{exitConflict, ""}
-	case caxtonhttp.CodeAgentSuspended, caxtonhttp.CodeAgentFailed:
+	case caxtonhttp.CodeAgentSuspended, caxtonhttp.CodeAgentStopped, caxtonhttp.CodeAgentFailed:
 		return verdict{exitConflict, "let it run again with: caxton agent resume AGENT"}
 	case caxtonhttp.CodeAgentLimit:
 		return verdict{exitConflict, "remove agents that are no longer needed: caxton agent remove AGENT"}

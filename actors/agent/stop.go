@@ -1,0 +1,70 @@
+package agent
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/caxton-run/caxton/events"
+)
+
+// Stop puts an agent out of service. With Drain a running one first works off what
+// waits, until Until at the latest; one that does not run has nothing worked off.
+// Stopping a stopped agent is no change, and neither is asking a draining one to
+// drain.
+type Stop struct {
+	Reason string
+	Drain  bool
+	Grace  time.Duration // from now to Until; recorded for people
+	Until  time.Time     // of the wall clock
+}
+
+// EndStop ends the draining of an agent. It is no change for one that does not
+// drain any more.
+type EndStop struct{ Cause events.StopCause }
+
+// Restart has the guest begin anew with its durable state, and lets the agent run,
+// whatever its state.
+type Restart struct{ Reason string }
+
+func (Stop) isCommand()    {}
+func (EndStop) isCommand() {}
+func (Restart) isCommand() {}
+
+func (s *State) stop(c Stop) []events.Payload {
+	switch {
+	case s.Status == Stopped, s.Status == Draining && c.Drain:
+		return nil
+	case s.Status == Running && c.Drain:
+		return []events.Payload{events.AgentStopRequested{
+			Reason: plain(c.Reason), GraceMS: c.Grace.Milliseconds(), Until: c.Until.UTC().Truncate(time.Microsecond),
+		}}
+	}
+	return []events.Payload{events.AgentStopped{Reason: plain(c.Reason), Cause: events.StopAtOnce}}
+}
+
+func (s *State) endStop(c EndStop) []events.Payload {
+	if s.Status != Draining {
+		return nil
+	}
+	return []events.Payload{events.AgentStopped{Reason: s.stopReason, Cause: c.Cause}}
+}
+
+// plain is a text as it comes back from the log, which is UTF-8: a reason is part of
+// the state.
+func plain(s string) string { return strings.ToValidUTF8(s, "\uFFFD") }
+
+// draining is what an AgentStopRequested does.
+func (s *State) draining(e events.AgentStopRequested) {
+	s.Status, s.StopBy, s.stopReason = Draining, e.Until.UnixMicro(), e.Reason
+}
+
+// goTo moves to a state in which nothing of a stop is left over.
+func (s *State) goTo(to Status) {
+	s.Status, s.StopBy, s.stopReason = to, 0, ""
+}
+
+// illegal is the error of a command that a state does not admit.
+func (s *State) illegal(verb string) error {
+	return fmt.Errorf("%s agent %s, which is %s: %w", verb, s.ID, s.Status, events.ErrIllegalLifecycle)
+}

@@ -1,0 +1,48 @@
+package actors
+
+import (
+	"context"
+	"sync"
+)
+
+// interrupt lets others stop the guest of an actor that is busy with it: the actor
+// itself sees nothing, not even a command, before the guest returns.
+//
+// An interruption is not an outcome. The run counts as if it had not been, and the
+// message waits again; whoever interrupts has put a command into the mailbox that
+// says what is to become of it.
+type interrupt struct {
+	mu     sync.Mutex // guards below
+	ctx    context.Context
+	cancel context.CancelFunc
+}
+
+// context returns what the next run goes by: a fresh one after an interruption.
+func (i *interrupt) context(parent context.Context) context.Context {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.ctx == nil || i.ctx.Err() != nil {
+		i.end()
+		i.ctx, i.cancel = context.WithCancel(parent)
+	}
+	return i.ctx
+}
+
+// now ends the run under way within one slice. Without one it does nothing, or
+// ends the next, which then runs again.
+func (i *interrupt) now() {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.end()
+}
+
+// end gives up the context. Caller holds mu.
+func (i *interrupt) end() {
+	if i.cancel != nil {
+		i.cancel()
+	}
+}
+
+// Interrupt stops the guest that runs for this mailbox, if one does; its message
+// waits again, behind all commands.
+func (b *Mailbox) Interrupt() { b.runs.now() }

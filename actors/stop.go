@@ -1,0 +1,125 @@
+package actors
+
+import (
+	"context"
+	"time"
+
+	"github.com/caxton-run/caxton/actors/agent"
+	"github.com/caxton-run/caxton/events"
+)
+
+// MaxGrace is the longest that stopping an agent may take: what waits longer is
+// better kept than worked off.
+const MaxGrace = time.Hour
+
+// StopRequest asks for an agent to be put out of service.
+type StopRequest struct {
+	Command
+	Drain bool          // work off what waits first; what does not run has nothing worked off
+	Grace time.Duration // 0 to MaxGrace: for that, and for the message under way
+}
+
+// Stop puts an agent out of service until it is resumed or restarted, and returns
+// when that is durable: at once, or, if messages are to be drained, when it has
+// begun. Whatever the guest does, it is stopped soon after Grace; a message that was
+// under way then counts as not begun. What was acknowledged and is not handled is
+// kept for when the agent is resumed; new messages from outside are refused, those
+// of agents wait with their senders. Stopping a stopped agent changes nothing.
+//
+// Errors: events.ErrAgentNotFound, *events.InvalidError, and events.ErrUnknownOutcome
+// when ctx ended before the agent ended its turn.
+func (g *Gateway) Stop(ctx context.Context, r StopRequest) (events.Position, error) {
+	if r.Grace < 0 || r.Grace > MaxGrace {
+		return 0, events.Invalidf("grace_period_seconds", "must be 0 to %d", int(MaxGrace.Seconds()))
+	}
+	env := newEnvelope()
+	env.principal, env.trace = r.Principal, r.TraceParent
+	env.command = agent.Stop{Reason: r.Reason, Drain: r.Drain, Grace: r.Grace, Until: g.sys.deps.Now().Add(r.Grace)}
+	box, err := g.sys.registry.offer(r.Agent, env)
+	if err != nil {
+		return 0, err
+	}
+	// The actor cannot see the command while its guest runs. It ends by itself
+	// when the command has been seen, or the mailbox is gone.
+	time.AfterFunc(r.Grace, func() {
+		if !env.answered.Load() {
+			box.Interrupt()
+		}
+	})
+	return g.sys.await(ctx, env)
+}
+
+// Restart has an agent's guest begin anew with a fresh memory, and lets the agent
+// run whatever its state: its durable state and its inbox are as they were. The
+// message under way is ended first, as by its own means.
+// Errors: as of Resume.
+func (g *Gateway) Restart(ctx context.Context, c Command) (events.Position, error) {
+	return g.command(ctx, c, agent.Restart{Reason: c.Reason})
+}
+
+// drains reports whether an agent that is draining is to run this message: it
+// waited before the agent was told to stop, and there is time left.
+func (a *agentActor) drains(e *envelope) bool {
+	return !a.late() && (e.entry || !a.stopSeen.IsZero() && e.arrived.Before(a.stopSeen))
+}
+
+// late reports whether a draining agent's time is over.
+func (a *agentActor) late() bool {
+	return a.sys.deps.Now().UnixMicro() >= a.state().StopBy
+}
+
+// watchDrain sees to it that draining has an end: now, if nothing waits any more,
+// or when its time is over.
+func (a *agentActor) watchDrain() {
+	st := a.liveState()
+	switch {
+	case st == nil && (a.drain != nil || !a.stopSeen.IsZero()):
+		a.sys.nudge(a.id) // the turn's last message took the guest with it; look again
+		return
+	case st == nil:
+		return
+	case st.Status != agent.Draining:
+		a.endDrain()
+		return
+	}
+	if a.drain == nil {
+		left := time.UnixMicro(st.StopBy).Sub(a.sys.deps.Now())
+		box := a.box
+		a.drain = time.AfterFunc(max(0, left), func() {
+			box.Interrupt()
+			a.sys.endStop(a.id, events.StopExpired)
+		})
+	}
+	if !a.late() && !a.inboxMore && !a.drained && !a.box.WaitsSince(a.stopSeen) {
+		a.drained = true // it is said once
+		a.sys.endStop(a.id, events.StopDrained)
+	}
+}
+
+// endDrain forgets that the agent was draining.
+func (a *agentActor) endDrain() {
+	if a.drain != nil {
+		a.drain.Stop()
+		a.drain = nil
+	}
+	a.drained, a.stopSeen = false, time.Time{}
+}
+
+// endStop tells an agent that its draining is at an end.
+func (s *System) endStop(id events.AgentID, cause events.StopCause) {
+	env := newEnvelope()
+	env.command = agent.EndStop{Cause: cause}
+	_, _ = s.registry.offer(id, env) // fails only at shutdown; the next start looks again
+}
+
+// WaitsSince reports whether a message waits that arrived before t, or an entry
+// of the inbox.
+func (b *Mailbox) WaitsSince(t time.Time) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if len(b.front)+len(b.inbox) > 0 {
+		return true
+	}
+	list := b.waiting.items()
+	return len(list) > 0 && list[0].arrived.Before(t)
+}

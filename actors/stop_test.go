@@ -1,0 +1,220 @@
+package actors
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/caxton-run/caxton/events"
+)
+
+func (r *rig) stop(id events.AgentID, drain bool, grace time.Duration) {
+	r.t.Helper()
+	pos, err := r.Stop(context.Background(), StopRequest{
+		Command: Command{Caller: Caller{Principal: "user:test"}, Agent: id, Reason: "test"}, Drain: drain, Grace: grace,
+	})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	r.caughtUp(pos)
+}
+
+func (r *rig) status(id events.AgentID) string {
+	view, _ := r.agents.Get(id)
+	return view.Status
+}
+
+func (r *rig) stopped(id events.AgentID, cause events.StopCause) {
+	r.t.Helper()
+	r.eventually("stopped", func() bool { return r.status(id) == "stopped" })
+	list := only[events.AgentStopped](r, events.AgentStream(id))
+	if got := list[len(list)-1].Cause; got != cause {
+		r.t.Fatalf("stopped by %s, want %s", got, cause)
+	}
+}
+
+// slowly is a guest that takes until its limit of time, so that others wait.
+func slowly(limit time.Duration) func(*DeployRequest) {
+	return func(q *DeployRequest) {
+		hurried(q)
+		q.Limits.MaxExecutionTimeMS = uint64(limit.Milliseconds())
+	}
+}
+
+// TestAStopWorksOffWhatWaits and refuses what comes later; resumed, the agent is as
+// it was.
+func TestAStopWorksOffWhatWaits(t *testing.T) {
+	r := newRig(t, nil)
+	id := r.deploy("counter", "counter-c")
+	if err := r.command(r.Suspend, id); err != nil {
+		t.Fatal(err)
+	}
+	for range 5 { // in its inbox
+		r.ask(id, `{"op":"add","n":1}`)
+	}
+	if err := r.command(r.Resume, id); err != nil {
+		t.Fatal(err)
+	}
+	r.stop(id, true, patience)
+	r.stopped(id, events.StopDrained)
+	if n := len(only[events.MessageHandled](r, events.AgentStream(id))); n != 5 {
+		t.Errorf("%d messages were handled before it stopped, want 5", n)
+	}
+	if _, err := r.Send(context.Background(), request(id, `{"op":"get"}`)); !errors.Is(err, events.ErrAgentStopped) {
+		t.Errorf("%v, want events.ErrAgentStopped", err)
+	}
+	r.stop(id, true, 0) // no change
+	if n := len(only[events.AgentStopped](r, events.AgentStream(id))); n != 1 {
+		t.Errorf("stopped %d times", n)
+	}
+	r.restart()
+	if _, err := r.Send(context.Background(), request(id, `{"op":"get"}`)); !errors.Is(err, events.ErrAgentStopped) {
+		t.Errorf("after a start: %v, want events.ErrAgentStopped", err)
+	}
+	if err := r.command(r.Resume, id); err != nil {
+		t.Fatal(err)
+	}
+	r.wants(id, `{"op":"get"}`, `{"count":5}`)
+}
+
+// TestAStopKeepsWhatItDoesNotDrain for the time after.
+func TestAStopKeepsWhatItDoesNotDrain(t *testing.T) {
+	r := newRig(t, nil)
+	id := r.deploy("counter", "counter-c")
+	if err := r.command(r.Suspend, id); err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		r.ask(id, `{"op":"add","n":1}`)
+	}
+	r.stop(id, true, patience) // a suspended one is not set going for it
+	r.stopped(id, events.StopAtOnce)
+	r.restart()
+	if err := r.command(r.Resume, id); err != nil {
+		t.Fatal(err)
+	}
+	r.wants(id, `{"op":"add","n":1}`, `{"count":4}`)
+}
+
+// TestAStopEndsABusyGuest when its grace is over, whether it is to drain or not.
+// Nothing of the run counts, and the message is there when the agent is resumed.
+func TestAStopEndsABusyGuest(t *testing.T) {
+	for _, drain := range []bool{true, false} {
+		t.Run(fmt.Sprintf("drain %v", drain), func(t *testing.T) {
+			r := newRig(t, func(c *Config) { c.SpillAfter = time.Millisecond })
+			id := r.deployWasm("spin", hostile(t, "spin"), slowly(time.Minute))
+			q := request(id, `1`)
+			q.Wait = 0
+			sent, err := r.Send(context.Background(), q)
+			if err != nil || sent.Status != Queued {
+				t.Fatalf("%s %v, want %s", sent.Status, err, Queued)
+			}
+			r.stop(id, drain, 10*time.Millisecond)
+			if drain {
+				r.stopped(id, events.StopExpired)
+			} else {
+				r.stopped(id, events.StopAtOnce)
+			}
+			if n := len(only[events.AgentCrashed](r, events.AgentStream(id))); n != 0 {
+				t.Errorf("%d crashes are counted", n)
+			}
+			if n := r.inboxes.Len(); n != 1 {
+				t.Errorf("%d messages stand in the inbox, want 1", n)
+			}
+		})
+	}
+}
+
+// TestAStopGoesOnAfterAStart of the node that was killed in its midst.
+func TestAStopGoesOnAfterAStart(t *testing.T) {
+	for cause, left := range map[events.StopCause]time.Duration{events.StopDrained: time.Hour, events.StopExpired: -time.Second} {
+		t.Run(string(cause), func(t *testing.T) {
+			r := newRig(t, nil)
+			id := r.deploy("counter", "counter-c")
+			if err := r.command(r.Suspend, id); err != nil {
+				t.Fatal(err)
+			}
+			for range 3 {
+				r.ask(id, `{"op":"add","n":1}`)
+			}
+			r.write(id, events.AgentResumed{}, events.AgentStopRequested{Reason: "test", GraceMS: 1, Until: time.Now().Add(left)})
+			r.restart()
+			r.stopped(id, cause)
+			want := 3
+			if cause == events.StopExpired {
+				want = 0
+			}
+			if n := len(only[events.MessageHandled](r, events.AgentStream(id))); n != want {
+				t.Errorf("%d messages were handled before it stopped, want %d", n, want)
+			}
+			if n := r.inboxes.Len(); n != 3-want {
+				t.Errorf("%d messages stand in the inbox, want %d", n, 3-want)
+			}
+		})
+	}
+}
+
+// write adds events to an agent's stream behind its actor's back.
+func (r *rig) write(id events.AgentID, list ...events.Payload) {
+	r.t.Helper()
+	var evs []events.Event
+	for _, p := range list {
+		ev, err := events.Encode(events.NewEventID(), p, events.Metadata{})
+		if err != nil {
+			r.t.Fatal(err)
+		}
+		evs = append(evs, ev)
+	}
+	res, err := r.log.Append(context.Background(), events.AgentStream(id), events.StreamExists(), evs...)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	r.caughtUp(res.Position)
+}
+
+// TestARestartBeginsAnew: the memory is fresh, the durable state is kept, and so
+// again after the node's restart. It brings back an agent of any status.
+func TestARestartBeginsAnew(t *testing.T) {
+	r := newRig(t, nil)
+	id := r.deploy("tally", "tally")
+	r.wants(id, `{"op":"add","n":7}`, `{"seen":1,"total":7}`)
+	r.wants(id, `{"op":"add","n":7}`, `{"seen":2,"total":14}`)
+	if err := r.command(r.Restart, id); err != nil {
+		t.Fatal(err)
+	}
+	r.wants(id, `{"op":"add","n":1}`, `{"seen":1,"total":15}`)
+	r.restart()
+	r.wants(id, `{"op":"get"}`, `{"seen":1,"total":15}`)
+	r.stop(id, false, 0)
+	if err := r.command(r.Resume, id); err != nil {
+		t.Fatal(err)
+	}
+	r.wants(id, `{"op":"get"}`, `{"seen":1,"total":15}`)
+	for _, halt := range []func(){
+		func() { r.stop(id, false, 0) },
+		func() { _ = r.command(r.Suspend, id) },
+	} {
+		halt()
+		if err := r.command(r.Restart, id); err != nil {
+			t.Fatal(err)
+		}
+		r.wants(id, `{"op":"get"}`, `{"seen":0,"total":15}`)
+	}
+}
+
+// TestWhatAgentsSendToAStoppedOneIsKept with its sender, and carried when it is
+// resumed.
+func TestWhatAgentsSendToAStoppedOneIsKept(t *testing.T) {
+	r := newRig(t, nil)
+	ping, pong := r.deploy("ping", "ping"), r.deploy("pong", "pong")
+	r.stop(pong, true, time.Second)
+	r.stopped(pong, events.StopDrained)
+	r.ask(ping, `{"op":"start","peer":"pong","rounds":3}`)
+	r.eventually("a ball is in flight", func() bool { return r.flight.Len() == 1 })
+	if err := r.command(r.Resume, pong); err != nil {
+		t.Fatal(err)
+	}
+	r.eventually("the game ends", func() bool { return len(only[events.MessageHandled](r, events.AgentStream(pong))) == 3 })
+}

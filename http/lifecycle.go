@@ -1,0 +1,112 @@
+package http
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"github.com/caxton-run/caxton/actors"
+	"github.com/caxton-run/caxton/events"
+)
+
+func (s *Server) suspendAgent(r *request) error { return r.changeAgent(s.deps.Commands.Suspend) }
+
+func (s *Server) resumeAgent(r *request) error { return r.changeAgent(s.deps.Commands.Resume) }
+
+func (s *Server) restartAgent(r *request) error { return r.changeAgent(s.deps.Commands.Restart) }
+
+// stopAgent answers when the stop is durable: with an agent that is stopped, or
+// that is draining.
+func (s *Server) stopAgent(r *request) error {
+	req, err := decodeStop(r.body)
+	if err != nil {
+		return err
+	}
+	return r.changeWith(func(ctx context.Context, c actors.Command) (events.Position, error) {
+		c.Reason = req.Reason
+		req.Command = c
+		return s.deps.Commands.Stop(ctx, req)
+	})
+}
+
+// decodeStop reads {"reason", "grace_period_seconds", "drain_messages"}, each of
+// which may be left out.
+func decodeStop(body []byte) (actors.StopRequest, error) {
+	var f events.Faults
+	o := readObject(body, &f)
+	req := actors.StopRequest{Drain: true, Grace: DefaultGrace}
+	req.Reason = o.reason()
+	if o.has("grace_period_seconds") {
+		req.Grace = time.Duration(o.whole("grace_period_seconds", uint64(actors.MaxGrace/time.Second))) * time.Second
+	}
+	if o.has("drain_messages") {
+		req.Drain = o.flag("drain_messages")
+	}
+	o.finish()
+	return req, f.Err()
+}
+
+type changeFunc func(context.Context, actors.Command) (events.Position, error)
+
+// changeAgent does one lifecycle change whose body is at most a reason, and answers
+// with the agent after it.
+func (r *request) changeAgent(change changeFunc) error {
+	reason, err := decodeReason(r.body)
+	if err != nil {
+		return err
+	}
+	return r.changeWith(func(ctx context.Context, c actors.Command) (events.Position, error) {
+		c.Reason = reason
+		return change(ctx, c)
+	})
+}
+
+// changeWith does one change of the path's agent and answers with it.
+func (r *request) changeWith(change changeFunc) error {
+	id, err := r.agent()
+	if err != nil {
+		return err
+	}
+	at, err := change(r.ctx, actors.Command{Caller: r.caller, Agent: id})
+	if err != nil {
+		return err
+	}
+	r.reached(at)
+	view, err := r.viewOf(id)
+	if err != nil {
+		return err
+	}
+	return r.json(http.StatusOK, shown(view))
+}
+
+func (s *Server) removeAgent(r *request) error {
+	id, err := r.agent()
+	if err != nil {
+		return err
+	}
+	at, err := s.deps.Commands.Remove(r.ctx, actors.Command{Caller: r.caller, Agent: id})
+	if err != nil {
+		return err
+	}
+	r.reached(at)
+	r.c.Status(http.StatusNoContent)
+	return nil
+}
+
+// decodeReason reads {"reason": "…"}; nothing and {} give none.
+func decodeReason(body []byte) (string, error) {
+	var f events.Faults
+	o := readObject(body, &f)
+	reason := o.reason()
+	o.finish()
+	return reason, f.Err()
+}
+
+// reason reads why a change is made, which is shown in one line.
+func (o *object) reason() string {
+	reason := o.text("reason")
+	if len(reason) > maxReason {
+		o.faults.Add("reason", "must be at most %d bytes, got %d", maxReason, len(reason))
+	}
+	return reason
+}
