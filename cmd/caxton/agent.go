@@ -18,7 +18,9 @@ func (a *app) agentCommand() *cobra.Command {
 		"caxton agent deploy counter.wasm --name counter\n  caxton agent list")
 	cmd.AddCommand(a.deployCommand(), a.listCommand(), a.getCommand(), a.eventsCommand(),
 		a.changeCommand("suspend", "Hold an agent still; its messages are kept", (*caxtonhttp.Client).Suspend),
-		a.changeCommand("resume", "Let a suspended or failed agent run again", (*caxtonhttp.Client).Resume),
+		a.changeCommand("resume", "Let an agent that is suspended, stopped or failed go on as it was", (*caxtonhttp.Client).Resume),
+		a.stopCommand(),
+		a.changeCommand("restart", "Let an agent begin anew with an empty memory; its state is kept", (*caxtonhttp.Client).Restart),
 		a.removeCommand(), a.runCommand(), a.checkCommand())
 	return cmd
 }
@@ -144,11 +146,7 @@ func (a *app) changeCommand(verb, short string, change func(*caxtonhttp.Client, 
 			if err != nil {
 				return err
 			}
-			if done, err := a.structured(v); done {
-				return err
-			}
-			a.printf("%s (%s) is %s\n", v.Name, v.ID, a.status(v.Status))
-			return nil
+			return a.showChanged(v)
 		},
 	}
 	cmd.Flags().StringVar(&reason, "reason", "", "why, for its history")

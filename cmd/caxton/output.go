@@ -99,7 +99,7 @@ func (a *app) status(s string) string {
 	switch s {
 	case "running":
 		return text.FgGreen.Sprint(s)
-	case "failed":
+	case "failed", "stopped":
 		return text.FgRed.Sprint(s)
 	}
 	return text.FgYellow.Sprint(s)
