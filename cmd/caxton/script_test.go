@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"fmt"
 	"os"
 	"os/exec"
@@ -15,6 +16,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/caxton-run/caxton/fixtures"
+	caxtonhttp "github.com/caxton-run/caxton/http"
 	"github.com/caxton-run/caxton/wasmhost"
 )
 
@@ -99,9 +101,33 @@ func startServer(ts *testscript.TestScript, neg bool, args []string) {
 		for lines.Scan() {
 		}
 	}()
+	awaitReady(ts, found["REST API on"])
 	ts.Setenv("API", found["REST API on"])
 	ts.Setenv("METRICS", found["metrics on"])
 	ts.Setenv("CAXTON_API", found["REST API on"])
+}
+
+// awaitReady waits until a server answers reads: it prints its address before it has
+// looked at its log.
+func awaitReady(ts *testscript.TestScript, url string) {
+	c, err := caxtonhttp.NewClient(caxtonhttp.ClientOptions{URL: url})
+	ts.Check(err)
+	defer c.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	poll := time.NewTicker(5 * time.Millisecond)
+	defer poll.Stop()
+	for {
+		_, err := c.Ready(ctx)
+		if err == nil {
+			return
+		}
+		select {
+		case <-poll.C:
+		case <-ctx.Done():
+			ts.Fatalf("server start: not ready: %v", err)
+		}
+	}
 }
 
 // scriptServer is a script's server, under serverKey.
