@@ -2,7 +2,6 @@ package wasmhost
 
 import (
 	"context"
-	"runtime"
 	"testing"
 
 	"github.com/caxton-run/caxton/events"
@@ -81,39 +80,6 @@ func BenchmarkRestore(b *testing.B) {
 					b.Fatal(err)
 				}
 				in.Close()
-			}
-		})
-	}
-}
-
-// BenchmarkInstanceBytes is what a live instance takes of the heap: its linear
-// memory, and the rest.
-func BenchmarkInstanceBytes(b *testing.B) {
-	h := testHost(b)
-	for _, name := range []string{"counter-c", "counter-rust"} {
-		m := benchModule(b, h, name)
-		b.Run(name, func(b *testing.B) {
-			const n = 200
-			for b.Loop() {
-				var before, after runtime.MemStats
-				runtime.GC()
-				runtime.ReadMemStats(&before)
-				linear := h.MemoryBytes()
-				list := make([]*Instance, n)
-				for i := range list {
-					var err error
-					if list[i], err = h.Instantiate(context.Background(), m, testMemory); err != nil {
-						b.Fatal(err)
-					}
-				}
-				linear = h.MemoryBytes() - linear
-				runtime.GC()
-				runtime.ReadMemStats(&after)
-				b.ReportMetric(float64(linear)/n, "linear-bytes")
-				b.ReportMetric(float64(int64(after.HeapAlloc-before.HeapAlloc)-linear)/n, "other-bytes")
-				for _, in := range list {
-					in.Close()
-				}
 			}
 		})
 	}

@@ -109,7 +109,7 @@ func codeTag() string {
 			}
 		}
 	}
-	return fmt.Sprintf("wazero %s, meter %d, %s/%s", engine, meter.Version, runtime.GOOS, runtime.GOARCH)
+	return fmt.Sprintf("wazero %s, meter %d, layout %d, %s/%s", engine, meter.Version, layoutVersion, runtime.GOOS, runtime.GOARCH)
 }
 
 // fill sees to it that the engine finds the code of a module in its cache. A

@@ -54,6 +54,8 @@ func (in *Instance) Handle(ctx context.Context, c Call) (out Outcome) {
 		return Outcome{Status: events.OutcomeHostFault, Detail: "the instance is not usable after a failure"}
 	case in.mod.abi != "":
 		return Outcome{Status: events.OutcomeBadABI, Detail: in.mod.abi}
+	case !in.claim():
+		return Outcome{Status: events.OutcomeHostFault, Detail: "the instance is in use or closed"}
 	}
 	defer func() {
 		if r := recover(); r != nil {
@@ -64,6 +66,8 @@ func (in *Instance) Handle(ctx context.Context, c Call) (out Outcome) {
 		}
 		in.clock = max(in.clock, in.call.nanos())
 		in.call = call{}
+		in.rest()
+		in.unclaim()
 	}()
 	body, err := encodeMessage(c.Message)
 	if err != nil {
@@ -86,9 +90,10 @@ func (e *refused) Error() string { return fmt.Sprintf("%s returned %d", exportHa
 
 // deliver puts the message into the guest's memory and lets it handle it.
 func (in *Instance) deliver(body []byte) error {
+	ways := in.entries()
 	size := uint32(len(body)) // bounded by the size of a message
 	in.stack[0] = uint64(size)
-	if err := in.enter(in.alloc); err != nil {
+	if err := in.enter(ways.alloc); err != nil {
 		return err
 	}
 	ptr := uint32(in.stack[0])
@@ -99,7 +104,7 @@ func (in *Instance) deliver(body []byte) error {
 		return &badABI{fmt.Sprintf("%s(%d) returned %d, beyond the memory of %d bytes", exportAlloc, size, ptr, in.mem.Size())}
 	}
 	in.stack[0], in.stack[1] = uint64(ptr), uint64(size)
-	if err := in.enter(in.handle); err != nil {
+	if err := in.enter(ways.handle); err != nil {
 		return err
 	}
 	if status := int32(in.stack[0]); status != 0 {
@@ -120,7 +125,11 @@ func (in *Instance) outcome(err error) Outcome {
 	c.flushLines(in.host.cfg.MaxLogBytes)
 	status, detail := in.classify(err)
 	used, over := in.used()
-	if over && status != events.OutcomeTimeout && status != events.OutcomeKilled {
+	if in.linear.exhausted {
+		// The guest was told -1, as at its own limit. What it did then is nothing
+		// that a replay would repeat.
+		status, detail = events.OutcomeHostFault, "the node has no more memory for guests"
+	} else if over && status != events.OutcomeTimeout && status != events.OutcomeKilled {
 		// Whatever it came to, it took more than it had: a straight line of
 		// code may pass the end before the next check.
 		status, detail = events.OutcomeOutOfFuel, in.fuelDetail()

@@ -18,6 +18,8 @@ type Config struct {
 	IdleModules    int         // compiled modules that are kept though no agent uses them
 	CompileSlots   int         // modules compiled at the same time
 	CompileQueue   int         // modules compiled or waiting for that, beyond which uploads should wait outside
+	GuestMemory    int64       // bytes of all guests' linear memories together, touched or not, 1 MiB to 64 TiB
+	WarmGuests     int         // guests that keep the engine's stacks between calls, the last ones called
 
 	// Isolation compiles in child processes. nil compiles in this one: for tests
 	// and tools whose modules are their own.
@@ -38,6 +40,8 @@ func DefaultConfig() Config {
 		IdleModules:    64,
 		CompileSlots:   2,
 		CompileQueue:   32,
+		GuestMemory:    256 << 30, // addresses rather than memory: a small guest has 64 KiB and touches 8
+		WarmGuests:     1024,      // 24 MiB; an agent that rests costs 5 KiB instead of 28
 	}
 }
 
@@ -58,6 +62,8 @@ func (c Config) Validate() error {
 		{"idle_modules", uint64(c.IdleModules), 1, 1 << 16},
 		{"compile_slots", uint64(c.CompileSlots), 1, 1024},
 		{"compile_queue", uint64(c.CompileQueue), 1, 1 << 16},
+		{"guest_memory", uint64(c.GuestMemory), 1 << 20, 64 << 40}, // half of what a process of amd64 can address
+		{"warm_guests", uint64(c.WarmGuests), 1, 1 << 20},
 	} {
 		if x.v < x.min || x.v > x.max {
 			f.Add("wasmhost."+x.name, "must be %d to %d, got %d", x.min, x.max, x.v)

@@ -41,7 +41,7 @@ func (in *Instance) begin(ctx context.Context, c Call, body []byte) {
 	}
 	in.call.shift = max(0, in.clock-in.call.nanos())
 	in.fuel.Set(0)
-	in.linear.denied = false
+	in.linear.denied, in.linear.exhausted = false, false
 }
 
 // used returns the fuel that the call has used, at most its budget; over says

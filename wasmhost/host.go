@@ -29,8 +29,12 @@ type Host struct {
 	cache *codeCache    // nil: modules are compiled in this process
 	slots chan struct{} // one token per compilation that may run
 	zstd  *codec
+	bare  wazero.ModuleConfig // of every instance
 
-	memory atomic.Int64 // bytes held for all guests' memories
+	memory memoryBudget
+	warm   warmRing
+	live   atomic.Int64 // instances that are not closed
+	engine atomic.Int64 // bytes that the engine takes for them, without stacks
 	builds atomic.Int64 // under way or waiting for a slot
 
 	mu      sync.Mutex // guards the rest and Module.refs, Module.idle
@@ -64,8 +68,10 @@ func newHost(ctx context.Context, cfg Config, engine wazero.RuntimeConfig) (*Hos
 	}
 	h := &Host{
 		cfg: cfg, zstd: zstd, slots: make(chan struct{}, cfg.CompileSlots),
-		modules: make(map[events.ModuleHash]*Module), idle: list.New(),
+		modules: make(map[events.ModuleHash]*Module), idle: list.New(), bare: instanceConfig(),
 	}
+	h.memory.limit = cfg.GuestMemory
+	h.warm.places = make([]atomic.Pointer[warmGuest], cfg.WarmGuests)
 	if cfg.Isolation != nil {
 		if h.cache, err = openCodeCache(*cfg.Isolation); err != nil {
 			return nil, fmt.Errorf("wasmhost: compiled code: %w", err)
@@ -96,6 +102,8 @@ func (h *Host) Close(ctx context.Context) error {
 	}
 	h.closed = true
 	h.zstd.close()
+	h.warm.cool()
+	h.memory.slabs.close()
 	return h.closeEngine(ctx)
 }
 
@@ -134,8 +142,9 @@ func (h *Host) Compile(ctx context.Context, wasm []byte) (*Module, error) {
 	}
 }
 
-// MemoryBytes is what the linear memories of all live instances hold.
-func (h *Host) MemoryBytes() int64 { return h.memory.Load() }
+// MemoryBytes is the size of all guests' linear memories, touched or not: cheap,
+// where MemoryUsage is exact.
+func (h *Host) MemoryBytes() int64 { return h.memory.used.Load() }
 
 // Crowded reports whether so many modules wait to be compiled that a new one
 // should be refused. Modules of agents that are deployed already never are.
@@ -226,35 +235,44 @@ func (h *Host) build(ctx context.Context, m *Module, wasm []byte) (err error) {
 		return err
 	}
 	if h.cache == nil {
-		m.code, m.report, err = compile(ctx, h.rt, wasm, h.cfg.caps())
-	} else if err = h.cache.fill(ctx, m.hash, wasm, h.cfg.caps()); err == nil {
-		m.code, m.report, err = translate(ctx, h.rt, wasm, h.cfg.caps())
+		err = validate(ctx, wasm)
+	} else {
+		err = h.cache.fill(ctx, m.hash, wasm, h.cfg.caps())
 	}
-	if err == nil {
-		m.describe()
+	if err != nil {
+		return err
 	}
-	return err
+	t, err := translate(ctx, h.rt, wasm, h.cfg.caps())
+	if err != nil {
+		return err
+	}
+	m.code, m.report, m.size = t.code, t.report, t.size
+	m.describe()
+	return nil
 }
 
-// compile validates a module that passed the gate, and makes code of it.
-func compile(ctx context.Context, rt wazero.Runtime, wasm []byte, caps meter.Caps) (wazero.CompiledModule, meter.Report, error) {
-	if err := validate(ctx, wasm); err != nil {
-		return nil, meter.Report{}, err
-	}
-	return translate(ctx, rt, wasm, caps)
+// translation is a module that the engine has compiled.
+type translation struct {
+	code   wazero.CompiledModule
+	report meter.Report
+	size   moduleSize
 }
 
 // translate makes code of a module that is known to be valid.
-func translate(ctx context.Context, rt wazero.Runtime, wasm []byte, caps meter.Caps) (wazero.CompiledModule, meter.Report, error) {
+func translate(ctx context.Context, rt wazero.Runtime, wasm []byte, caps meter.Caps) (translation, error) {
 	metered, rep, err := meter.Instrument(wasm, meter.Options{Caps: caps})
 	if err != nil {
-		return nil, rep, err
+		return translation{}, err
+	}
+	metered, size, err := tidy(metered)
+	if err != nil {
+		return translation{}, &events.RefusedError{Rule: "engine_fault", Detail: "the metered module: " + err.Error()}
 	}
 	code, err := rt.CompileModule(context.WithoutCancel(ctx), metered)
 	if err != nil {
-		return nil, rep, &events.RefusedError{Rule: "engine_fault", Detail: "the metered module does not compile: " + firstLine(err.Error())}
+		return translation{}, &events.RefusedError{Rule: "engine_fault", Detail: "the metered module does not compile: " + firstLine(err.Error())}
 	}
-	return code, rep, nil
+	return translation{code, rep, size}, nil
 }
 
 // validate lets the engine check types. The interpreter is used, because it

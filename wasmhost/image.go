@@ -19,6 +19,7 @@ type image struct {
 	size    uint64   // bytes of memory, a multiple of pageBytes
 	at      []uint32 // by block: its place in data plus 1, in blocks; 0 for a zero block
 	data    []byte
+	wipe    []uint32 // blocks that are not zero in a blank instance and zero here
 	globals []uint64
 	clock   int64 // nanoseconds since the Unix epoch
 }
@@ -62,16 +63,40 @@ func (in *Instance) capture() *image {
 	return g
 }
 
-// install makes the guest's state that of g. The memory is at least as large.
+// filled returns the blocks that are not zero. Of a blank instance these are its
+// data segments.
+func (in *Instance) filled() []uint32 {
+	mem := in.linear.buf
+	var list []uint32
+	for i := range len(mem) / blockBytes {
+		if !bytes.Equal(mem[i*blockBytes:(i+1)*blockBytes], zeroBlock[:]) {
+			list = append(list, uint32(i))
+		}
+	}
+	return list
+}
+
+// wipeOnly sets which blocks of a blank instance, those in filled, the image does
+// not have: installing it looks at no others.
+func (g *image) wipeOnly(filled []uint32) {
+	for _, i := range filled {
+		if g.block(int(i)) == nil {
+			g.wipe = append(g.wipe, i)
+		}
+	}
+}
+
+// install makes the state of a blank guest that of g, and touches no page that is
+// zero in both. The memory is at least as large.
 func (in *Instance) install(g *image) {
 	mem := in.linear.buf
-	for i := range len(mem) / blockBytes {
-		to := mem[i*blockBytes : (i+1)*blockBytes]
-		if b := g.block(i); b != nil {
-			copy(to, b)
-		} else if !bytes.Equal(to, zeroBlock[:]) { // a write would make the page resident
-			clear(to)
+	for i, at := range g.at {
+		if at != 0 {
+			copy(mem[i*blockBytes:], g.block(i))
 		}
+	}
+	for _, i := range g.wipe {
+		clear(mem[int(i)*blockBytes:][:blockBytes])
 	}
 	for i, v := range g.globals {
 		in.state[i].Set(v)

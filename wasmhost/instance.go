@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"sync/atomic"
 
 	"github.com/tetratelabs/wazero"
@@ -26,8 +27,7 @@ type Instance struct {
 
 	fuel, depth api.MutableGlobal
 	state       []api.MutableGlobal // the module's own, in meter's order
-	alloc       api.Function        // nil unless the module's exports are as they should be
-	handle      api.Function
+	warm        *warmGuest
 
 	// clock is the latest time that the guest may have seen, in nanoseconds since
 	// the Unix epoch: it never sees an earlier one. Part of its state.
@@ -39,7 +39,31 @@ type Instance struct {
 
 	killed atomic.Bool
 	broken atomic.Bool
-	closed bool
+	use    atomic.Int32 // one of useIdle and so on
+}
+
+// Who has an instance. Its memory is not the collector's, so that it must not go
+// while anyone works on it, whatever mistakes owners make.
+//
+//	idle -> busy -> idle        a call
+//	idle -> closed              Close
+//	busy -> closing -> closed   Close within a call: the call's end frees it
+const (
+	useIdle int32 = iota
+	useBusy
+	useClosing
+	useClosed
+)
+
+// claim takes the instance for work on its memory.
+func (in *Instance) claim() bool { return in.use.CompareAndSwap(useIdle, useBusy) }
+
+// unclaim is the end of what claim began.
+func (in *Instance) unclaim() {
+	if !in.use.CompareAndSwap(useBusy, useIdle) {
+		in.use.Store(useClosed)
+		in.free()
+	}
 }
 
 // guestContext is the context that host functions are called with: it leads them to
@@ -72,7 +96,8 @@ const initMicros = 1_577_836_800_000_000
 // Instantiate makes an instance of m whose memory never exceeds maxMemory
 // bytes, and runs its start function, _initialize and caxton_init. Close it.
 //
-// Errors: *InitError; ctx's error (before or while the guest runs).
+// Errors: *InitError; one that wraps events.ErrOverloaded when all guests together
+// have Config.GuestMemory; ctx's error (before or while the guest runs).
 //
 // The guest runs for the first instance of a module only: what it came to is
 // kept, and later instances begin there.
@@ -86,22 +111,26 @@ func (h *Host) Instantiate(ctx context.Context, m *Module, maxMemory uint64) (*I
 		in.base = g
 		return in, nil
 	}
-	if err := in.initialize(ctx); err != nil {
-		in.Close()
-		if ctx.Err() != nil {
-			return nil, ctx.Err()
-		}
-		return nil, err
+	filled := in.filled()
+	err = in.initialize(ctx)
+	switch {
+	case in.linear.exhausted:
+		err = in.linear.overloaded(0)
+	case err == nil:
+		in.keepImage(filled)
+		return in, nil
+	case ctx.Err() != nil:
+		err = ctx.Err()
 	}
-	in.keepImage()
-	return in, nil
+	in.Close()
+	return nil, err
 }
 
 // keepImage makes the state after initialisation the module's initial image. An
 // initialisation that was denied memory may have gone another way than under a
 // higher limit, so it is nobody else's; one that was not goes the same way under
-// every limit that holds its memory.
-func (in *Instance) keepImage() {
+// every limit that holds its memory. filled is what filled said before.
+func (in *Instance) keepImage(filled []uint32) {
 	if !in.mod.info.Snapshotable || in.linear.denied {
 		return
 	}
@@ -110,6 +139,7 @@ func (in *Instance) keepImage() {
 		if g = in.capture(); g == nil {
 			return
 		}
+		g.wipeOnly(filled)
 		in.mod.image.CompareAndSwap(nil, g) // both are the same
 	}
 	in.base = g
@@ -126,19 +156,44 @@ func (h *Host) blank(ctx context.Context, m *Module, maxMemory uint64) (*Instanc
 	if err := h.use(m); err != nil {
 		return nil, err
 	}
-	in := &Instance{host: h, mod: m, linear: &linearMemory{limit: maxMemory, total: &h.memory}}
+	in := &Instance{host: h, mod: m, linear: &linearMemory{limit: maxMemory, budget: &h.memory}, warm: &warmGuest{}}
 	in.ctx = &guestContext{context.Background(), in}
+	if m.report.HasMemory {
+		if err := in.linear.begin(m.info.MinMemoryBytes); err != nil {
+			m.Release()
+			return nil, err
+		}
+	}
 	ectx := experimental.WithMemoryAllocator(context.Background(), in.linear)
-	guest, err := h.rt.InstantiateModule(ectx, m.code, wazero.NewModuleConfig().WithName("").WithStartFunctions())
+	guest, err := h.rt.InstantiateModule(ectx, m.code, h.bare)
 	if err != nil {
 		in.linear.Free()
 		m.Release()
 		return nil, &InitError{events.OutcomeTrap, firstLine(err.Error())}
 	}
 	in.guest = guest
+	h.live.Add(1)
+	h.engine.Add(m.engineBytes())
 	in.bind()
 	return in, nil
 }
+
+// instanceConfig is what the engine asks of an instance's surroundings. Guests
+// have none of these: the host's own functions serve them. They are given so that
+// the engine makes none for each instance, whose source of randomness alone
+// takes 5 KiB.
+func instanceConfig() wazero.ModuleConfig {
+	return wazero.NewModuleConfig().WithName("").WithStartFunctions().
+		WithRandSource(nothing{}).
+		WithWalltime(func() (int64, int32) { return 0, 0 }, 1).
+		WithNanotime(func() int64 { return 0 }, 1)
+}
+
+// nothing is a source of no bytes.
+type nothing struct{}
+
+// Read implements io.Reader.
+func (nothing) Read([]byte) (int, error) { return 0, io.EOF }
 
 // bind looks up what the host uses of the guest.
 func (in *Instance) bind() {
@@ -150,10 +205,6 @@ func (in *Instance) bind() {
 	in.state = make([]api.MutableGlobal, in.mod.report.StateGlobals)
 	for i := range in.state {
 		in.state[i] = in.guest.ExportedGlobal(meter.StateGlobal(i)).(api.MutableGlobal)
-	}
-	if in.mod.info.HandlesMessages && in.mod.abi == "" {
-		in.alloc = in.guest.ExportedFunction(exportAlloc)
-		in.handle = in.guest.ExportedFunction(exportHandle)
 	}
 }
 
@@ -212,15 +263,24 @@ func (in *Instance) Usable() bool { return !in.broken.Load() && !in.killed.Load(
 // MemoryBytes is the size of the guest's linear memory.
 func (in *Instance) MemoryBytes() uint64 { return uint64(len(in.linear.buf)) }
 
-// Close frees the instance. It is safe twice.
+// Close frees the instance. It is safe twice. Closed within a call, which is an
+// owner's mistake, it ends the call and is freed at its end.
 func (in *Instance) Close() {
-	if in.closed {
-		return
-	}
-	in.closed = true
 	in.broken.Store(true)
+	switch {
+	case in.use.CompareAndSwap(useIdle, useClosed):
+		in.free()
+	case in.use.CompareAndSwap(useBusy, useClosing):
+		in.Kill()
+	}
+}
+
+func (in *Instance) free() {
+	in.warm.cool()
 	_ = in.guest.Close(context.Background()) // frees memory only; it has no error to report
 	in.linear.Free()
+	in.host.live.Add(-1)
+	in.host.engine.Add(-in.mod.engineBytes())
 	in.mod.Release()
 }
 

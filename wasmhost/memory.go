@@ -1,18 +1,46 @@
 package wasmhost
 
 import (
+	"bytes"
+	"fmt"
 	"sync/atomic"
 
 	"github.com/tetratelabs/wazero/experimental"
+
+	"github.com/caxton-run/caxton/events"
 )
 
-// linearMemory is one instance's memory: a Go slice that grows up to the
-// agent's limit. It belongs to the instance's goroutine.
+// memoryBudget counts the linear memories of all guests of a host.
+type memoryBudget struct {
+	slabs slabs
+	limit int64        // bytes, Config.GuestMemory
+	used  atomic.Int64 // bytes that guests have, touched or not
+}
+
+// reserve adds n bytes, or says no.
+func (b *memoryBudget) reserve(n int64) bool {
+	if b.used.Add(n) > b.limit {
+		b.used.Add(-n)
+		return false
+	}
+	return true
+}
+
+// linearMemory is one instance's memory, which grows up to the agent's limit. It
+// belongs to the instance's goroutine; only size and place may be read by
+// others.
 type linearMemory struct {
-	limit  uint64        // bytes
-	total  *atomic.Int64 // bytes of all memories of the host
+	budget *memoryBudget
+	limit  uint64 // bytes
+	slot   slot
 	buf    []byte
-	denied bool // a growth was refused since the flag was cleared
+
+	denied    bool // a growth beyond the limit was refused since the flag was cleared
+	exhausted bool // a growth was refused for want of the node's memory: no fault of the guest's
+
+	// For those who ask how much of it is in memory.
+	size  atomic.Int64
+	place atomic.Uintptr
 }
 
 // Allocate implements experimental.MemoryAllocator. The engine's suggested
@@ -20,31 +48,71 @@ type linearMemory struct {
 func (l *linearMemory) Allocate(_, _ uint64) experimental.LinearMemory { return l }
 
 // Reallocate implements experimental.LinearMemory: nil refuses, and memory.grow
-// answers -1.
+// answers -1. Memory never shrinks.
 func (l *linearMemory) Reallocate(size uint64) []byte {
 	if size > l.limit {
 		l.denied = true
 		return nil
 	}
-	if size <= uint64(cap(l.buf)) {
-		l.buf = l.buf[:size]
+	if size == uint64(len(l.buf)) {
+		if l.buf == nil {
+			l.buf = []byte{} // none, but not refused
+		}
 		return l.buf
 	}
-	// A quarter more than asked, so that growing page by page copies each byte
-	// a few times only.
-	room := size
-	if len(l.buf) > 0 {
-		room = min(size+size/4, l.limit)
+	grown := int64(size) - int64(len(l.buf))
+	if !l.budget.reserve(grown) {
+		l.exhausted = true
+		return nil
 	}
-	grown := make([]byte, size, room)
-	copy(grown, l.buf)
-	l.total.Add(int64(cap(grown) - cap(l.buf)))
-	l.buf = grown
+	if size > uint64(cap(l.buf)) && !l.move(size) {
+		l.budget.used.Add(-grown)
+		l.exhausted = true
+		return nil
+	}
+	l.buf = l.buf[:size]
+	l.size.Store(int64(size))
 	return l.buf
 }
 
-// Free implements experimental.LinearMemory.
+// move takes a slot that holds size bytes. Pages of zeros are not copied: they
+// would become resident.
+func (l *linearMemory) move(size uint64) bool {
+	to, err := l.budget.slabs.take(size)
+	if err != nil {
+		return false
+	}
+	buf := to.bytes()
+	for from := 0; from < len(l.buf); from += blockBytes {
+		if b := l.buf[from : from+blockBytes]; !bytes.Equal(b, zeroBlock[:]) {
+			copy(buf[from:], b)
+		}
+	}
+	l.budget.slabs.give(l.slot)
+	l.slot, l.buf = to, buf
+	l.place.Store(addressOf(buf))
+	return true
+}
+
+// begin reserves what a module has at its start, so that the engine, which
+// cannot be refused that, finds it. Errors wrap events.ErrOverloaded.
+func (l *linearMemory) begin(size uint64) error {
+	if l.Reallocate(size) == nil {
+		return l.overloaded(size)
+	}
+	return nil
+}
+
+func (l *linearMemory) overloaded(size uint64) error {
+	return fmt.Errorf("wasmhost: a guest of %d bytes asks for more memory; guests have %d of guest_memory, %d: %w",
+		max(size, uint64(len(l.buf))), l.budget.used.Load(), l.budget.limit, events.ErrOverloaded)
+}
+
+// Free implements experimental.LinearMemory. It is safe twice.
 func (l *linearMemory) Free() {
-	l.total.Add(-int64(cap(l.buf)))
-	l.buf = nil
+	l.budget.used.Add(-int64(len(l.buf)))
+	l.size.Store(0)
+	l.place.Store(0)
+	l.budget.slabs.give(l.slot)
+	l.slot, l.buf = slot{}, nil
 }

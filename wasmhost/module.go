@@ -42,6 +42,7 @@ type Module struct {
 	hash   events.ModuleHash
 	info   Info
 	report meter.Report
+	size   moduleSize
 	code   wazero.CompiledModule
 	image  atomic.Pointer[image] // the state after initialisation, once known
 	abi    string                // why calling it is hopeless; empty when its exports are as they should be
@@ -69,7 +70,13 @@ func (m *Module) Release() {
 		return
 	}
 	m.idle = h.idle.PushBack(m)
-	for h.idle.Len() > h.cfg.IdleModules {
+	h.dropIdle(h.cfg.IdleModules)
+}
+
+// dropIdle frees the unused modules but the last ones that were used, and
+// returns how many. The caller holds h.mu.
+func (h *Host) dropIdle(keep int) (dropped int) {
+	for ; h.idle.Len() > keep; dropped++ {
 		old := h.idle.Remove(h.idle.Front()).(*Module)
 		old.idle = nil
 		delete(h.modules, old.hash)
@@ -77,6 +84,7 @@ func (m *Module) Release() {
 			_ = old.code.Close(context.Background()) // frees memory only; it has no error to report
 		}
 	}
+	return dropped
 }
 
 // retain adds a reference. The caller holds h.mu.

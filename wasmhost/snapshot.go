@@ -79,7 +79,8 @@ func (m *Module) snapshotHead(base byte) []byte {
 // Restore makes the instance that Snapshot described. Close it.
 //
 // Errors: *SnapshotError (a snapshot that needs more than maxMemory is one);
-// ErrNotSnapshotable; *InitError when the module does not start; ctx's error.
+// ErrNotSnapshotable; *InitError when the module does not start; one that wraps
+// events.ErrOverloaded when guests have Config.GuestMemory; ctx's error.
 func (h *Host) Restore(ctx context.Context, m *Module, maxMemory uint64, snapshot []byte) (*Instance, error) {
 	if !m.info.Snapshotable {
 		return nil, ErrNotSnapshotable
@@ -117,7 +118,9 @@ func (h *Host) baseInstance(ctx context.Context, m *Module, maxMemory uint64, ki
 	}
 	in, err := h.blank(ctx, m, maxMemory)
 	if err == nil {
-		in.install(&image{globals: nil})
+		zero := &image{}
+		zero.wipeOnly(in.filled())
+		in.install(zero)
 	}
 	return in, err
 }
@@ -134,6 +137,9 @@ func (in *Instance) load(body []byte) error {
 		return bad("number of globals")
 	}
 	if !in.resize(pages * pageBytes) {
+		if in.linear.exhausted {
+			return in.linear.overloaded(pages * pageBytes)
+		}
 		return bad(fmt.Sprintf("memory of %d pages does not fit", pages))
 	}
 	in.clock = int64(binary.LittleEndian.Uint64(body))

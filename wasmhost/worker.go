@@ -113,7 +113,9 @@ func work(args []string, in io.Reader) error {
 		return fmt.Errorf("open the directory: %w", err)
 	}
 	rt := wazero.NewRuntimeWithConfig(ctx, engineConfig(false).WithCompilationCache(cache))
-	_, _, err = compile(ctx, rt, wasm, caps)
+	if err = validate(ctx, wasm); err == nil {
+		_, err = translate(ctx, rt, wasm, caps)
+	}
 	return errors.Join(err, rt.Close(ctx), cache.Close(ctx))
 }
 
