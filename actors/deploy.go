@@ -29,38 +29,55 @@ const maxStarted = 4096
 // events.ErrOverloaded (too many modules wait for the compiler),
 // events.ErrShuttingDown, events.ErrDiskLow, and those of the store.
 func (g *Gateway) Deploy(ctx context.Context, r DeployRequest) (Deployed, error) {
-	name, err := g.sys.checkDeploy(r)
+	name, err := checkDeploy(r, g.sys.cfg.Ceiling)
 	if err != nil {
-		return Deployed{}, err
-	}
-	if err := g.sys.deps.Room.Admit(); err != nil {
-		return Deployed{}, fmt.Errorf("deploy %q: %w", name, err)
-	}
-	mod, err := g.sys.admit(ctx, r.Wasm)
-	if err != nil {
-		return Deployed{}, fmt.Errorf("deploy %q: %w", name, err)
-	}
-	defer mod.Release()
-	if err := g.sys.tryStart(ctx, mod, r.Limits); err != nil {
-		return Deployed{}, fmt.Errorf("deploy %q: %w", name, err)
-	}
-	if _, err := events.StoreModule(ctx, g.sys.deps.Store, r.Wasm); err != nil {
 		return Deployed{}, err
 	}
 	event := events.AgentDeployed{
-		AgentID: events.NewAgentID(), Name: name, Module: mod.Hash(), ModuleSize: len(r.Wasm),
-		Limits: r.Limits, Priority: r.Priority, Labels: r.Labels, Warnings: mod.Info().Warnings,
+		AgentID: events.NewAgentID(), Name: name, Module: events.HashModule(r.Wasm), ModuleSize: len(r.Wasm),
+		Limits: r.Limits, Priority: r.Priority, Labels: r.Labels,
 	}
 	if r.IdempotencyKey != "" {
 		event.AgentID = events.AgentID(events.RequestUUID(r.Principal, r.IdempotencyKey, "agent", 0))
+		// Before anything that can be refused by now: the limit of agents, the disk.
+		if d, found, err := g.sys.deployedBefore(ctx, event); found || err != nil {
+			return d, err
+		}
+	}
+	d, err := g.sys.deployNew(ctx, event, r)
+	if err != nil {
+		return Deployed{}, fmt.Errorf("deploy %q: %w", name, err)
+	}
+	return d, nil
+}
+
+// deployNew makes an agent that was not made before. Nothing is stored, the
+// module neither, before the last reason to refuse it has been looked at.
+func (s *System) deployNew(ctx context.Context, event events.AgentDeployed, r DeployRequest) (Deployed, error) {
+	if s.deps.Agents.Len() >= s.cfg.MaxAgents {
+		return Deployed{}, fmt.Errorf("%w: %d (runtime.max_agents)", events.ErrTooManyAgents, s.cfg.MaxAgents)
+	}
+	if err := s.deps.Room.Admit(); err != nil {
+		return Deployed{}, err
+	}
+	mod, err := s.admit(ctx, r.Wasm)
+	if err != nil {
+		return Deployed{}, err
+	}
+	defer mod.Release()
+	if err := s.tryStart(ctx, mod, r.Limits); err != nil {
+		return Deployed{}, err
+	}
+	event.Warnings = mod.Info().Warnings
+	if r.IdempotencyKey != "" {
 		if event.RequestHash, err = hashBody(event); err != nil {
 			return Deployed{}, err
 		}
 	}
-	if !r.UniqueName {
-		return g.sys.deploy(ctx, event, r.Caller)
+	if r.UniqueName {
+		return s.deployUnique(ctx, event, r)
 	}
-	return g.sys.deployUnique(ctx, event, r.Caller)
+	return s.store(ctx, event, r)
 }
 
 // admit compiles an uploaded module, unless too many others wait for that.
@@ -75,11 +92,11 @@ func (s *System) admit(ctx context.Context, wasm []byte) (*wasmhost.Module, erro
 }
 
 // checkDeploy reports all faults of a request at once.
-func (s *System) checkDeploy(r DeployRequest) (name string, err error) {
+func checkDeploy(r DeployRequest, ceiling events.ResourceLimits) (name string, err error) {
 	var f events.Faults
 	name, err = events.CleanName(r.Name)
 	f.Merge("name", err)
-	f.Merge("resource_limits", r.Limits.Validate(s.cfg.Ceiling))
+	f.Merge("resource_limits", r.Limits.Validate(ceiling))
 	f.Merge("labels", r.Labels.Validate())
 	if _, err := events.ParsePriority(string(r.Priority)); err != nil {
 		f.Merge("priority", err)
@@ -87,13 +104,7 @@ func (s *System) checkDeploy(r DeployRequest) (name string, err error) {
 	if len(r.IdempotencyKey) > events.MaxKeyLength {
 		f.Add("Idempotency-Key", "must be at most %d bytes", events.MaxKeyLength)
 	}
-	if err := f.Err(); err != nil {
-		return "", err
-	}
-	if s.deps.Agents.Len() >= s.cfg.MaxAgents {
-		return "", fmt.Errorf("%w: %d (runtime.max_agents)", events.ErrTooManyAgents, s.cfg.MaxAgents)
-	}
-	return name, nil
+	return name, f.Err()
 }
 
 // tryStart makes one instance of a module that has not been tried, so that one
@@ -136,28 +147,32 @@ func (d *deploys) remember(h events.ModuleHash) {
 
 // deployUnique holds a lock from the look at the names until the new name can be
 // seen, so that of two deployments at once one is refused.
-func (s *System) deployUnique(ctx context.Context, event events.AgentDeployed, c Caller) (Deployed, error) {
+func (s *System) deployUnique(ctx context.Context, event events.AgentDeployed, r DeployRequest) (Deployed, error) {
 	s.deploys.unique.Lock()
 	defer s.deploys.unique.Unlock()
 	for _, holder := range s.deps.Agents.Named(event.Name) {
 		if holder != event.AgentID {
-			return Deployed{}, fmt.Errorf("deploy %q: %w", event.Name, events.ErrNameTaken)
+			return Deployed{}, events.ErrNameTaken
 		}
 	}
-	d, err := s.deploy(ctx, event, c)
+	d, err := s.store(ctx, event, r)
 	if err != nil {
 		return Deployed{}, err
 	}
 	return d, s.deps.Runner.WaitFor(ctx, d.Position)
 }
 
-func (s *System) deploy(ctx context.Context, event events.AgentDeployed, c Caller) (Deployed, error) {
+// store makes the module and then the agent durable.
+func (s *System) store(ctx context.Context, event events.AgentDeployed, r DeployRequest) (Deployed, error) {
 	id := events.NewEventID()
-	if c.IdempotencyKey != "" {
-		id = events.EventID(events.RequestUUID(c.Principal, c.IdempotencyKey, "event", 0))
+	if r.IdempotencyKey != "" {
+		id = events.EventID(events.RequestUUID(r.Principal, r.IdempotencyKey, "event", 0))
 	}
-	ev, err := events.Encode(id, event, events.Metadata{Actor: c.Principal, Member: s.deps.Member, TraceParent: c.TraceParent})
+	ev, err := events.Encode(id, event, events.Metadata{Actor: r.Principal, Member: s.deps.Member, TraceParent: r.TraceParent})
 	if err != nil {
+		return Deployed{}, err
+	}
+	if _, err := events.StoreModule(ctx, s.deps.Store, r.Wasm); err != nil {
 		return Deployed{}, err
 	}
 	for {
@@ -166,27 +181,44 @@ func (s *System) deploy(ctx context.Context, event events.AgentDeployed, c Calle
 		switch {
 		case err == nil:
 			return Deployed{ID: event.AgentID, Position: res.Position}, nil
-		case errors.As(err, &there) || errors.Is(err, events.ErrIDReused):
-			return s.deployedBefore(ctx, event)
+		case errors.As(err, &there) || errors.Is(err, events.ErrIDReused): // the same key, at the same time
+			d, found, before := s.deployedBefore(ctx, event)
+			if found || before != nil {
+				return d, before
+			}
+			return Deployed{}, err
 		case !errors.Is(err, events.ErrUnknownOutcome):
-			return Deployed{}, fmt.Errorf("deploy %q: %w", event.Name, err)
+			return Deployed{}, err
 		}
 	}
 }
 
-// deployedBefore finds the agent that an Idempotency-Key has made already.
-func (s *System) deployedBefore(ctx context.Context, event events.AgentDeployed) (Deployed, error) {
+// deployedBefore finds the agent that an Idempotency-Key has made already. Whether
+// that was by the same request its hash says, in which the module's warnings
+// stand as they were found then: another caxton may warn of other things.
+// Error: events.ErrKeyReused, when the request was another.
+func (s *System) deployedBefore(ctx context.Context, event events.AgentDeployed) (d Deployed, found bool, err error) {
 	for rec, err := range s.deps.Store.ReadStream(ctx, events.AgentStream(event.AgentID), events.ReadStreamOptions{Max: 1}) {
+		if errors.Is(err, events.ErrStreamNotFound) {
+			return Deployed{}, false, nil
+		}
 		if err != nil {
-			return Deployed{}, err
+			return Deployed{}, false, err
 		}
 		p, err := events.Decode(rec.Event)
 		if err != nil {
-			return Deployed{}, err
+			return Deployed{}, false, err
 		}
-		if first, ok := p.(events.AgentDeployed); ok && first.RequestHash == event.RequestHash {
-			return Deployed{ID: event.AgentID, Position: rec.Position}, nil
+		first, ok := p.(events.AgentDeployed)
+		event.Warnings, event.RequestHash = first.Warnings, ""
+		hash, err := hashBody(event)
+		if err != nil {
+			return Deployed{}, false, err
 		}
+		if ok && first.RequestHash == hash {
+			return Deployed{ID: event.AgentID, Position: rec.Position}, true, nil
+		}
+		return Deployed{}, false, fmt.Errorf("deploy %q: %w", event.Name, events.ErrKeyReused)
 	}
-	return Deployed{}, fmt.Errorf("deploy %q: %w", event.Name, events.ErrKeyReused)
+	return Deployed{}, false, nil
 }
