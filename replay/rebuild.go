@@ -62,10 +62,13 @@ func (e *DivergedError) Error() string {
 	return fmt.Sprintf("replay of agent %s diverged at revision %d: %s", e.Agent, e.Revision, e.What)
 }
 
-// State folds an agent's events without running its guest. An agent without
-// events is a state that does not exist, not an error.
+// State folds an agent's events since its newest snapshot without running its
+// guest. An agent without events is a state that does not exist, not an error.
 func (s Source) State(ctx context.Context, id events.AgentID) (*agent.State, error) {
 	r := rebuild{src: s, out: Agent{State: &agent.State{ID: id}}}
+	if err := r.restore(ctx, id); err != nil {
+		return nil, err
+	}
 	if err := r.fold(ctx, id); err != nil {
 		return nil, err
 	}
@@ -168,8 +171,22 @@ func (r *rebuild) load(ctx context.Context) error {
 	return nil
 }
 
+// otherMeterFuel is what a message may use that ran under another version of the
+// meter: what was enough then may not be now, and it did succeed. The bound ends a
+// run that goes another way and never stops; no version charges so much more than
+// another for the same run.
+const otherMeterFuel = 16
+
+// fuelFor returns the fuel with which a recorded success is run again.
+func fuelFor(h *events.MessageHandled, limit events.Fuel) events.Fuel {
+	if h.MeterVersion == meter.Version {
+		return limit
+	}
+	return otherMeterFuel * events.LimitCeilings().MaxFuel
+}
+
 // rerun runs one message again. A recorded success had time enough, so no
-// deadline applies; fuel is compared only between equal meters.
+// deadline applies; fuel is bounded and compared as then only by the same meter.
 func (r *rebuild) rerun(ctx context.Context, rev events.Revision, h *events.MessageHandled) error {
 	st := r.out.State
 	diverged := func(format string, args ...any) error {
@@ -178,7 +195,7 @@ func (r *rebuild) rerun(ctx context.Context, rev events.Revision, h *events.Mess
 	if r.out.Guest == nil {
 		return diverged("the module handles no messages")
 	}
-	out := r.out.Guest.Handle(ctx, wasmhost.Call{Message: &h.Message, Host: h.Host, Fuel: st.Limits.MaxFuel, State: st})
+	out := r.out.Guest.Handle(ctx, wasmhost.Call{Message: &h.Message, Host: h.Host, Fuel: fuelFor(h, st.Limits.MaxFuel), State: st})
 	r.out.Replayed++
 	switch {
 	case out.Status != events.OutcomeOK:

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"iter"
 	"strings"
 	"testing"
 
@@ -254,6 +255,90 @@ func TestOlderMeterIsNotCompared(t *testing.T) {
 	b := newBench(t, fixtures.Agent("counter-c"))
 	b.handle(`{"op":"add","n":1}`, func(h *events.MessageHandled) { h.Fuel, h.MeterVersion = 1, meter.Version+1 })
 	b.rebuilt()
+}
+
+// TestAnotherMeterMayChargeMore: a run that succeeded is run again even if today it
+// costs more than the agent may use.
+func TestAnotherMeterMayChargeMore(t *testing.T) {
+	b := newBench(t, fixtures.Agent("counter-c"))
+	b.handle(`{"op":"add","n":1}`, func(h *events.MessageHandled) { h.MeterVersion = meter.Version + 1 })
+	b.state.Limits.MaxFuel = 1
+	limits := func(p events.Payload) events.Payload {
+		d := p.(events.AgentDeployed)
+		d.Limits.MaxFuel = 1
+		return d
+	}
+	b.src.Store = rewriting{b.store, limits}
+	if a := b.rebuilt(); a.Replayed != 1 {
+		t.Errorf("%d messages run again, want 1", a.Replayed)
+	}
+}
+
+// rewriting is a log whose first events say something else.
+type rewriting struct {
+	events.Store
+	change func(events.Payload) events.Payload
+}
+
+// ReadStream implements events.Store.
+func (r rewriting) ReadStream(ctx context.Context, s events.Stream, o events.ReadStreamOptions) iter.Seq2[events.Recorded, error] {
+	return func(yield func(events.Recorded, error) bool) {
+		for rec, err := range r.Store.ReadStream(ctx, s, o) {
+			if err == nil && rec.Type == (events.AgentDeployed{}).EventType() {
+				var p events.Payload
+				if p, err = events.Decode(rec.Event); err == nil {
+					rec.Event, err = events.Encode(rec.ID, r.change(p), events.Metadata{})
+				}
+			}
+			if !yield(rec, err) {
+				return
+			}
+		}
+	}
+}
+
+// TestStateBeginsAtASnapshot: a state alone needs neither the module nor the
+// events before the snapshot.
+func TestStateBeginsAtASnapshot(t *testing.T) {
+	b := newBench(t, fixtures.Agent("counter-rust"))
+	for range 3 {
+		b.handle(`{"op":"add","n":1}`, nil)
+	}
+	b.snapshot(nil)
+	b.handle(`{"op":"add","n":1}`, nil)
+	read := &counting{Store: b.store, stream: events.AgentStream(b.state.ID)}
+	b.src.Store, b.src.Modules = read, only{}
+	st, err := b.src.State(context.Background(), b.state.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := encoded(t, st), encoded(t, b.state); got != want {
+		t.Errorf("state\n%s\nwant\n%s", got, want)
+	}
+	if read.n != 1 {
+		t.Errorf("%d events of the agent were read, want the one since the snapshot", read.n)
+	}
+}
+
+// counting counts the events that are read from one stream.
+type counting struct {
+	events.Store
+	stream events.Stream
+	n      int
+}
+
+// ReadStream implements events.Store.
+func (c *counting) ReadStream(ctx context.Context, s events.Stream, o events.ReadStreamOptions) iter.Seq2[events.Recorded, error] {
+	return func(yield func(events.Recorded, error) bool) {
+		for rec, err := range c.Store.ReadStream(ctx, s, o) {
+			if s == c.stream {
+				c.n++
+			}
+			if !yield(rec, err) {
+				return
+			}
+		}
+	}
 }
 
 func TestAgentsWithoutAGuest(t *testing.T) {

@@ -90,7 +90,10 @@ func (r *rebuild) use(ctx context.Context, id events.AgentID, rec events.Recorde
 		return false
 	}
 	clean := r.out
-	r.out.State = st
+	r.out.State, r.out.Snapshot = st, st.Revision
+	if !r.guest {
+		return true
+	}
 	if err := r.load(ctx); err != nil {
 		r.out = clean
 		return false
@@ -104,6 +107,5 @@ func (r *rebuild) use(ctx context.Context, id events.AgentID, rec events.Recorde
 		}
 		r.out.Guest = g
 	}
-	r.out.Snapshot = st.Revision
 	return true
 }
