@@ -21,7 +21,8 @@ func (a *app) agentCommand() *cobra.Command {
 		a.changeCommand("resume", "Let an agent that is suspended, stopped or failed go on as it was", (*caxtonhttp.Client).Resume),
 		a.stopCommand(),
 		a.changeCommand("restart", "Let an agent begin anew with an empty memory; its state is kept", (*caxtonhttp.Client).Restart),
-		a.removeCommand(), a.runCommand(), a.checkCommand())
+		a.removeCommand())
+	cmd.AddCommand(a.initCommand(), a.checkCommand(), a.runCommand()) // these need no server
 	return cmd
 }
 
