@@ -13,9 +13,23 @@ import (
 
 const okModule = `"wasm_module":"AGFzbQEAAAA="`
 
+// badBody is one JSON body with a fault.
+type badBody = struct{ body, field, reason string }
+
+func badDrains() []badBody {
+	return []badBody{
+		{`{"timeout":"10m1s"}`, "timeout", "at most 10m0s"},
+		{`{"timeout":"-1s"}`, "timeout", "a duration"},
+		{`{"timeout":60}`, "timeout", "a string"},
+		{`{"timeout":"soon"}`, "timeout", "a duration"},
+		{`{"discard":"yes"}`, "discard", "true or false"},
+		{`{"force":true}`, "force", "is not a field"},
+	}
+}
+
 // badBodies are JSON bodies with one fault each, and the field that is blamed.
-func badBodies() map[string][]struct{ body, field, reason string } {
-	type row = struct{ body, field, reason string }
+func badBodies() map[string][]badBody {
+	type row = badBody
 	long := strings.Repeat("x", events.MaxFieldLength+1)
 	limits := func(name, v string) string {
 		return fmt.Sprintf(`{"name":"a",%s,"resource_limits":{%q:%s}}`, okModule, name, v)
@@ -109,6 +123,8 @@ func badBodies() map[string][]struct{ body, field, reason string } {
 	return map[string][]row{
 		"/agents":            append(deploy, broken...),
 		"/agents/a/messages": append(message, broken...),
+		"/queue/drain":       append(badDrains(), broken...),
+		"/memory/gc":         append([]badBody{{`{"aggressive":1}`, "aggressive", "true or false"}, {`{"x":1}`, "x", "is not a field"}}, broken...),
 		"/agents/a/suspend":  append(change, broken...),
 		"/agents/a/resume":   append(change, broken...),
 		"/agents/a/restart":  append(change, broken...),
@@ -187,6 +203,10 @@ func TestBadQueries(t *testing.T) {
 		{"GET", "/agents?limt=1", "limt", "not a parameter"},
 		{"GET", "/agents?limit=%zz", "query", "URL-encoded"},
 		{"GET", "/agents/a?x=1", "x", "it has none"},
+		{"GET", "/slow-agents?threshold=1", "threshold", "a duration"},
+		{"GET", "/slow-agents?threshold=2h", "threshold", "at most 1h"},
+		{"GET", "/cluster/performance?window=6m", "window", "at most 5m"},
+		{"GET", "/cluster/performance?window=", "window", "a duration"},
 		{"GET", "/agents/a/events?from=-1", "from", "whole number"},
 		{"GET", "/agents/a/events?limit=0", "limit", "1 to 1000"},
 		{"GET", "/agents/a/events?limit=1001", "limit", "1 to 1000"},

@@ -288,7 +288,7 @@ type running struct {
 func start(t *testing.T, tune func(*Config, *Deps)) *running {
 	t.Helper()
 	node := newFakeNode()
-	cfg, deps := DefaultConfig(), Deps{Commands: node, Agents: node, History: node}
+	cfg, deps := DefaultConfig(), Deps{Commands: node, Agents: node, History: node, Operations: new(fakeOperations)}
 	if tune != nil {
 		tune(&cfg, &deps)
 	}

@@ -67,7 +67,7 @@ func (s *Server) open(c *fiber.Ctx, rt *route) (*request, error) {
 	if tc, ok := c.Context().Conn().(*conn); ok {
 		parent = tc.set.base
 	}
-	limit := s.cfg.RequestTimeout
+	limit := s.cfg.RequestTimeout + rt.long
 	if slices.Contains(rt.query, "wait") {
 		limit += MaxWait
 	}

@@ -2,6 +2,7 @@ package http
 
 import (
 	"net/http"
+	"time"
 
 	"github.com/gofiber/fiber/v2"
 )
@@ -25,17 +26,20 @@ type route struct {
 	method string
 	path   string
 	body   bodyKind
-	query  []string // parameters it knows; any other is refused
-	many   string   // the one of them that may come more than once
-	change bool     // refused to foreign web pages
-	keyed  bool     // takes an Idempotency-Key
-	read   bool     // takes a Caxton-Min-Position and answers with Caxton-Position
-	always bool     // answered however busy the server is, whatever the query
+	query  []string      // parameters it knows; any other is refused
+	many   string        // the one of them that may come more than once
+	change bool          // refused to foreign web pages
+	keyed  bool          // takes an Idempotency-Key
+	read   bool          // takes a Caxton-Min-Position and answers with Caxton-Position
+	long   time.Duration // that it may take beyond Config.RequestTimeout
+	always bool          // answered however busy the server is, whatever the query
 	handle func(*Server, *request) error
 }
 
 // routes is the whole interface. A GET answers HEAD too.
-func routes() []route {
+func routes() []route { return append(agentRoutes(), operationRoutes()...) }
+
+func agentRoutes() []route {
 	return []route{
 		{method: http.MethodGet, path: base + "/health", always: true, handle: (*Server).health},
 		{method: http.MethodGet, path: base + "/ready", always: true, handle: (*Server).ready},

@@ -23,6 +23,7 @@ func (a *app) agentCommand() *cobra.Command {
 		a.changeCommand("restart", "Let an agent begin anew with an empty memory; its state is kept", (*caxtonhttp.Client).Restart),
 		a.removeCommand())
 	cmd.AddCommand(a.initCommand(), a.checkCommand(), a.runCommand()) // these need no server
+	cmd.AddCommand(a.slowCommand())
 	return cmd
 }
 

@@ -30,7 +30,9 @@ type node struct {
 	agents  *projections.Agents
 	system  *actors.System
 	metrics *telemetry.Metrics
+	letters *projections.Letters
 	api     *caxtonhttp.Server
+	address string // of the REST API, once it listens
 }
 
 // openNode opens the log and makes the parts that work on it. Close it.
@@ -49,7 +51,7 @@ func openNode(ctx context.Context, cfg config.Config, log *slog.Logger) (*node, 
 func (n *node) open(ctx context.Context) error {
 	agents := projections.NewAgents(events.MemberID(n.cfg.Node.ID))
 	inFlight, inboxes := projections.NewInFlight(), projections.NewInboxes()
-	n.agents = agents
+	n.agents, n.letters = agents, new(projections.Letters)
 	n.metrics = telemetry.New(n.sources(inFlight, inboxes))
 
 	if err := os.MkdirAll(n.dir, 0o700); err != nil {
@@ -73,7 +75,7 @@ func (n *node) open(ctx context.Context) error {
 	if n.host, err = wasmhost.New(ctx, hostCfg); err != nil {
 		return err
 	}
-	n.runner = projections.NewRunner(n.store, n.log, agents, inFlight, inboxes)
+	n.runner = projections.NewRunner(n.store, n.log, agents, inFlight, inboxes, n.letters)
 	n.system, err = actors.New(n.actorsConfig(), actors.Deps{
 		Store: n.store, Host: n.host, Agents: agents, InFlight: inFlight, Inboxes: inboxes,
 		Runner: n.runner, Room: n.store, Observer: n.metrics, Log: n.log, Member: events.MemberID(n.cfg.Node.ID),
@@ -123,7 +125,7 @@ func (n *node) openAPI() error {
 	c.MaxModuleBytes = int(n.cfg.Runtime.MaxModuleBytes)
 	c.DrainTimeout = time.Duration(float64(n.cfg.Runtime.DrainTimeout) * drainShare)
 	n.api, err = caxtonhttp.New(c, caxtonhttp.Deps{
-		Commands: n.system.Gateway(), Agents: readModel{n.agents, n.runner}, History: n.store,
+		Commands: n.system.Gateway(), Agents: readModel{n.agents, n.runner}, History: n.store, Operations: operations{n},
 		Started: n.runner.Ready(), NotReady: n.notReady, Warnings: n.warnings, Observer: observer, Log: n.log,
 	})
 	return err

@@ -91,6 +91,7 @@ func limits(r events.ResourceLimits) Limits {
 // Runtime is the agents.
 type Runtime struct {
 	MaxAgents      int           `key:"max_agents"`
+	MemoryLimit    Bytes         `key:"memory_limit"` // of the process; 0 is 80 % of what it may have
 	MaxModuleBytes Bytes         `key:"max_module_bytes"`
 	IdleTimeout    time.Duration `key:"idle_timeout"`   // without messages, until an agent hibernates
 	DrainTimeout   time.Duration `key:"drain_timeout"`  // of a shutdown
@@ -186,6 +187,9 @@ func (c Config) Validate() error {
 	within("events.disk.refuse_percent", int64(c.Events.Disk.RefusePercent), max(1, int64(c.Events.Disk.WarnPercent)), 100)
 	within("events.disk.read_only_percent", int64(c.Events.Disk.ReadOnlyPercent), max(1, int64(c.Events.Disk.RefusePercent)), 100)
 	within("events.disk.ballast", int64(c.Events.Disk.Ballast), 0, 64<<30)
+	if c.Runtime.MemoryLimit != 0 {
+		within("runtime.memory_limit", int64(c.Runtime.MemoryLimit), 64<<20, 1<<50)
+	}
 	within("runtime.max_agents", int64(c.Runtime.MaxAgents), 1, 100_000_000)
 	within("runtime.max_module_bytes", int64(c.Runtime.MaxModuleBytes), 8, 64<<20)
 	during("runtime.idle_timeout", c.Runtime.IdleTimeout, 10*time.Millisecond, 24*time.Hour)

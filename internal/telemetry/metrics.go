@@ -30,6 +30,9 @@ type Sources struct {
 type Metrics struct {
 	registry   *prometheus.Registry
 	latency    *window
+	routes     *window
+	wakes      *window
+	cpu        *cpu
 	crashes    prometheus.Counter
 	routing    prometheus.Histogram
 	processing prometheus.Histogram
@@ -43,7 +46,7 @@ type Metrics struct {
 
 // New returns metrics in a registry of their own.
 func New(src Sources) *Metrics {
-	m := &Metrics{registry: prometheus.NewRegistry(), latency: newWindow(src.Now)}
+	m := &Metrics{registry: prometheus.NewRegistry(), latency: newWindow(src.Now), routes: newWindow(src.Now), wakes: newWindow(src.Now), cpu: newCPU(src.Now)}
 	m.counters()
 	m.runbook(src)
 	m.gauges(src)
@@ -90,7 +93,6 @@ func (m *Metrics) counters() {
 
 // runbook registers the names that the operator's runbook greps for.
 func (m *Metrics) runbook(src Sources) {
-	cpu := newCPU(src.Now)
 	m.gauge("caxton_cluster_nodes_alive", "Members that answer; this node counts.", func() float64 { return 1 })
 	m.gauge("caxton_cluster_nodes_failed", "Members that do not answer.", func() float64 { return 0 })
 	m.gauge("caxton_cluster_nodes_total", "Members known.", func() float64 { return 1 })
@@ -98,7 +100,7 @@ func (m *Metrics) runbook(src Sources) {
 	m.gauge("caxton_cluster_gossip_latency_ms", "Mean round trip to other members, ms; 0 while there are none.", func() float64 { return 0 })
 	m.gauge("caxton_agent_message_latency_p99", "99th percentile of message processing over 5 minutes, ms; 0 when there was none.", m.latency.p99)
 	m.gauge("caxton_agent_memory_used_bytes", "Linear memory of agents awake.", func() float64 { return float64(src.GuestMemory()) })
-	m.gauge("caxton_system_cpu_usage_percent", "Of all processors of this machine, since the last scrape.", cpu.percent)
+	m.gauge("caxton_system_cpu_usage_percent", "Of all processors of this machine, since the last scrape.", m.cpu.percent)
 	m.gauge("caxton_system_memory_available_bytes", "Memory this machine can give without swapping.", availableMemory)
 }
 
@@ -120,7 +122,10 @@ func (m *Metrics) gauge(name, help string, read func() float64) {
 }
 
 // Routed implements actors.Observer.
-func (m *Metrics) Routed(d time.Duration) { m.routing.Observe(d.Seconds()) }
+func (m *Metrics) Routed(d time.Duration) {
+	m.routing.Observe(d.Seconds())
+	m.routes.record(d)
+}
 
 // Processed implements actors.Observer.
 func (m *Metrics) Processed(status events.OutcomeStatus, fuel events.Fuel, wall time.Duration) {
@@ -131,7 +136,10 @@ func (m *Metrics) Processed(status events.OutcomeStatus, fuel events.Fuel, wall 
 }
 
 // Woke implements actors.Observer.
-func (m *Metrics) Woke(d time.Duration) { m.wake.Observe(d.Seconds()) }
+func (m *Metrics) Woke(d time.Duration) {
+	m.wake.Observe(d.Seconds())
+	m.wakes.record(d)
+}
 
 // Crashed implements actors.Observer.
 func (m *Metrics) Crashed() { m.crashes.Inc() }

@@ -1,0 +1,164 @@
+package main
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	caxtonhttp "github.com/caxton-run/caxton/http"
+)
+
+// backlog is how many waiting messages are too many: the runbook's threshold.
+const backlog = 10_000
+
+func (a *app) queueCommand() *cobra.Command {
+	cmd := a.noun("queue", "Look at what waits, and have it worked off", nil, "caxton queue stats")
+	cmd.AddCommand(a.queueStatsCommand(), a.queueDrainCommand())
+	return cmd
+}
+
+func (a *app) queueStatsCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "stats",
+		Short: "Show what waits on each node",
+		Long: "Show what waits on each node: messages in mailboxes and the age of the oldest, writes kept until there is\n" +
+			"a quorum, sends between agents that are not yet handled, and messages that nobody will handle.",
+		Example: "  caxton queue stats\n  caxton queue stats -o wide",
+		Args:    exactly(),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := a.server()
+			if err != nil {
+				return err
+			}
+			list, err := c.Queue(cmd.Context())
+			if err != nil {
+				return err
+			}
+			if done, err := a.structured(list); done {
+				return err
+			}
+			a.queueTable(list)
+			return nil
+		},
+	}
+}
+
+func (a *app) queueTable(list []caxtonhttp.NodeQueue) {
+	header := []string{"NODE", "MAILBOX-DEPTH", "OLDEST", "QUEUED-WRITES", "IN-FLIGHT", "DEAD-LETTERS"}
+	wide := a.output == "wide"
+	if wide {
+		header = append(header, "INBOXES", "HELD")
+	}
+	rows := make([][]string, len(list))
+	for i, q := range list {
+		oldest := "-"
+		if q.MailboxDepth > 0 {
+			oldest = brief(time.Duration(q.OldestMS) * time.Millisecond)
+		}
+		rows[i] = []string{string(q.Node), fmt.Sprint(q.MailboxDepth), oldest, fmt.Sprint(q.QueuedWrites), fmt.Sprint(q.InFlight), fmt.Sprint(q.DeadLetters)}
+		if wide {
+			rows[i] = append(rows[i], fmt.Sprint(q.InboxDepth), fmt.Sprint(q.Held))
+		}
+	}
+	a.grid(header, rows)
+	for _, q := range list {
+		if waiting := q.MailboxDepth + q.InboxDepth + q.InFlight - q.Held; waiting > backlog {
+			a.note("WARNING: %d messages wait on %s; more than %d indicates backlog: see caxton agents slow", waiting, q.Node, backlog)
+		}
+	}
+}
+
+func (a *app) queueDrainCommand() *cobra.Command {
+	var (
+		timeout time.Duration
+		discard bool
+	)
+	cmd := &cobra.Command{
+		Use:   "drain",
+		Short: "Take no messages from outside until what waits is worked off",
+		Long: "Take no messages from outside until what waits is worked off, or the time is over; then take them again.\n" +
+			"What agents send to one another meanwhile is worked off too; what is held by suspended agents is left alone.\n" +
+			"Exits 1 when something is left. With --discard that becomes dead letters instead.",
+		Example: "  caxton queue drain --timeout 60s",
+		Args:    exactly(),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if timeout < 0 || timeout > caxtonhttp.MaxDrain {
+				return usagef("--timeout must be 0s to %s, not %s", caxtonhttp.MaxDrain, timeout)
+			}
+			c, err := a.server()
+			if err != nil {
+				return err
+			}
+			got, err := c.DrainQueue(cmd.Context(), timeout, discard)
+			if err != nil {
+				return err
+			}
+			return a.showDrained(got)
+		},
+	}
+	// It shadows the global --timeout: the runbook's flag is for the draining, and the
+	// call's own time is added to it.
+	cmd.Flags().DurationVar(&timeout, "timeout", time.Minute, fmt.Sprintf("for the queue to run empty, at most %s", caxtonhttp.MaxDrain))
+	cmd.Flags().BoolVar(&discard, "discard", false, "make dead letters of what is left then")
+	return cmd
+}
+
+// showDrained prints what became of the queue; what is left makes the command fail.
+func (a *app) showDrained(got caxtonhttp.DrainResult) error {
+	elapsed := brief(time.Duration(got.ElapsedMS) * time.Millisecond)
+	left := 0
+	for _, q := range got.Left {
+		left += q.MailboxDepth + q.InboxDepth + q.InFlight - q.Held
+	}
+	done, err := a.structured(got)
+	if err != nil {
+		return err
+	}
+	if !done {
+		if got.Discarded > 0 {
+			a.printf("%s discarded: see caxton dead-letter list\n", counted(got.Discarded, "message"))
+		}
+		if got.Empty {
+			a.printf("queue drained in %s\n", elapsed)
+		} else {
+			a.queueTable(got.Left)
+		}
+	}
+	if !got.Empty {
+		return fmt.Errorf("the queue is not empty after %s: %s left", elapsed, counted(left, "message"))
+	}
+	return nil
+}
+
+// counted is "1 message" or "3 messages".
+func counted(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}
+
+// brief is a duration as people write it: 250ms, 1.2s, 3m12s.
+func brief(d time.Duration) string {
+	unit := func(of time.Duration, name string) string {
+		v := float64(d) / float64(of)
+		if v >= 100 {
+			return strconv.FormatFloat(v, 'f', 0, 64) + name
+		}
+		return strings.TrimSuffix(strconv.FormatFloat(v, 'f', 1, 64), ".0") + name
+	}
+	switch {
+	case d == 0:
+		return "0s"
+	case d < time.Millisecond:
+		return unit(time.Microsecond, "µs")
+	case d < time.Second:
+		return unit(time.Millisecond, "ms")
+	case d < time.Minute:
+		return unit(time.Second, "s")
+	}
+	return age(d)
+}
