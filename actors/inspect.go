@@ -43,7 +43,7 @@ func (s *System) Queue() Queue {
 // what was sent to it becomes dead letters.
 func (s *System) runs(id events.AgentID) bool {
 	v, ok := s.deps.Agents.Get(id)
-	return !ok || v.Status == "running"
+	return !ok || v.Status == "running" || v.Status == "draining"
 }
 
 // caughtUp waits until the projections have seen everything that was durable when it

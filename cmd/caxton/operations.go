@@ -87,6 +87,7 @@ func (o operations) CollectMemory(ctx context.Context, aggressive bool) ([]caxto
 			return nil, err
 		}
 	}
+	out.Modules = o.host.Trim(aggressive, false).Modules
 	debug.FreeOSMemory() // collects, and gives back to the system what is free
 	out.UsedBytes = telemetry.ResidentBytes()
 	out.FreedBytes = int64(before) - int64(out.UsedBytes)
