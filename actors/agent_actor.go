@@ -50,8 +50,10 @@ func newAgentActor(sys *System, id events.AgentID, box *Mailbox) *agentActor {
 func (a *agentActor) Receive(ctx actor.Context) {
 	switch m := ctx.Message().(type) {
 	case *actor.Started:
-		a.box.Requeue() // a turn that panicked had taken some
 		a.box.Hold(false)
+		if panics := a.box.Recover(); panics > 0 {
+			a.holdFor(restartBackoff(panics))
+		}
 		ctx.SetReceiveTimeout(a.sys.cfg.IdleTimeout)
 	case work:
 		a.work(a.sys.life)
@@ -71,6 +73,7 @@ func (a *agentActor) Receive(ctx actor.Context) {
 		}
 		m.done <- struct{}{}
 	case *actor.Restarting:
+		a.endHold()
 		a.forget()
 	case *actor.Stopping:
 		a.stop()
@@ -92,9 +95,7 @@ func (a *agentActor) hibernate() {
 
 // stop is the end of this activation, however it came.
 func (a *agentActor) stop() {
-	if a.backoff != nil {
-		a.backoff.Stop()
-	}
+	a.endHold()
 	a.endDrain()
 	a.box.Interrupt() // nothing runs; its context ends
 	a.forget()
@@ -148,9 +149,17 @@ func (a *agentActor) read(ctx context.Context, guest bool) (*replay.Agent, error
 
 // holdFor keeps messages back for a while; commands still pass.
 func (a *agentActor) holdFor(d time.Duration) {
+	a.endHold()
 	a.box.Hold(true)
 	box := a.box
 	a.backoff = time.AfterFunc(d, func() { box.Hold(false) })
+}
+
+// endHold sees to it that no hold of the past ends one of the future.
+func (a *agentActor) endHold() {
+	if a.backoff != nil {
+		a.backoff.Stop()
+	}
 }
 
 // hibernateSnapshotMin spares the log a snapshot at each hibernation of an agent

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"github.com/caxton-run/caxton/events"
@@ -11,6 +12,11 @@ import (
 
 // retryUnknown is the pause before an append of unknown outcome is repeated.
 const retryUnknown = 20 * time.Millisecond
+
+// maxSkipBytes bounds an InboxSkipped event with its metadata. A turn keeps room
+// for one for each message: which of them were put into the inbox meanwhile is
+// known only when it is sealed.
+const maxSkipBytes = 2 << 10
 
 // emit encodes payloads, applies them to the state and adds them to the turn,
 // committing the turn first if they do not fit beside what it has. It returns
@@ -24,27 +30,31 @@ func (a *agentActor) emit(ctx context.Context, t *turn, payloads []events.Payloa
 		}
 		list, size = append(list, ev), size+ev.Size()
 	}
-	if size > events.MaxAppendBytes || len(list) > events.MaxAppendEvents {
+	if size+maxSkipBytes > events.MaxAppendBytes || len(list)+1 > events.MaxAppendEvents {
 		return nil, fmt.Errorf("events of %d bytes: %w", size, events.ErrTooLarge)
 	}
-	if t.bytes+size > events.MaxAppendBytes || len(t.events)+len(list) > events.MaxAppendEvents {
+	skips := len(t.settled) + 1
+	if t.bytes+size+skips*maxSkipBytes > events.MaxAppendBytes || len(t.events)+len(list)+skips > events.MaxAppendEvents {
 		if err := a.flush(ctx, t); err != nil {
 			return nil, err
 		}
 		*t = turn{began: t.began, expected: a.state().Expected()}
 	}
-	st := a.state()
 	for _, p := range payloads {
-		rev := events.Revision(0)
-		if st.Exists() {
-			rev = st.Revision + 1
-		}
-		if err := st.Apply(rev, p); err != nil {
+		if err := a.apply(p); err != nil {
 			return nil, err
 		}
 	}
 	t.events, t.bytes = append(t.events, list...), t.bytes+size
 	return payloads, nil
+}
+
+func (a *agentActor) apply(p events.Payload) error {
+	st, rev := a.state(), events.Revision(0)
+	if st.Exists() {
+		rev = st.Revision + 1
+	}
+	return st.Apply(rev, p)
 }
 
 // commit ends a turn: it makes it durable, and gives up a guest whose memory is
@@ -61,58 +71,135 @@ func (a *agentActor) commit(ctx context.Context, t *turn) error {
 
 // flush makes what a turn has so far durable; only then is anything of it seen.
 func (a *agentActor) flush(ctx context.Context, t *turn) error {
+	if err := a.closeSpilled(t); err != nil {
+		return err
+	}
 	var pos events.Position
 	if len(t.events) > 0 {
-		res, err := a.append(ctx, t)
+		res, err := a.sys.append(ctx, events.AgentStream(a.id), t.expected, t.events...)
 		if err != nil {
 			return err
 		}
 		a.turns++
 		a.sinceSnapshot += len(t.events)
 		pos = res.Position
+		for _, s := range t.settled { // all before any: telling one may panic
+			s.commit(pos)
+		}
 	}
 	for _, s := range t.settled {
 		a.release(ctx, s, pos)
 	}
 	for _, e := range t.held {
-		rev, at, err := a.sys.receive(ctx, a.id, e)
-		if err == nil && a.state().InboxDone(rev) {
-			err = fmt.Errorf("message %s: its Idempotency-Key has expired; use a new one: %w", e.message.ID, events.ErrConflict)
-		}
-		e.respond(answer{delivery: Held, position: at, err: err})
+		a.keep(ctx, e)
 	}
 	return nil
 }
 
+// closeSpilled seals the turn's messages, and closes the inbox entries of those
+// that were put there after their run had begun. Sealing before the run would
+// keep a message that is done from its receipt for as long as the next one runs.
+func (a *agentActor) closeSpilled(t *turn) error {
+	for _, s := range t.settled {
+		if s.ended == nil {
+			continue
+		}
+		rev := s.env.seal()
+		if rev == nil || a.state().InboxDone(*rev) {
+			continue
+		}
+		skip := events.InboxSkipped{MessageID: s.env.message.ID, Inbox: *rev, HandledAt: *s.ended}
+		ev, err := events.Encode(a.activation.EventID(a.turns, len(t.events)), skip, a.meta(s.env))
+		if err != nil {
+			return err
+		}
+		if err := a.apply(skip); err != nil {
+			return err
+		}
+		t.events, t.bytes = append(t.events, ev), t.bytes+ev.Size()
+	}
+	return nil
+}
+
+// keep puts a message of an agent that is held into its inbox.
+func (a *agentActor) keep(ctx context.Context, e *envelope) {
+	if err := a.sys.inboxRoom(a.id); err != nil {
+		e.respond(answer{err: err})
+		return
+	}
+	res, err := a.sys.receive(ctx, a.id, e)
+	if err == nil && a.state().InboxDone(res.Last) {
+		err = keyExpired(e)
+	}
+	e.respond(answer{delivery: Held, position: res.Position, err: err})
+}
+
 // append repeats an append whose outcome is unknown, byte for byte, until it is
-// known. The agent does nothing else meanwhile.
-func (a *agentActor) append(ctx context.Context, t *turn) (events.Result, error) {
+// known. Whoever calls does nothing else meanwhile. When ctx ends first the
+// error is events.ErrUnknownOutcome, whatever the store says: what it was given
+// may yet be committed.
+func (s *System) append(ctx context.Context, to events.Stream, at events.ExpectedRevision, evs ...events.Event) (events.Result, error) {
 	for {
-		res, err := a.sys.deps.Store.Append(ctx, events.AgentStream(a.id), t.expected, t.events...)
-		if !errors.Is(err, events.ErrUnknownOutcome) {
+		res, err := s.deps.Store.Append(ctx, to, at, evs...)
+		unknown := errors.Is(err, events.ErrUnknownOutcome)
+		switch {
+		case err == nil:
+			return res, nil
+		case ctx.Err() != nil && (unknown || errors.Is(err, ctx.Err())):
+			return res, fmt.Errorf("%w: append to %s: %w", events.ErrUnknownOutcome, to, context.Cause(ctx))
+		case !unknown:
 			return res, err
 		}
 		select {
 		case <-time.After(retryUnknown):
 		case <-ctx.Done():
-			return res, ctx.Err()
 		}
 	}
+}
+
+// commit notes that the envelope's end is durable. An answer that stands in the
+// log already is found again by its Idempotency-Key.
+func (s settled) commit(pos events.Position) {
+	if s.lookUp {
+		return
+	}
+	ans := s.answer
+	ans.position = pos
+	s.env.durable.Store(&ans)
 }
 
 // release gives one answer of a durable turn.
 func (a *agentActor) release(ctx context.Context, s settled, pos events.Position) {
 	ans := s.answer
 	ans.position = pos
-	if s.lookUp != nil {
-		ans = a.answerBefore(ctx, *s.lookUp)
+	switch {
+	case s.lookUp:
+		ans = a.answerBefore(ctx, *s.ended)
+	case s.change && pos == 0:
+		ans.position = a.head(ctx)
 	}
 	if s.status != "" {
 		now := time.Now()
 		a.box.latency.add(now.Sub(s.env.arrived), now)
 		a.sys.deps.Observer.Processed(s.status, s.fuel, now.Sub(s.env.arrived))
 	}
+	if s.dead == events.DeadDiscarded {
+		a.sys.discarded.Add(1)
+	}
+	if s.dead != "" {
+		a.sys.deps.Observer.DeadLettered(s.dead)
+	}
 	s.env.respond(ans)
+}
+
+// head is the position that a change which changed nothing is told: whoever has
+// seen the log up to there has seen what made it none.
+func (a *agentActor) head(ctx context.Context) events.Position {
+	pos, _, err := a.sys.deps.Store.Head(ctx)
+	if err != nil {
+		a.sys.log.Warn("head of the log unknown", slog.String("agent", a.id.String()), slog.Any("err", err))
+	}
+	return pos
 }
 
 // answerBefore finds the answer that an earlier request under the same

@@ -9,6 +9,7 @@ import (
 // Config bounds the live system. DefaultConfig has a value for every field.
 type Config struct {
 	MailboxSize   int           // messages waiting for one agent; more are refused with events.ErrMailboxFull
+	InboxSize     int           // messages waiting in one agent's inbox; more are refused with events.ErrMailboxFull
 	TurnMessages  int           // messages in one turn, at most
 	TurnBudget    time.Duration // a turn takes no further message once it has run this long
 	SpillAfter    time.Duration // a message that waited this long is put into the agent's inbox and acknowledged
@@ -23,6 +24,7 @@ type Config struct {
 func DefaultConfig() Config {
 	return Config{
 		MailboxSize:   1000,
+		InboxSize:     100_000,
 		TurnMessages:  64,
 		TurnBudget:    20 * time.Millisecond,
 		SpillAfter:    100 * time.Millisecond,
@@ -44,6 +46,7 @@ func (c Config) Validate() error {
 		}
 	}
 	atLeast("messaging.mailbox_size", int64(c.MailboxSize), 1)
+	atLeast("messaging.inbox_size", int64(c.InboxSize), 1)
 	atLeast("messaging.turn_messages", int64(c.TurnMessages), 1)
 	atLeast("messaging.turn_budget", int64(c.TurnBudget), int64(time.Millisecond))
 	atLeast("messaging.spill_after", int64(c.SpillAfter), int64(time.Millisecond))

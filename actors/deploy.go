@@ -175,22 +175,19 @@ func (s *System) store(ctx context.Context, event events.AgentDeployed, r Deploy
 	if _, err := events.StoreModule(ctx, s.deps.Store, r.Wasm); err != nil {
 		return Deployed{}, err
 	}
-	for {
-		res, err := s.deps.Store.Append(ctx, events.AgentStream(event.AgentID), events.NoStream(), ev)
-		var there *events.WrongRevisionError
-		switch {
-		case err == nil:
-			return Deployed{ID: event.AgentID, Position: res.Position}, nil
-		case errors.As(err, &there) || errors.Is(err, events.ErrIDReused): // the same key, at the same time
-			d, found, before := s.deployedBefore(ctx, event)
-			if found || before != nil {
-				return d, before
-			}
-			return Deployed{}, err
-		case !errors.Is(err, events.ErrUnknownOutcome):
-			return Deployed{}, err
+	res, err := s.append(ctx, events.AgentStream(event.AgentID), events.NoStream(), ev)
+	var there *events.WrongRevisionError
+	switch {
+	case errors.As(err, &there) || errors.Is(err, events.ErrIDReused): // the same key, at the same time
+		d, found, before := s.deployedBefore(ctx, event)
+		if found || before != nil {
+			return d, before
 		}
+		return Deployed{}, err
+	case err != nil:
+		return Deployed{}, err
 	}
+	return Deployed{ID: event.AgentID, Position: res.Position}, nil
 }
 
 // deployedBefore finds the agent that an Idempotency-Key has made already. Whether

@@ -56,9 +56,6 @@ func (d *dispatcher) run(ctx context.Context) {
 	case <-ctx.Done():
 		return
 	}
-	for _, id := range append(d.sys.deps.Inboxes.Waiting(), d.sys.deps.Agents.Draining()...) {
-		d.sys.nudge(id)
-	}
 	for {
 		select {
 		case <-ctx.Done():

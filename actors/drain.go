@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/caxton-run/caxton/actors/agent"
 	"github.com/caxton-run/caxton/events"
 )
 
@@ -106,26 +105,16 @@ func (s *System) discard(ctx context.Context) error {
 // acknowledged is refused.
 func (a *agentActor) discard(ctx context.Context, t *turn, e *envelope) error {
 	if e.fromAgent {
-		e.respond(answer{err: errDiscarded})
+		t.tell(e, answer{err: errDiscarded})
 		return nil
 	}
 	rev := e.seal()
 	if rev == nil {
-		e.respond(answer{err: fmt.Errorf("%w: %w", events.ErrOverloaded, errDiscarded)})
+		t.tell(e, answer{err: fmt.Errorf("%w: %w", events.ErrOverloaded, errDiscarded)})
 		return nil
 	}
-	letter := agent.DeadLetter{Event: events.MessageDeadLettered{
+	letter := events.MessageDeadLettered{
 		Message: e.message, Reason: events.DeadDiscarded, Detail: errDiscarded.Error(), Inbox: rev,
-	}}
-	payloads, err := agent.Decide(a.state(), letter)
-	if err != nil {
-		return err
 	}
-	if _, err := a.emit(ctx, t, payloads, a.meta(e)); err != nil {
-		return err
-	}
-	a.sys.discarded.Add(1)
-	a.sys.deps.Observer.DeadLettered(events.DeadDiscarded)
-	t.settle(settled{env: e, answer: answer{delivery: Discarded}})
-	return nil
+	return a.bury(ctx, t, settled{env: e, answer: answer{delivery: Discarded}}, letter)
 }

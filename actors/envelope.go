@@ -27,7 +27,7 @@ type envelope struct {
 	trace     string
 	command   agent.Command // nil for a message
 	nudge     bool          // neither: the inbox has grown behind the actor's back
-	entry     bool          // a message read back from the inbox
+	entry     bool          // a message read back from the inbox; nobody waits for its answer
 	arrived   time.Time
 
 	phase   atomic.Int32
@@ -40,6 +40,7 @@ type envelope struct {
 	follows *envelope
 	undone  atomic.Pointer[answer] // set when the answer left the message to be sent again
 
+	durable  atomic.Pointer[answer] // set when its end is in the log, before the answer is given
 	answered atomic.Bool
 	answer   chan answer // capacity 1, gets one answer
 	takes    int         // how often a turn took it and came to nothing; the actor's own
@@ -57,6 +58,7 @@ type answer struct {
 	reply    *events.Message
 	position events.Position
 	err      error
+	final    bool // err is how the message ended, not what is wrong here and now
 }
 
 func newEnvelope() *envelope {
@@ -98,14 +100,42 @@ func (e *envelope) spillRevision() *events.Revision {
 	}
 }
 
+// standsAt reports whether the message was put into the inbox at rev, or is on
+// its way there: it has one place there, so that is this one.
+func (e *envelope) standsAt(rev events.Revision) bool {
+	if e.phase.Load() != phaseSpilling {
+		return false
+	}
+	select {
+	case <-e.spilled:
+		return e.inbox != nil && *e.inbox == rev
+	default:
+		return true
+	}
+}
+
+// ended reports whether nothing is left to do for the envelope. One whose end is
+// in the log but whose actor broke off before it could say so is answered here.
+func (e *envelope) ended() bool {
+	if ans := e.durable.Load(); ans != nil {
+		e.respond(*ans)
+	}
+	return e.answered.Load()
+}
+
 // respond gives the answer. Only the first one counts: a message may be both
 // answered by a failing system and finished by its turn.
 func (e *envelope) respond(a answer) {
-	if a.err != nil || a.delivery == Held {
-		e.undone.CompareAndSwap(nil, &a)
-	}
+	e.note(a)
 	if e.answered.CompareAndSwap(false, true) {
 		e.answer <- a
+	}
+}
+
+// note keeps what those sends that follow this one must know before it is told.
+func (e *envelope) note(a answer) {
+	if a.err != nil || a.delivery == Held {
+		e.undone.CompareAndSwap(nil, &a)
 	}
 }
 
@@ -113,8 +143,7 @@ func (e *envelope) respond(a answer) {
 // waits for its answer.
 func fromInbox(rev events.Revision, m events.MessageReceived) *envelope {
 	e := newEnvelope()
-	e.message, e.key, e.bodyHash = m.Message, m.IdempotencyKey, m.BodyHash
-	e.entry = true
+	e.message, e.key, e.bodyHash, e.entry = m.Message, m.IdempotencyKey, m.BodyHash, true
 	e.phase.Store(phaseSpilling)
 	e.endSpill(&rev)
 	return e

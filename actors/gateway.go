@@ -119,12 +119,9 @@ func (g *Gateway) await(ctx context.Context, r SendRequest, env *envelope, box *
 		return answer{}, unsettled(ctx)
 	case <-patience.C:
 	}
-	if !env.startSpill() { // its turn is being committed
+	queued, ok := g.spill(ctx, r.To, env, box)
+	if !ok {
 		return waitAnswer(ctx, env, nil, answer{})
-	}
-	queued, err := g.spill(ctx, r.To, env, box)
-	if err != nil {
-		return answer{}, err
 	}
 	wait := time.NewTimer(max(0, r.Wait-g.sys.cfg.SpillAfter))
 	defer wait.Stop()
@@ -132,12 +129,13 @@ func (g *Gateway) await(ctx context.Context, r SendRequest, env *envelope, box *
 }
 
 // waitAnswer waits until env is answered, the time has expired or ctx has ended.
-// otherwise is what is known already: the receipt of a message in the inbox.
+// otherwise is what is known already: the receipt of a message in the inbox. It
+// stands against errors of here and now, but not against the message's end.
 func waitAnswer(ctx context.Context, env *envelope, expired <-chan time.Time, otherwise answer) (answer, error) {
 	select {
 	case ans := <-env.answer:
-		if ans.err != nil && otherwise.delivery != "" {
-			return otherwise, nil // it was refused here and now, but it stands in the inbox
+		if ans.err != nil && !ans.final && otherwise.delivery != "" {
+			return otherwise, nil
 		}
 		return ans, nil
 	case <-expired:
@@ -156,19 +154,28 @@ func unsettled(ctx context.Context) error {
 	return fmt.Errorf("%w: it waits for the agent (%v)", events.ErrUnknownOutcome, context.Cause(ctx))
 }
 
-// spill makes a waiting message durable in the inbox. The append does not end
-// with the caller: the turn may be waiting for it.
-func (g *Gateway) spill(ctx context.Context, to events.AgentID, env *envelope, box *Mailbox) (answer, error) {
-	rev, pos, err := g.sys.receive(context.WithoutCancel(ctx), to, env)
+// spill makes a waiting message durable in the inbox and returns its receipt. It
+// reports false when there is none to give: the turn is being committed, the
+// inbox is full or cannot be written, or the message stood there before and has
+// ended. The message still waits for its turn, which will tell.
+func (g *Gateway) spill(ctx context.Context, to events.AgentID, env *envelope, box *Mailbox) (answer, bool) {
+	if g.sys.inboxRoom(to) != nil || !env.startSpill() {
+		return answer{}, false
+	}
+	// The append does not end with the caller: the turn may be waiting for it.
+	res, err := g.sys.receive(context.WithoutCancel(ctx), to, env)
 	if err != nil {
 		env.endSpill(nil)
-		return answer{}, err
+		return answer{}, false
 	}
-	env.endSpill(&rev)
+	env.endSpill(&res.Last)
 	if !g.sys.registry.isAwake(to, box) { // its mailbox went while the append ran
 		g.sys.nudge(to)
 	}
-	return answer{delivery: Queued, position: pos}, nil
+	if res.Duplicate && !g.sys.deps.Inboxes.Open(to, res.Last) {
+		return answer{}, false
+	}
+	return answer{delivery: Queued, position: res.Position}, true
 }
 
 // nudge tells an agent to look into its inbox, waking it if need be.

@@ -3,8 +3,10 @@ package actors
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 
+	"github.com/caxton-run/caxton/actors/agent"
 	"github.com/caxton-run/caxton/events"
 	"github.com/google/uuid"
 )
@@ -12,36 +14,55 @@ import (
 // receive puts a message into its agent's inbox. The event's id comes from the
 // message's, so one message has one entry however often this is done.
 // Error: events.ErrKeyReused.
-func (s *System) receive(ctx context.Context, id events.AgentID, e *envelope) (events.Revision, events.Position, error) {
+func (s *System) receive(ctx context.Context, id events.AgentID, e *envelope) (events.Result, error) {
 	ev, err := events.Encode(
 		events.EventID(uuid.NewSHA1(uuid.UUID(e.message.ID), []byte("inbox"))),
 		events.MessageReceived{Message: e.message, IdempotencyKey: e.key, BodyHash: e.bodyHash},
 		events.Metadata{CorrelationID: e.message.ConversationID, Actor: e.message.Sender},
 	)
 	if err != nil {
-		return 0, 0, err
+		return events.Result{}, err
 	}
-	for {
-		res, err := s.deps.Store.Append(ctx, events.InboxStream(id), events.Any(), ev)
-		switch {
-		case errors.Is(err, events.ErrIDReused):
-			return 0, 0, events.ErrKeyReused
-		case !errors.Is(err, events.ErrUnknownOutcome):
-			return res.Last, res.Position, err
-		}
+	res, err := s.append(ctx, events.InboxStream(id), events.Any(), ev)
+	if errors.Is(err, events.ErrIDReused) {
+		err = events.ErrKeyReused
 	}
+	return res, err
+}
+
+// inboxRoom refuses what an agent's inbox has no room for. Messages under way at
+// the same moment may pass it by their number.
+func (s *System) inboxRoom(id events.AgentID) error {
+	if n := s.deps.Inboxes.LenOf(id); n >= s.cfg.InboxSize {
+		return fmt.Errorf("%w: %d messages wait in the inbox (messaging.inbox_size)", events.ErrMailboxFull, n)
+	}
+	return nil
 }
 
 // inboxPage is how many inbox entries are read at a time.
 const inboxPage = 64
 
 // preload puts the next entries of the inbox, if there may be any, before all
-// that waits, and reports whether it did.
+// that waits, and reports whether it did. Those of a removed agent are to be
+// closed.
 func (a *agentActor) preload(ctx context.Context) bool {
-	st := a.liveState()
-	if st == nil || !a.inboxMore || !st.Status.Runs() || a.box.Preloaded() > 0 {
-		return false
+	for a.mayPreload() {
+		if list := a.readInbox(ctx); len(list) > 0 {
+			a.box.Preload(list)
+			return true
+		}
 	}
+	return false
+}
+
+func (a *agentActor) mayPreload() bool {
+	st := a.liveState()
+	return st != nil && a.inboxMore && (st.Status.Runs() || st.Status == agent.Removed) && a.box.Preloaded() == 0
+}
+
+// readInbox reads a page of the inbox and returns those entries that wait for
+// their turn. What cannot be read now is left to the waker.
+func (a *agentActor) readInbox(ctx context.Context) []*envelope {
 	var list []*envelope
 	read := 0
 	opts := events.ReadStreamOptions{From: a.inboxNext, Max: inboxPage}
@@ -60,12 +81,11 @@ func (a *agentActor) preload(ctx context.Context) bool {
 		}
 	}
 	a.inboxMore = read == inboxPage
-	a.box.Preload(list)
-	return len(list) > 0
+	return list
 }
 
 // entry makes the envelope of an inbox entry, or nil if it needs none: it was
-// handled, or its own envelope is still here.
+// handled, or the envelope that was put there is still here.
 func (a *agentActor) entry(rec events.Recorded) *envelope {
 	p, err := events.Decode(rec.Event)
 	m, ok := p.(events.MessageReceived)
@@ -74,7 +94,7 @@ func (a *agentActor) entry(rec events.Recorded) *envelope {
 			slog.Uint64("revision", uint64(rec.Revision)), slog.Any("err", err))
 		return nil
 	}
-	if a.state().InboxDone(rec.Revision) || a.box.Holds(m.Message.ID) {
+	if a.state().InboxDone(rec.Revision) || a.box.Holds(m.Message.ID, rec.Revision) {
 		return nil
 	}
 	return fromInbox(rec.Revision, m)

@@ -2,6 +2,7 @@ package actors
 
 import (
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -15,7 +16,7 @@ type work struct{}
 
 // Mailbox is an agent's own: bounded, and it refuses instead of blocking the
 // sender. Unlike proto.actor's, it outlives the actor's restarts with what it
-// holds: envelopes that a failed turn had taken go back to its front.
+// holds: envelopes that a failed turn had taken go back to where they were.
 //
 // It keeps two kinds of things apart: envelopes, which wait for a turn, and
 // proto.actor's own messages (start, stop, idle), which are passed on at once.
@@ -30,14 +31,14 @@ type Mailbox struct {
 	mu        sync.Mutex  // guards all below
 	commands  fifo        // arrived, not yet taken; they go before messages
 	waiting   fifo        // messages, likewise
-	front     []*envelope // given back by a turn
-	inbox     []*envelope // read back from the agent's inbox, older than what waits
+	inbox     fifo        // read back from the agent's inbox, older than what waits
 	turn      []*envelope // taken by the turn under way
 	user      []any       // proto.actor's user messages
 	system    []any
 	suspended bool // by proto.actor, while it restarts the actor
 	held      bool // by the agent, while it backs off
 	closed    bool
+	panics    int // turns in a row that a panic broke off
 }
 
 // NewMailbox returns one that holds up to limit waiting messages.
@@ -65,45 +66,57 @@ func (b *Mailbox) Offer(e *envelope) error {
 	return nil
 }
 
-// Take moves up to n envelopes into the turn and returns them. Settle or Return
-// must follow.
+// Take moves up to n envelopes into the turn and returns them. Settle must
+// follow.
 func (b *Mailbox) Take(n int) []*envelope {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	for len(b.turn) < n && b.commands.len() > 0 {
-		b.turn = append(b.turn, b.commands.pop())
+	lists := []*fifo{&b.commands}
+	if !b.held {
+		lists = append(lists, &b.inbox, &b.waiting)
 	}
-	if b.held {
-		return b.turn
-	}
-	b.front = b.takeFrom(b.front, n)
-	b.inbox = b.takeFrom(b.inbox, n)
-	for len(b.turn) < n && b.waiting.len() > 0 {
-		b.turn = append(b.turn, b.waiting.pop())
+	for _, list := range lists {
+		for len(b.turn) < n && list.len() > 0 {
+			b.turn = append(b.turn, list.pop())
+		}
 	}
 	return b.turn
 }
 
-func (b *Mailbox) takeFrom(list []*envelope, n int) []*envelope {
-	k := min(n-len(b.turn), len(list))
-	b.turn = append(b.turn, list[:k]...)
-	return list[k:]
-}
-
-// Settle ends the turn: what it took is dealt with, but for back, which goes to
-// the front again in this order.
+// Settle ends the turn: what it took is dealt with, but for back, which waits
+// again in this order, each at the head of the queue that it was taken from.
 func (b *Mailbox) Settle(back []*envelope) {
 	b.mu.Lock()
-	b.turn = nil
-	b.front = append(back[:len(back):len(back)], b.front...)
+	b.turn, b.panics = nil, 0
+	b.putBack(back)
 	b.mu.Unlock()
 	b.schedule()
+}
+
+// putBack undoes Take. Caller holds mu.
+func (b *Mailbox) putBack(list []*envelope) {
+	var commands, inbox, waiting []*envelope
+	for _, e := range list {
+		switch {
+		case e.isCommand():
+			commands = append(commands, e)
+		case e.entry:
+			inbox = append(inbox, e)
+		default:
+			waiting = append(waiting, e)
+		}
+	}
+	b.commands.unpop(commands)
+	b.inbox.unpop(inbox)
+	b.waiting.unpop(waiting)
 }
 
 // Preload adds entries of the inbox: they go before all that waits.
 func (b *Mailbox) Preload(list []*envelope) {
 	b.mu.Lock()
-	b.inbox = append(b.inbox, list...)
+	for _, e := range list {
+		b.inbox.push(e)
+	}
 	b.mu.Unlock()
 	b.schedule()
 }
@@ -112,43 +125,30 @@ func (b *Mailbox) Preload(list []*envelope) {
 func (b *Mailbox) Preloaded() int {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return len(b.inbox)
+	return b.inbox.len()
 }
 
-// Unget ends a turn that did nothing: what it took waits again, at the head of
-// its queue and behind the inbox.
-func (b *Mailbox) Unget() {
-	b.mu.Lock()
-	var commands, messages []*envelope
-	for _, e := range b.turn {
-		if e.isCommand() {
-			commands = append(commands, e)
-		} else {
-			messages = append(messages, e)
-		}
-	}
-	b.commands.unpop(commands)
-	b.waiting.unpop(messages)
-	b.turn = nil
-	b.mu.Unlock()
-	b.schedule()
-}
-
-// Requeue puts what a failed turn had taken back to the front.
-func (b *Mailbox) Requeue() {
-	b.mu.Lock()
-	turn := b.turn
-	b.mu.Unlock()
-	b.Settle(turn)
-}
-
-// Holds reports whether a message waits here or is in the turn under way.
-func (b *Mailbox) Holds(id events.MessageID) bool {
+// Recover ends a turn that a panic broke off: what it had made durable is
+// answered, the rest waits again. It returns how many turns in a row have ended
+// like this; 0 means that there was none.
+func (b *Mailbox) Recover() (panics int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	for _, list := range [][]*envelope{b.turn, b.front, b.inbox, b.waiting.items()} {
+	turn := b.turn
+	b.turn = nil
+	b.putBack(slices.DeleteFunc(slices.Clone(turn), (*envelope).ended))
+	return b.panics
+}
+
+// Holds reports whether the message of an inbox entry is here, in an envelope
+// whose end will name that entry. Another request under the same id does not
+// count: the entry would stay open.
+func (b *Mailbox) Holds(id events.MessageID, entry events.Revision) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, list := range b.lists() {
 		for _, e := range list {
-			if !e.isCommand() && e.message.ID == id {
+			if !e.isCommand() && e.message.ID == id && e.standsAt(entry) {
 				return true
 			}
 		}
@@ -170,7 +170,7 @@ func (b *Mailbox) Hold(v bool) {
 func (b *Mailbox) CloseIfIdle() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.commands.len()+b.waiting.len()+len(b.front)+len(b.inbox)+len(b.turn) == 0 {
+	if b.commands.len()+b.waiting.len()+b.inbox.len()+len(b.turn) == 0 {
 		b.closed = true
 	}
 	return b.closed
@@ -185,7 +185,7 @@ func (b *Mailbox) Close() []*envelope {
 	for _, list := range b.lists() {
 		left = append(left, list...)
 	}
-	b.turn, b.front, b.inbox, b.commands, b.waiting = nil, nil, nil, fifo{}, fifo{}
+	b.turn, b.commands, b.inbox, b.waiting = nil, fifo{}, fifo{}, fifo{}
 	return left
 }
 
@@ -205,7 +205,7 @@ func (b *Mailbox) Depth() (n int, oldest time.Duration) {
 
 // lists returns all that is held, in the order of its turn. Caller holds mu.
 func (b *Mailbox) lists() [][]*envelope {
-	return [][]*envelope{b.turn, b.commands.items(), b.front, b.inbox, b.waiting.items()}
+	return [][]*envelope{b.turn, b.commands.items(), b.inbox.items(), b.waiting.items()}
 }
 
 // PostUserMessage implements actor.Mailbox for proto.actor's own messages.
@@ -255,7 +255,7 @@ func (b *Mailbox) ready() bool {
 }
 
 func (b *Mailbox) turnReady() bool {
-	return len(b.turn) == 0 && (b.commands.len() > 0 || !b.held && len(b.front)+len(b.inbox)+b.waiting.len() > 0)
+	return len(b.turn) == 0 && (b.commands.len() > 0 || !b.held && b.inbox.len()+b.waiting.len() > 0)
 }
 
 // next returns what the actor is to be given now.
@@ -289,6 +289,7 @@ func (b *Mailbox) drain() {
 	var current any
 	defer func() {
 		if r := recover(); r != nil {
+			b.panicked()
 			b.invoker.EscalateFailure(r, current)
 		}
 	}()
@@ -310,6 +311,12 @@ func (b *Mailbox) drain() {
 			b.invoker.InvokeSystemMessage(m)
 		}
 	}
+}
+
+func (b *Mailbox) panicked() {
+	b.mu.Lock()
+	b.panics++
+	b.mu.Unlock()
 }
 
 // control takes the two system messages that are meant for the mailbox.

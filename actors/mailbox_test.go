@@ -13,18 +13,19 @@ import (
 
 // model is a mailbox as plain lists.
 type model struct {
-	turn, commands, front, inbox, waiting []*envelope
-	held, closed                          bool
+	turn, commands, inbox, waiting []*envelope
+	held, closed                   bool
+	panics                         int
 }
 
 func (m *model) all() []*envelope {
-	return slices.Concat(m.turn, m.commands, m.front, m.inbox, m.waiting)
+	return slices.Concat(m.turn, m.commands, m.inbox, m.waiting)
 }
 
 func (m *model) take(n int) []*envelope {
 	lists := []*[]*envelope{&m.commands}
 	if !m.held {
-		lists = append(lists, &m.front, &m.inbox, &m.waiting)
+		lists = append(lists, &m.inbox, &m.waiting)
 	}
 	for _, l := range lists {
 		for len(m.turn) < n && len(*l) > 0 {
@@ -35,99 +36,145 @@ func (m *model) take(n int) []*envelope {
 	return m.turn
 }
 
+// end ends the turn; back waits again, at the heads of its queues.
+func (m *model) end(back []*envelope) {
+	m.turn = nil
+	for _, e := range slices.Backward(back) {
+		list := &m.waiting
+		switch {
+		case e.isCommand():
+			list = &m.commands
+		case e.entry:
+			list = &m.inbox
+		}
+		*list = slices.Concat([]*envelope{e}, *list)
+	}
+}
+
+// twins are a mailbox and its model, driven with the same operations.
+type twins struct {
+	box   *Mailbox
+	m     *model
+	limit int
+	last  events.Revision // of the inbox
+}
+
+func (w *twins) offer(t *rapid.T) {
+	e := newEnvelope()
+	e.message.ID = events.NewMessageID()
+	if rapid.Bool().Draw(t, "command") {
+		e.command = agent.Resume{}
+	}
+	err := w.box.Offer(e)
+	switch {
+	case w.m.closed:
+		if !errors.Is(err, events.ErrClosed) {
+			t.Fatalf("%v, want events.ErrClosed", err)
+		}
+	case e.isCommand():
+		w.m.commands = append(w.m.commands, e)
+	case len(w.m.waiting) >= w.limit:
+		if !errors.Is(err, events.ErrMailboxFull) {
+			t.Fatalf("%v, want events.ErrMailboxFull", err)
+		}
+	default:
+		w.m.waiting = append(w.m.waiting, e)
+	}
+}
+
+func (w *twins) turn(t *rapid.T) {
+	n := rapid.IntRange(1, 6).Draw(t, "n")
+	got := w.box.Take(n)
+	if want := w.m.take(n); !slices.Equal(got, want) {
+		t.Fatalf("took %v, want %v", got, want)
+	}
+	done := rapid.IntRange(0, len(got)).Draw(t, "done")
+	if rapid.Bool().Draw(t, "panics") {
+		w.breakOff(t, done)
+		return
+	}
+	w.box.Settle(slices.Clone(got[done:]))
+	w.m.end(w.m.turn[done:])
+	w.m.panics = 0
+}
+
+// breakOff ends a turn with a panic when its first envelopes were durable, or
+// answered.
+func (w *twins) breakOff(t *rapid.T, done int) {
+	for i, e := range w.m.turn[:done] {
+		if i%2 == 0 {
+			e.durable.Store(&answer{position: 7})
+		} else {
+			e.respond(answer{position: 7})
+		}
+	}
+	w.box.panicked()
+	if got := w.box.Recover(); got != w.m.panics+1 {
+		t.Fatalf("%d panics, want %d", got, w.m.panics+1)
+	}
+	w.m.panics++
+	for _, e := range w.m.turn[:done] {
+		if ans := <-e.answer; ans.position != 7 {
+			t.Fatalf("what was durable is answered %v", ans)
+		}
+	}
+	w.m.end(w.m.turn[done:])
+}
+
+func (w *twins) preload(*rapid.T) {
+	w.last++
+	e := fromInbox(w.last, events.MessageReceived{Message: events.Message{ID: events.NewMessageID()}})
+	w.box.Preload([]*envelope{e})
+	w.m.inbox = append(w.m.inbox, e)
+}
+
+func (w *twins) closeIfIdle(t *rapid.T) {
+	want := w.m.closed || len(w.m.all()) == 0
+	if got := w.box.CloseIfIdle(); got != want {
+		t.Fatalf("closed: %v, want %v", got, want)
+	}
+	w.m.closed = want
+}
+
+func (w *twins) check(t *rapid.T) {
+	if n, _ := w.box.Depth(); n != len(w.m.all()) {
+		t.Fatalf("depth %d, want %d", n, len(w.m.all()))
+	}
+	for _, e := range w.m.all() {
+		if e.isCommand() {
+			continue
+		}
+		for rev := range w.last + 2 {
+			want := e.entry && *e.inbox == rev
+			if got := w.box.Holds(e.message.ID, rev); got != want {
+				t.Fatalf("holds the message of entry %d: %v, want %v", rev, got, want)
+			}
+		}
+	}
+}
+
 // TestMailboxKeepsOrder drives a mailbox and its model with the same operations:
-// nothing is lost, nothing comes twice, commands go first and what a turn gave
-// back goes before what came later.
+// nothing is lost, nothing comes twice, commands go first, entries of the inbox
+// go before all that came since, and what a turn gives back goes where it was.
 func TestMailboxKeepsOrder(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		const limit = 4
-		box, m := NewMailbox(limit), new(model)
-		fresh := func(command bool) *envelope {
-			e := newEnvelope()
-			e.message.ID = events.NewMessageID()
-			if command {
-				e.command = agent.Resume{}
-			}
-			return e
-		}
+		w := &twins{box: NewMailbox(limit), m: new(model), limit: limit}
 		t.Repeat(map[string]func(*rapid.T){
-			"offer": func(t *rapid.T) {
-				e := fresh(rapid.Bool().Draw(t, "command"))
-				err := box.Offer(e)
-				switch {
-				case m.closed:
-					if !errors.Is(err, events.ErrClosed) {
-						t.Fatalf("%v, want events.ErrClosed", err)
-					}
-				case e.isCommand():
-					m.commands = append(m.commands, e)
-				case len(m.waiting) >= limit:
-					if !errors.Is(err, events.ErrMailboxFull) {
-						t.Fatalf("%v, want events.ErrMailboxFull", err)
-					}
-				default:
-					m.waiting = append(m.waiting, e)
-				}
-			},
-			"turn": func(t *rapid.T) {
-				n := rapid.IntRange(1, 6).Draw(t, "n")
-				got := box.Take(n)
-				if want := m.take(n); !slices.Equal(got, want) {
-					t.Fatalf("took %v, want %v", got, want)
-				}
-				switch rapid.SampledFrom([]string{"settle", "unget", "requeue"}).Draw(t, "end") {
-				case "settle":
-					k := rapid.IntRange(0, len(got)).Draw(t, "done")
-					box.Settle(slices.Clone(got[k:]))
-					m.front, m.turn = slices.Concat(m.turn[k:], m.front), nil
-				case "unget":
-					box.Unget()
-					var commands, messages []*envelope
-					for _, e := range m.turn {
-						if e.isCommand() {
-							commands = append(commands, e)
-						} else {
-							messages = append(messages, e)
-						}
-					}
-					m.commands, m.waiting, m.turn = slices.Concat(commands, m.commands), slices.Concat(messages, m.waiting), nil
-				case "requeue":
-					box.Requeue()
-					m.front, m.turn = slices.Concat(m.turn, m.front), nil
-				}
-			},
-			"preload": func(t *rapid.T) {
-				e := fresh(false)
-				box.Preload([]*envelope{e})
-				m.inbox = append(m.inbox, e)
-			},
+			"offer":   w.offer,
+			"turn":    w.turn,
+			"preload": w.preload,
 			"hold": func(t *rapid.T) {
-				m.held = rapid.Bool().Draw(t, "held")
-				box.Hold(m.held)
+				w.m.held = rapid.Bool().Draw(t, "held")
+				w.box.Hold(w.m.held)
 			},
-			"close if idle": func(t *rapid.T) {
-				want := m.closed || len(m.all()) == 0
-				if got := box.CloseIfIdle(); got != want {
-					t.Fatalf("closed: %v, want %v", got, want)
-				}
-				m.closed = want
-			},
-			"": func(t *rapid.T) {
-				n, _ := box.Depth()
-				if n != len(m.all()) {
-					t.Fatalf("depth %d, want %d", n, len(m.all()))
-				}
-				for _, e := range m.all() {
-					if !e.isCommand() && !box.Holds(e.message.ID) {
-						t.Fatal("a message that is here is not known to be")
-					}
-				}
-			},
+			"close if idle": w.closeIfIdle,
+			"":              w.check,
 		})
-		if left := box.Close(); !slices.Equal(left, m.all()) {
-			t.Fatalf("left %v, want %v", left, m.all())
+		if left := w.box.Close(); !slices.Equal(left, w.m.all()) {
+			t.Fatalf("left %v, want %v", left, w.m.all())
 		}
-		if err := box.Offer(fresh(true)); !errors.Is(err, events.ErrClosed) {
+		if err := w.box.Offer(newEnvelope()); !errors.Is(err, events.ErrClosed) {
 			t.Fatalf("%v, want events.ErrClosed", err)
 		}
 	})

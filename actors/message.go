@@ -13,8 +13,8 @@ import (
 	"github.com/caxton-run/caxton/wasmhost/meter"
 )
 
-// maxTakes is how often a message may be taken by turns that came to nothing
-// (a panic of the host) before it is refused.
+// maxTakes is how often an envelope may be taken by turns that came to nothing
+// (a panic of the host) before it is blamed for it.
 const maxTakes = 3
 
 // message handles one message: it is refused, recognised as handled before, held
@@ -22,18 +22,17 @@ const maxTakes = 3
 func (a *agentActor) message(ctx context.Context, t *turn, e *envelope) (verdict, error) {
 	st := a.state()
 	if !st.Exists() || st.Status == agent.Removed {
-		e.respond(answer{err: fmt.Errorf("agent %s: %w", a.id, events.ErrAgentNotFound)})
-		return goOn, nil
+		return goOn, a.gone(ctx, t, e)
 	}
 	if e.follows != nil {
 		if before := e.follows.undone.Load(); before != nil {
-			e.respond(*before) // it comes again, behind the one before it
+			t.tell(e, *before) // it comes again, behind the one before it
 			return goOn, nil
 		}
 		e.follows = nil
 	}
-	if known, err := a.known(ctx, t, e); known || err != nil {
-		return goOn, err
+	if a.known(t, e) {
+		return goOn, nil
 	}
 	if st.Status != agent.Running && (st.Status != agent.Draining || !a.drains(e)) {
 		a.hold(t, e, st.Status)
@@ -42,17 +41,12 @@ func (a *agentActor) message(ctx context.Context, t *turn, e *envelope) (verdict
 	if a.sys.discarding.Load() {
 		return goOn, a.discard(ctx, t, e)
 	}
-	if e.takes++; e.takes > maxTakes {
-		e.respond(answer{err: fmt.Errorf("message %s: the host failed on it %d times", e.message.ID, maxTakes)})
-		return goOn, nil
-	}
-	// Read before the run: a message that is spilled meanwhile is sealed after.
-	run := a.run(ctx, e)
+	run := a.tryRun(ctx, e)
 	if run.Status == events.OutcomeKilled && a.interrupted(ctx) {
 		e.takes--
 		return giveBack, nil // a command waits that says why
 	}
-	run.Inbox = e.seal()
+	run.Inbox = e.spillRevision() // one that is put there later is closed by flush
 	payloads, err := agent.Decide(st, agent.Finish{Run: run})
 	if err != nil {
 		return goOn, err
@@ -64,6 +58,41 @@ func (a *agentActor) message(ctx context.Context, t *turn, e *envelope) (verdict
 	return a.after(t, e, payloads), nil
 }
 
+// gone ends a message for an agent that is no more. One that was acknowledged
+// does not vanish without an event.
+func (a *agentActor) gone(ctx context.Context, t *turn, e *envelope) error {
+	ans := answer{err: fmt.Errorf("agent %s: %w", a.id, events.ErrAgentNotFound), final: true}
+	if !a.state().Exists() {
+		t.tell(e, ans)
+		return nil
+	}
+	rev := e.seal()
+	if rev == nil || a.state().InboxDone(*rev) {
+		t.tell(e, ans)
+		return nil
+	}
+	letter := events.MessageDeadLettered{
+		Message: e.message, Reason: events.DeadAgentNotFound,
+		Detail: "the agent was removed before it came to the message", Inbox: rev,
+	}
+	return a.bury(ctx, t, settled{env: e, answer: ans}, letter)
+}
+
+// bury ends a message that came from outside and was acknowledged with a dead
+// letter in this agent's stream.
+func (a *agentActor) bury(ctx context.Context, t *turn, s settled, letter events.MessageDeadLettered) error {
+	payloads, err := agent.Decide(a.state(), agent.DeadLetter{Event: letter})
+	if err != nil {
+		return err
+	}
+	if _, err := a.emit(ctx, t, payloads, a.meta(s.env)); err != nil {
+		return err
+	}
+	s.dead = letter.Reason
+	t.settle(s)
+	return nil
+}
+
 func (a *agentActor) meta(e *envelope) events.Metadata {
 	return events.Metadata{
 		CorrelationID: e.message.ConversationID, CausationID: e.message.ID.String(),
@@ -73,36 +102,38 @@ func (a *agentActor) meta(e *envelope) events.Metadata {
 
 // known recognises a message that was handled before. Its answer waits for the
 // turn, because the first one may stand in this very turn.
-func (a *agentActor) known(ctx context.Context, t *turn, e *envelope) (bool, error) {
+func (a *agentActor) known(t *turn, e *envelope) bool {
 	st := a.state()
 	if from, ok := e.message.FromAgent(); ok && e.fromAgent && st.Seen(from, e.message.Sequence) {
 		t.settle(settled{env: e, answer: answer{delivery: Handled}})
-		return true, nil
+		return true
 	}
 	use, ok := st.Key(e.key)
 	if e.key == "" || !ok {
-		if rev := e.spillRevision(); rev != nil && st.InboxDone(*rev) {
-			t.settle(settled{env: e, answer: answer{delivery: Handled}})
-			return true, nil
+		rev := e.spillRevision()
+		if rev == nil || !st.InboxDone(*rev) {
+			return false
 		}
-		return false, nil
+		if e.key != "" {
+			t.tell(e, answer{err: keyExpired(e), final: true})
+			return true
+		}
+		t.settle(settled{env: e, answer: answer{delivery: Handled}})
+		return true
 	}
 	if use.BodyHash != e.bodyHash {
-		e.respond(answer{err: events.ErrKeyReused})
-		return true, nil
+		t.tell(e, answer{err: events.ErrKeyReused, final: true})
+		return true
 	}
-	if rev := e.seal(); rev != nil && !st.InboxDone(*rev) {
-		skip := events.InboxSkipped{MessageID: e.message.ID, Inbox: *rev, HandledAt: use.Revision}
-		payloads, err := agent.Decide(st, agent.SkipInbox{Event: skip})
-		if err != nil {
-			return false, err
-		}
-		if _, err := a.emit(ctx, t, payloads, a.meta(e)); err != nil {
-			return false, err
-		}
-	}
-	t.settle(settled{env: e, lookUp: &use.Revision})
-	return true, nil
+	t.settle(settled{env: e, ended: &use.Revision, lookUp: true})
+	return true
+}
+
+// keyExpired is the error of a new request under a key that was used so long ago
+// that its answer is forgotten, while the inbox still has its entry. To run it
+// would be to run the old request again.
+func keyExpired(e *envelope) error {
+	return fmt.Errorf("message %s: its Idempotency-Key has expired; use a new one: %w", e.message.ID, events.ErrConflict)
 }
 
 // hold keeps a message of an agent that does not run. What another agent sent
@@ -114,21 +145,37 @@ func (a *agentActor) hold(t *turn, e *envelope, status agent.Status) {
 	case e.seal() != nil:
 		t.settle(settled{env: e, answer: answer{delivery: Held}})
 	case status == agent.Failed:
-		e.respond(answer{err: fmt.Errorf("agent %s: %w", a.id, events.ErrAgentFailed)})
+		t.tell(e, answer{err: fmt.Errorf("agent %s: %w", a.id, events.ErrAgentFailed)})
 	case status == agent.Stopped || status == agent.Draining:
-		e.respond(answer{err: fmt.Errorf("agent %s: %w", a.id, events.ErrAgentStopped)})
+		t.tell(e, answer{err: fmt.Errorf("agent %s: %w", a.id, events.ErrAgentStopped)})
 	default:
 		t.held = append(t.held, e)
+	}
+}
+
+// tryRun runs a message that turns have not come to nothing with too often. One
+// that they have is to blame for it: it crashes the agent by name, and is set
+// aside in the end.
+func (a *agentActor) tryRun(ctx context.Context, e *envelope) agent.Run {
+	if e.takes++; e.takes <= maxTakes {
+		return a.run(ctx, e)
+	}
+	run := a.newRun(e)
+	run.Status, run.Detail = events.OutcomeHostFault, fmt.Sprintf("the host failed on it %d times", maxTakes)
+	return run
+}
+
+func (a *agentActor) newRun(e *envelope) agent.Run {
+	return agent.Run{
+		Message: e.message, Key: e.key, BodyHash: e.bodyHash, MeterVersion: meter.Version,
+		Host: events.HostRecord{NowMicros: a.state().Now(a.sys.deps.Now().UnixMicro())},
 	}
 }
 
 // run runs the guest. It never fails: what goes wrong is the run's status.
 func (a *agentActor) run(ctx context.Context, e *envelope) agent.Run {
 	st := a.state()
-	run := agent.Run{
-		Message: e.message, Key: e.key, BodyHash: e.bodyHash, MeterVersion: meter.Version,
-		Host: events.HostRecord{NowMicros: st.Now(a.sys.deps.Now().UnixMicro())},
-	}
+	run := a.newRun(e)
 	if a.live.Guest == nil {
 		run.Status = events.OutcomeNoHandler
 		return run
@@ -192,21 +239,23 @@ func (a *agentActor) emitRun(ctx context.Context, t *turn, run agent.Run, payloa
 // after decides how the turn goes on, from what the run became.
 func (a *agentActor) after(t *turn, e *envelope, payloads []events.Payload) verdict {
 	next, done := goOn, settled{env: e}
-	for _, p := range payloads {
+	first := a.state().Revision - events.Revision(len(payloads)) + 1
+	for i, p := range payloads {
+		at := first + events.Revision(i)
 		switch p := p.(type) {
 		case events.MessageHandled:
 			done.answer = answer{delivery: Handled, reply: p.Reply}
-			done.status, done.fuel = p.Outcome, p.Fuel
+			done.status, done.fuel, done.ended = p.Outcome, p.Fuel, &at
 		case events.MessageFailed:
 			done.answer = answer{delivery: Failed, reply: p.Reply}
-			done.status, done.fuel = p.Outcome, p.Fuel
+			done.status, done.fuel, done.ended = p.Outcome, p.Fuel, &at
 			next = endTurn // the guest's memory is to be rebuilt
 		case events.AgentCrashed:
 			a.sys.deps.Observer.Crashed()
 			a.holdFor(time.Duration(p.BackoffMS) * time.Millisecond)
 			next = giveBack
 		case events.AgentQuarantined:
-			done.answer, done.status = answer{delivery: Quarantined, reply: p.Reply}, p.Outcome
+			done.answer, done.status, done.ended = answer{delivery: Quarantined, reply: p.Reply}, p.Outcome, &at
 			next = endTurn
 		}
 	}

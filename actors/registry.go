@@ -68,6 +68,18 @@ func (r *registry) isAwake(id events.AgentID, box *Mailbox) bool {
 	return r.awake[id] == box
 }
 
+// isBusy reports whether anything waits in the agent's mailbox or is in a turn.
+func (r *registry) isBusy(id events.AgentID) bool {
+	r.mu.Lock()
+	box := r.awake[id]
+	r.mu.Unlock()
+	if box == nil {
+		return false
+	}
+	n, _ := box.Depth()
+	return n > 0
+}
+
 // retire closes the mailbox and forgets it, if nothing waits in it.
 func (r *registry) retire(id events.AgentID, box *Mailbox) bool {
 	r.mu.Lock()

@@ -35,7 +35,8 @@ type rig struct {
 	room    Room // nil: there always is
 	sys     *System
 	*Gateway
-	end func()
+	before func() // called when all is made and nothing runs yet
+	end    func()
 }
 
 // newRig starts a system with the defaults, as change makes them.
@@ -59,7 +60,7 @@ func (r *rig) start() {
 	if r.log, err = pebblestore.Open(r.dir, opts); err != nil {
 		r.t.Fatal(err)
 	}
-	r.store = &faultyStore{Store: r.log}
+	r.store = &faultyStore{Store: r.log, count: make(map[events.Stream]int)}
 	if r.host, err = wasmhost.New(context.Background(), wasmhost.DefaultConfig()); err != nil {
 		r.t.Fatal(err)
 	}
@@ -75,6 +76,9 @@ func (r *rig) start() {
 		r.t.Fatal(err)
 	}
 	r.Gateway = r.sys.Gateway()
+	if r.before != nil {
+		r.before()
+	}
 	r.run()
 	select {
 	case <-r.runner.Ready():
@@ -257,6 +261,14 @@ type faultyStore struct {
 	mu     sync.Mutex
 	before func(events.Stream) error // guarded by mu; an error fails the append, unwritten
 	after  func(events.Stream) error // guarded by mu; an error is returned though it was written
+	count  map[events.Stream]int     // guarded by mu; appends that were begun
+}
+
+// offered is the number of appends to a stream that were begun.
+func (f *faultyStore) offered(s events.Stream) int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.count[s]
 }
 
 func (f *faultyStore) fail(before, after func(events.Stream) error) {
@@ -269,6 +281,7 @@ func (f *faultyStore) fail(before, after func(events.Stream) error) {
 func (f *faultyStore) Append(ctx context.Context, s events.Stream, x events.ExpectedRevision, evs ...events.Event) (events.Result, error) {
 	f.mu.Lock()
 	before, after := f.before, f.after
+	f.count[s]++
 	f.mu.Unlock()
 	if before != nil {
 		if err := before(s); err != nil {

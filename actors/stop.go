@@ -117,7 +117,7 @@ func (s *System) endStop(id events.AgentID, cause events.StopCause) {
 func (b *Mailbox) WaitsSince(t time.Time) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if len(b.front)+len(b.inbox) > 0 {
+	if b.inbox.len() > 0 {
 		return true
 	}
 	list := b.waiting.items()

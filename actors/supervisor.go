@@ -31,26 +31,22 @@ func (s *supervisor) Receive(ctx actor.Context) {
 }
 
 // restarts is the supervision of agents' actors: one that panics is restarted
-// alone, after a backoff that doubles. A guest cannot make an actor panic, so
-// this is for faults of caxton itself; the mailbox keeps what the turn had taken.
+// alone and at once, and then holds its messages back for a while that doubles. A
+// guest cannot make an actor panic, so this is for faults of caxton itself; the
+// mailbox keeps what the turn had taken.
 type restarts struct{ sys *System }
 
 // HandleFailure implements actor.SupervisorStrategy.
 func (r restarts) HandleFailure(_ *actor.ActorSystem, sup actor.Supervisor, child *actor.PID,
-	stats *actor.RestartStatistics, reason, _ any) {
-	if stats.NumberOfFailures(agent.CrashWindow) == 0 {
-		stats.Reset()
-	}
-	stats.Fail()
-	wait := restartBackoff(stats.FailureCount())
+	_ *actor.RestartStatistics, reason, _ any) {
 	r.sys.deps.Observer.Crashed()
-	r.sys.log.Error("agent actor panicked; restarting it",
-		slog.String("actor", child.Id), slog.Any("err", reason), slog.Duration("backoff", wait))
-	time.AfterFunc(wait, func() { sup.RestartChildren(child) })
+	r.sys.log.Error("agent actor panicked; restarting it", slog.String("actor", child.Id), slog.Any("err", reason))
+	sup.RestartChildren(child)
 }
 
-// restartBackoff doubles from agent.FirstBackoff up to agent.MaxBackoff.
-func restartBackoff(failures int) time.Duration {
-	shift := min(max(failures-1, 0), bits.Len64(uint64(agent.MaxBackoff/agent.FirstBackoff)))
+// restartBackoff is how long messages are held back after so many panics in a
+// row: from agent.FirstBackoff, doubling up to agent.MaxBackoff.
+func restartBackoff(panics int) time.Duration {
+	shift := min(max(panics-1, 0), bits.Len64(uint64(agent.MaxBackoff/agent.FirstBackoff)))
 	return min(agent.FirstBackoff<<shift, agent.MaxBackoff)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -40,6 +41,7 @@ type System struct {
 	engine     *actor.ActorSystem
 	supervisor *actor.PID
 	dispatcher *dispatcher
+	waker      *waker
 	deploys    deploys
 	recents    recents
 	draining   atomic.Bool     // nothing from outside is admitted
@@ -79,7 +81,7 @@ func New(cfg Config, deps Deps) (*System, error) {
 		s.engine.Root.Send(s.supervisor, spawnAgent{id, box})
 	})
 	s.registry.recents = &s.recents
-	s.dispatcher = newDispatcher(s)
+	s.dispatcher, s.waker = newDispatcher(s), newWaker(s)
 	return s, nil
 }
 
@@ -91,7 +93,10 @@ func (s *System) Gateway() *Gateway { return &Gateway{sys: s} }
 // is left is answered with events.ErrShuttingDown. It returns when the last
 // goroutine is gone.
 func (s *System) Run(ctx context.Context) error {
+	var group sync.WaitGroup
+	group.Go(func() { s.waker.run(ctx) })
 	s.dispatcher.run(ctx)
+	group.Wait()
 	s.registry.close()
 	if !s.drain() {
 		s.end() // stops the guests that still run; what they did is not in the log

@@ -3,7 +3,9 @@ package actors
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/caxton-run/caxton/actors/agent"
@@ -26,9 +28,12 @@ type turn struct {
 type settled struct {
 	env    *envelope
 	answer answer
-	lookUp *events.Revision // where the answer's reply stands, when it was given before
+	ended  *events.Revision // of the event that ends the message; nil when none does
+	lookUp bool             // the answer was given before, and stands there
+	change bool             // a command: its caller is told a position even when nothing changed
 	status events.OutcomeStatus
 	fuel   events.Fuel
+	dead   events.DeadLetterReason // of a message that became a dead letter
 }
 
 // verdict says how a turn goes on after one envelope.
@@ -51,8 +56,8 @@ func (a *agentActor) work(ctx context.Context) {
 		a.refuse(batch, err)
 		return
 	}
-	if a.preload(ctx) {
-		a.box.Unget() // what stands in the inbox came before this batch
+	if holdsNew(batch) && a.preload(ctx) {
+		a.box.Settle(batch) // what stands in the inbox came before it
 		return
 	}
 	back, err := a.runTurn(ctx, batch)
@@ -98,15 +103,16 @@ func (a *agentActor) loadFor(ctx context.Context, batch []*envelope) error {
 // needsGuest reports whether a batch holds a message: commands want only the
 // state, and holding ten thousand agents still must not wake their guests.
 func needsGuest(batch []*envelope) bool {
-	for _, e := range batch {
-		if !e.isCommand() {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(batch, func(e *envelope) bool { return !e.isCommand() })
 }
 
-// refuse answers a batch that met an agent which cannot be loaded.
+// holdsNew reports whether a batch holds a message that is no entry of the inbox.
+func holdsNew(batch []*envelope) bool {
+	return slices.ContainsFunc(batch, func(e *envelope) bool { return !e.isCommand() && !e.entry })
+}
+
+// refuse answers a batch that met an agent which cannot be loaded. Nobody hears
+// the answers to entries of the inbox; the waker comes back to those.
 func (a *agentActor) refuse(batch []*envelope, err error) {
 	if !errors.Is(err, events.ErrClosed) && !errors.Is(err, context.Canceled) {
 		a.sys.log.Error("agent cannot be woken", slog.String("agent", a.id.String()), slog.Any("err", err))
@@ -191,7 +197,7 @@ func (a *agentActor) liveState() *agent.State {
 func (a *agentActor) one(ctx context.Context, t *turn, e *envelope) (verdict, error) {
 	switch {
 	case e.nudge:
-		a.inboxNext, a.inboxMore = a.state().InboxNext(), true
+		a.rereadInbox()
 		t.settle(settled{env: e})
 		return endTurn, nil
 	case e.command != nil:
@@ -203,15 +209,19 @@ func (a *agentActor) one(ctx context.Context, t *turn, e *envelope) (verdict, er
 // command decides a lifecycle change. One that is refused changes nothing and is
 // answered at once.
 func (a *agentActor) command(ctx context.Context, t *turn, e *envelope) (verdict, error) {
+	if e.takes++; e.takes > maxTakes {
+		e.respond(answer{err: fmt.Errorf("%T: the host failed on it %d times", e.command, maxTakes)})
+		return goOn, nil
+	}
 	payloads, err := agent.Decide(a.state(), e.command)
 	if err != nil {
-		e.respond(answer{err: err})
+		t.tell(e, answer{err: err})
 		return goOn, nil
 	}
 	if _, err := a.emit(ctx, t, payloads, events.Metadata{Actor: e.principal, TraceParent: e.trace}); err != nil {
 		return goOn, err
 	}
-	t.settle(settled{env: e})
+	t.settle(settled{env: e, change: true})
 	for _, p := range payloads {
 		switch p.(type) {
 		case events.AgentStopRequested:
@@ -220,12 +230,26 @@ func (a *agentActor) command(ctx context.Context, t *turn, e *envelope) (verdict
 		case events.AgentRestarted:
 			a.tainted = true // its memory is not the one that the log says
 			return endTurn, nil
-		case events.AgentResumed:
-			a.inboxNext, a.inboxMore = a.state().InboxNext(), true
+		case events.AgentResumed, events.AgentRemoved:
+			a.rereadInbox()
 			return endTurn, nil // what was held goes before what follows
 		}
 	}
 	return goOn, nil
 }
 
+// rereadInbox makes the next turn look at all entries that are not closed.
+func (a *agentActor) rereadInbox() { a.inboxNext, a.inboxMore = a.state().InboxNext(), true }
+
 func (t *turn) settle(s settled) { t.settled = append(t.settled, s) }
+
+// tell answers an envelope that changes nothing. What the answer says may rest
+// on events of this turn; then it waits for them.
+func (t *turn) tell(e *envelope, ans answer) {
+	if len(t.events) == 0 {
+		e.respond(ans)
+		return
+	}
+	e.note(ans)
+	t.settle(settled{env: e, answer: ans})
+}

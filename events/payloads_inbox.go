@@ -19,11 +19,13 @@ type MessageReceived struct {
 	BodyHash string `json:"body_hash,omitempty"`
 }
 
-// InboxSkipped closes an inbox entry without running it: the same request had been
-// handled already under its Idempotency-Key.
+// InboxSkipped closes an inbox entry without running it: the message that it keeps
+// has been handled.
 //
 //   - Stream: agent-<uuid> of the receiver.
-//   - When: the agent comes to an entry whose key stands for an earlier event.
+//   - When: the agent comes to an entry whose Idempotency-Key stands for an earlier
+//     event; or a message was put into the inbox while it was being handled: then in
+//     the append of the event that ended it.
 //   - By: the agent's actor.
 //   - Agent: the entry counts as closed.
 //   - Projections: the entry no longer waits.
@@ -32,7 +34,7 @@ type InboxSkipped struct {
 	MessageID MessageID `json:"message_id"`
 	// Of the entry, in inbox-<uuid>.
 	Inbox Revision `json:"inbox_revision"`
-	// Of the event that ended the first request, in agent-<uuid>.
+	// Of the event that ended the message, in agent-<uuid>.
 	HandledAt Revision `json:"handled_revision"`
 }
 

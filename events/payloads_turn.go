@@ -102,14 +102,16 @@ type MessageFailed struct {
 //     for a message from outside.
 //   - When: in the append of the event that caused the send, when the receiver's name
 //     leads nowhere or the hop limit is reached; later, when its delivery is given up;
-//     of a message from outside, when an operator discards what waits.
+//     of a message from outside, when an operator discards what waits, or after
+//     AgentRemoved.
 //   - By: the actor of the agent whose stream it is, for the dispatcher where delivery
 //     was tried.
 //   - Agent: a sequence that was used stays used; the inbox entry counts as closed.
 //   - Projections: the send is no longer in flight, the inbox entry no longer waits.
-//   - Version 1: had no inbox revision, because only sends became dead letters.
+//   - Version 1: had no inbox revision, because only sends became dead letters; a
+//     removal ended what waited without an event.
 type MessageDeadLettered struct {
-	// The send. Its sequence is 0 (absent) when it never had a receiver.
+	// The message. Its sequence is 0 (absent) when it never had a receiver.
 	Message Message `json:"message"`
 	// Why, as a name.
 	Reason DeadLetterReason `json:"reason"`

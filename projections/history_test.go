@@ -112,6 +112,8 @@ func (w *world) fromInbox(n byte, st *agent.State) {
 	rev := st.InboxNext() + events.Revision(w.intn(2))
 	switch {
 	case rev >= w.inbox[n] || st.InboxDone(rev):
+	case st.Status == agent.Removed:
+		w.do(n, agent.DeadLetter{Event: events.MessageDeadLettered{Inbox: &rev}})
 	case w.intn(4) == 0:
 		w.do(n, agent.SkipInbox{Event: events.InboxSkipped{Inbox: rev}})
 	default:
@@ -202,11 +204,12 @@ func (n *naive) facts(w *world, views []AgentView) facts {
 	for _, id := range slices.Sorted(maps.Keys(n.entries)) {
 		st, open := w.agents[id], 0
 		for rev := range n.entries[id] {
-			if st != nil && st.Status != agent.Removed && !st.InboxDone(rev) {
+			if st == nil || !st.InboxDone(rev) {
 				open++
 			}
 		}
-		if f.Entries += open; open > 0 && st.Status == agent.Running {
+		held := st != nil && st.Status != agent.Running && st.Status != agent.Removed
+		if f.Entries += open; open > 0 && !held {
 			f.Waiting = append(f.Waiting, agentID(id).String())
 		}
 	}

@@ -7,18 +7,28 @@ import (
 )
 
 // Inboxes knows which agents have messages in their inbox that were accepted and
-// not yet handled: after a start they must be woken for them.
+// not yet ended: after a start they must be woken for them.
 type Inboxes struct {
-	mu      sync.Mutex              // guards below
-	living  map[events.AgentID]bool // true: it runs; false: it does not, and its inbox waits with it
-	waiting map[events.AgentID]map[events.Revision]struct{}
+	mu      sync.Mutex // guards below
+	moods   map[events.AgentID]mood
+	waiting map[events.AgentID]map[events.Revision]struct{} // entries not yet ended; never empty
 	total   int
 }
+
+// mood says what an agent does with its inbox.
+type mood uint8
+
+// An agent that is not known was removed: what was accepted for it becomes dead
+// letters.
+const (
+	handles mood = iota + 1 // it runs
+	holds                   // suspended or failed, its inbox waits with it
+)
 
 // NewInboxes returns the fold of an empty log.
 func NewInboxes() *Inboxes {
 	return &Inboxes{
-		living:  make(map[events.AgentID]bool),
+		moods:   make(map[events.AgentID]mood),
 		waiting: make(map[events.AgentID]map[events.Revision]struct{}),
 	}
 }
@@ -34,33 +44,32 @@ func (b *Inboxes) Apply(rec events.Recorded, p events.Payload) {
 	defer b.mu.Unlock()
 	switch e := p.(type) {
 	case events.MessageReceived:
-		if _, ok := b.living[id]; !ok {
-			return // it was removed while the message was on its way: nobody will close the entry
-		}
-		if b.waiting[id] == nil {
-			b.waiting[id] = make(map[events.Revision]struct{}, 1)
-		}
-		b.waiting[id][rec.Revision] = struct{}{}
-		b.total++
+		b.received(id, rec.Revision)
 	case events.MessageHandled:
 		b.done(id, e.Inbox)
 	case events.MessageFailed:
 		b.done(id, e.Inbox)
 	case events.AgentQuarantined:
 		b.done(id, e.Inbox)
-	case events.InboxSkipped:
-		b.done(id, &e.Inbox)
 	case events.MessageDeadLettered:
 		b.done(id, e.Inbox)
+	case events.InboxSkipped:
+		b.done(id, &e.Inbox)
 	case events.AgentDeployed, events.AgentResumed, events.AgentRestarted:
-		b.living[id] = true
+		b.moods[id] = handles
 	case events.AgentSuspended, events.AgentStopped, events.AgentFailed:
-		b.living[id] = false
+		b.moods[id] = holds
 	case events.AgentRemoved:
-		b.total -= len(b.waiting[id])
-		delete(b.waiting, id)
-		delete(b.living, id)
+		delete(b.moods, id)
 	}
+}
+
+func (b *Inboxes) received(id events.AgentID, rev events.Revision) {
+	if b.waiting[id] == nil {
+		b.waiting[id] = make(map[events.Revision]struct{}, 1)
+	}
+	b.waiting[id][rev] = struct{}{}
+	b.total++
 }
 
 func (b *Inboxes) done(id events.AgentID, rev *events.Revision) {
@@ -76,27 +85,27 @@ func (b *Inboxes) done(id events.AgentID, rev *events.Revision) {
 	}
 }
 
-// Waiting returns the agents that are able to run and have messages in their
-// inbox, in no particular order.
+// Waiting returns the agents that have messages in their inbox and are able to
+// do something about them, in no particular order.
 func (b *Inboxes) Waiting() []events.AgentID {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	out := make([]events.AgentID, 0, len(b.waiting))
 	for id := range b.waiting {
-		if b.living[id] {
+		if b.moods[id] != holds {
 			out = append(out, id)
 		}
 	}
 	return out
 }
 
-// Runnable is the number of messages in inboxes of agents that are able to run.
+// Runnable is the number of messages in inboxes that somebody can see to.
 func (b *Inboxes) Runnable() int {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	n := 0
 	for id, list := range b.waiting {
-		if b.living[id] {
+		if b.moods[id] != holds {
 			n += len(list)
 		}
 	}
@@ -108,4 +117,19 @@ func (b *Inboxes) Len() int {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.total
+}
+
+// LenOf is the number of messages waiting in one agent's inbox.
+func (b *Inboxes) LenOf(id events.AgentID) int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return len(b.waiting[id])
+}
+
+// Open reports whether an entry of an agent's inbox waits.
+func (b *Inboxes) Open(id events.AgentID, rev events.Revision) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	_, ok := b.waiting[id][rev]
+	return ok
 }

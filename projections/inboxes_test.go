@@ -40,21 +40,28 @@ func TestInboxes(t *testing.T) {
 	check("both run", 2, one, two)
 	log.agent(1, events.MessageHandled{Inbox: &entries[3]})
 	check("one is done", 1, two)
-	log.agent(2, events.AgentRemoved{})
-	check("the other removed", 0)
-	if len(b.waiting) != 0 || len(b.living) != 1 {
-		t.Fatalf("keeps %v and %v", b.waiting, b.living)
+	if b.LenOf(two) != 1 || b.LenOf(one) != 0 || b.Open(one, entries[3]) {
+		t.Fatalf("%d and %d wait, the ended one: %v", b.LenOf(two), b.LenOf(one), b.Open(one, entries[3]))
+	}
+	log.agent(2, events.AgentSuspended{}, events.AgentRemoved{})
+	check("the other removed: it has one to give up", 1, two)
+	left := other + 1
+	log.agent(2, events.MessageDeadLettered{}, events.MessageDeadLettered{Inbox: &left})
+	check("given up", 0)
+	if len(b.waiting) != 0 || len(b.moods) != 1 {
+		t.Fatalf("keeps %v and %v", b.waiting, b.moods)
 	}
 }
 
-// A message on its way into the inbox while its agent is removed waits for
-// nobody: no event will ever close it.
+// A message on its way into the inbox while its agent is removed waits to be
+// given up: it was acknowledged.
 func TestInboxOfTheRemoved(t *testing.T) {
 	b := NewInboxes()
 	log := newTape(b)
 	log.agent(1, deployed(1, "a"), events.AgentSuspended{}, events.AgentRemoved{})
-	log.inbox(1)
-	log.inbox(2)
+	rev := log.inbox(1)
+	same(t, "waiting", b.Waiting(), []events.AgentID{agentID(1)})
+	log.agent(1, events.MessageDeadLettered{Inbox: &rev})
 	if b.Len() != 0 || len(b.Waiting()) != 0 {
 		t.Fatalf("%d wait, for %v", b.Len(), b.Waiting())
 	}

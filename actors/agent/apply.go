@@ -41,7 +41,7 @@ func (s *State) Apply(rev events.Revision, p events.Payload) error {
 	case events.InboxSkipped:
 		s.inbox.finish(&e.Inbox)
 	case events.MessageDeadLettered:
-		s.inbox.finish(e.Inbox) // a send's sequence stays used
+		s.inbox.finish(e.Inbox) // a sequence that it used stays used
 	}
 	s.Revision = rev
 	return nil

@@ -106,6 +106,7 @@ const drainShare = 2.0 / 3
 
 func (n *node) actorsConfig() actors.Config {
 	c := actors.DefaultConfig()
+	c.InboxSize = n.cfg.Messaging.InboxSize
 	c.MailboxSize, c.SpillAfter = n.cfg.Messaging.MailboxSize, n.cfg.Messaging.SpillAfter
 	c.IdleTimeout, c.MaxAgents = n.cfg.Runtime.IdleTimeout, n.cfg.Runtime.MaxAgents
 	c.SnapshotEvery = n.cfg.Runtime.SnapshotEvery

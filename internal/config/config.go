@@ -110,6 +110,7 @@ type Runtime struct {
 // Messaging is the way of a message.
 type Messaging struct {
 	MailboxSize int           `key:"mailbox_size"` // messages waiting for one agent
+	InboxSize   int           `key:"inbox_size"`   // messages waiting in one agent's inbox
 	SpillAfter  time.Duration `key:"spill_after"`  // waiting, until a message is queued durably
 }
 
@@ -135,7 +136,7 @@ func Default() Config {
 	c.Runtime.Compile.Memory, c.Runtime.Compile.Timeout, c.Runtime.Compile.Cache = 1<<30, 30*time.Second, 1<<30
 	c.Runtime.Limits.Defaults = limits(events.DefaultLimits())
 	c.Runtime.Limits.Ceilings = limits(events.LimitCeilings())
-	c.Messaging = Messaging{MailboxSize: 1000, SpillAfter: 100 * time.Millisecond}
+	c.Messaging = Messaging{MailboxSize: 1000, InboxSize: 100_000, SpillAfter: 100 * time.Millisecond}
 	c.Observability.Log.Level, c.Observability.Log.Format = "info", "text"
 	return c
 }
@@ -202,6 +203,7 @@ func (c Config) Validate() error {
 	f.Merge("", under("runtime.limits.ceilings", ceilings.Validate(events.LimitCeilings())))
 	f.Merge("", under("runtime.limits.defaults", c.Runtime.Limits.Defaults.Resources().Validate(ceilings)))
 	within("messaging.mailbox_size", int64(c.Messaging.MailboxSize), 1, 1<<20)
+	within("messaging.inbox_size", int64(c.Messaging.InboxSize), 1, 1<<24)
 	during("messaging.spill_after", c.Messaging.SpillAfter, time.Millisecond, time.Minute)
 	return f.Err()
 }

@@ -1,0 +1,419 @@
+package actors
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"runtime"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/caxton-run/caxton/events"
+)
+
+// What these tests are about: a message that was acknowledged is handled once or
+// ended by name, whatever happens to its agent meanwhile.
+
+// gate blocks the first append to a stream until it is opened.
+func gate(to events.Stream) (hook func(events.Stream) error, reached, open chan struct{}) {
+	reached, open = make(chan struct{}), make(chan struct{})
+	var once sync.Once
+	return func(s events.Stream) error {
+		if s == to {
+			once.Do(func() { close(reached); <-open })
+		}
+		return nil
+	}, reached, open
+}
+
+// waitDepth waits until so many envelopes are in mailboxes and turns.
+func (r *rig) waitDepth(n int) {
+	r.t.Helper()
+	for late := time.Now().Add(patience); r.sys.QueueDepth() < n; runtime.Gosched() {
+		if time.Now().After(late) {
+			r.t.Fatalf("%d envelopes wait, want %d", r.sys.QueueDepth(), n)
+		}
+	}
+}
+
+// ends returns how an agent's messages ended, in order.
+func (r *rig) ends(id events.AgentID) []string {
+	r.t.Helper()
+	var out []string
+	for _, p := range r.payloads(events.AgentStream(id)) {
+		switch p := p.(type) {
+		case events.MessageHandled:
+			out = append(out, string(p.Message.Content))
+		case events.MessageFailed:
+			out = append(out, "failed "+string(p.Message.Content))
+		case events.MessageDeadLettered:
+			out = append(out, fmt.Sprintf("dead %s %s", p.Reason, p.Message.Content))
+		}
+	}
+	return out
+}
+
+func keyed(to events.AgentID, content, key string) SendRequest {
+	q := request(to, content)
+	q.IdempotencyKey = key
+	return q
+}
+
+// clock is a time that a test moves.
+type clock struct {
+	mu   sync.Mutex
+	time time.Time
+	hook func() // called before the time is told
+}
+
+func (c *clock) now() time.Time {
+	c.mu.Lock()
+	t, hook := c.time, c.hook
+	c.mu.Unlock()
+	if hook != nil {
+		hook()
+	}
+	return t
+}
+
+func (c *clock) set(t time.Time, hook func()) {
+	c.mu.Lock()
+	c.time, c.hook = t, hook
+	c.mu.Unlock()
+}
+
+// hold suspends an agent and sends it a message, which is acknowledged as held.
+func (r *rig) hold(id events.AgentID, q SendRequest) {
+	r.t.Helper()
+	if err := r.command(r.Suspend, id); err != nil {
+		r.t.Fatal(err)
+	}
+	if s, err := r.Send(context.Background(), q); err != nil || s.Status != Held {
+		r.t.Fatalf("%s, %v; want held", s.Status, err)
+	}
+}
+
+// behindAnAppend runs what follows while the actor of a suspended agent is busy
+// putting a message into its inbox, and then lets it go on.
+func (r *rig) behindAnAppend(id events.AgentID, content string, then ...func()) {
+	r.t.Helper()
+	hook, reached, open := gate(events.InboxStream(id))
+	r.store.fail(hook, nil)
+	var g sync.WaitGroup
+	g.Go(func() { r.ask(id, content) })
+	<-reached
+	for i, f := range then {
+		g.Go(f)
+		r.waitDepth(i + 2)
+	}
+	close(open)
+	g.Wait()
+	r.store.fail(nil, nil)
+}
+
+// TestWhatWasHeldGoesFirst: what arrives beside a resume does not overtake what
+// was acknowledged before it.
+func TestWhatWasHeldGoesFirst(t *testing.T) {
+	r := newRig(t, func(c *Config) { c.SpillAfter = time.Minute })
+	id := r.deploy("kv", "kv")
+	put := func(n int) string { return fmt.Sprintf(`{"op":"put","key":"k","value":%d}`, n) }
+	r.hold(id, request(id, put(1)))
+	r.behindAnAppend(id, put(2),
+		func() { _ = r.command(r.Resume, id) },
+		func() { r.ask(id, put(3)) })
+	r.wants(id, `{"op":"get","key":"k"}`, `{"found":true,"value":3}`)
+	if got := r.ends(id); fmt.Sprint(got[:3]) != fmt.Sprint([]string{put(1), put(2), put(3)}) {
+		t.Errorf("handled %v", got)
+	}
+}
+
+// TestAKeptRequestIsHandledOnce: it waits in the inbox, its sender asks again
+// while it is resumed, and the key expires afterwards.
+func TestAKeptRequestIsHandledOnce(t *testing.T) {
+	r := newRig(t, func(c *Config) { c.SpillAfter, c.IdleTimeout = time.Minute, 50*time.Millisecond })
+	c := &clock{time: time.Now()}
+	r.sys.deps.Now = c.now
+	id := r.deploy("counter", "counter-c")
+	add := keyed(id, `{"op":"add","n":1}`, "k")
+	r.hold(id, add)
+	r.behindAnAppend(id, `{"op":"get"}`,
+		func() { _ = r.command(r.Resume, id) },
+		func() { _, _ = r.Send(context.Background(), add) })
+	c.set(c.now().Add(25*time.Hour), nil)
+	if _, err := r.Send(context.Background(), keyed(id, `{"op":"get"}`, "other")); err != nil {
+		t.Fatal(err)
+	}
+	for late := time.Now().Add(patience); r.sys.Awake() > 0; runtime.Gosched() {
+		if time.Now().After(late) {
+			t.Fatal("it stays awake")
+		}
+	}
+	r.wants(id, `{"op":"get"}`, `{"count":1}`)
+}
+
+// TestTheInboxKeepsItsOrder although its first entry fails and it is longer than
+// one page.
+func TestTheInboxKeepsItsOrder(t *testing.T) {
+	r := newRig(t, nil)
+	id := r.deployWasm("trap", hostile(t, "trap"))
+	if err := r.command(r.Suspend, id); err != nil {
+		t.Fatal(err)
+	}
+	const n = inboxPage + 6
+	for i := range n {
+		r.ask(id, fmt.Sprint(i))
+	}
+	if err := r.command(r.Resume, id); err != nil {
+		t.Fatal(err)
+	}
+	r.eventually("all failed", func() bool { return len(r.ends(id)) == n })
+	for i, got := range r.ends(id) {
+		if got != fmt.Sprintf("failed %d", i) {
+			t.Fatalf("order: %v", r.ends(id))
+		}
+	}
+}
+
+// unreadable fails reads of modules a number of times.
+type unreadable struct {
+	*faultyStore
+	mu    sync.Mutex
+	times int // guarded by mu
+}
+
+func (u *unreadable) ReadStream(ctx context.Context, s events.Stream, o events.ReadStreamOptions) iter.Seq2[events.Recorded, error] {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if s.Category() != events.CategoryModule || u.times == 0 {
+		return u.Store.ReadStream(ctx, s, o)
+	}
+	u.times--
+	return func(yield func(events.Recorded, error) bool) {
+		yield(events.Recorded{}, errors.New("a fault that passes"))
+	}
+}
+
+// TestAFailureToWakePasses: what stands in the inbox is handled when the agent
+// can be woken again, though nobody asks.
+func TestAFailureToWakePasses(t *testing.T) {
+	r := newRig(t, nil)
+	id := r.deploy("counter", "counter-c")
+	r.hold(id, request(id, `{"op":"add","n":1}`))
+	r.end()
+	r.before = func() {
+		u := &unreadable{faultyStore: r.store, times: 3}
+		r.sys.deps.Store, r.sys.source.Store, r.sys.source.Modules = u, u, modules{u, r.host}
+		r.sys.waker.every = time.Millisecond
+	}
+	r.start()
+	if err := r.command(r.Resume, id); err != nil {
+		t.Fatal(err)
+	}
+	r.eventually("it is handled", func() bool { return len(r.ends(id)) == 1 })
+}
+
+// TestRemovalEndsWhatWaits: each message that was acknowledged becomes a dead
+// letter, also when the process ends in between.
+func TestRemovalEndsWhatWaits(t *testing.T) {
+	r := newRig(t, nil)
+	id := r.deploy("counter", "counter-c")
+	const n = 2*inboxPage + 3
+	r.hold(id, request(id, `0`))
+	for i := range n - 1 {
+		r.ask(id, fmt.Sprint(i+1))
+	}
+	if err := r.command(r.Remove, id); err != nil {
+		t.Fatal(err)
+	}
+	r.restart() // an orderly end leaves the rest to the next start, as any other
+	r.eventually("all ended", func() bool { return len(r.ends(id)) == n && r.inboxes.Len() == 0 })
+	for i, got := range r.ends(id) {
+		if got != fmt.Sprintf("dead AgentNotFound %d", i) {
+			t.Fatalf("%d: %s", i, got)
+		}
+	}
+	if _, err := r.Send(context.Background(), request(id, `1`)); !errors.Is(err, events.ErrAgentNotFound) {
+		t.Errorf("%v, want events.ErrAgentNotFound", err)
+	}
+}
+
+// panicky panics once, when a message has been processed.
+type panicky struct {
+	Unobserved
+	once sync.Once
+}
+
+func (p *panicky) Processed(events.OutcomeStatus, events.Fuel, time.Duration) {
+	p.once.Do(func() { panic("a fault of caxton") })
+}
+
+// TestAPanicAfterTheAppend neither loses the answer nor runs the message again.
+func TestAPanicAfterTheAppend(t *testing.T) {
+	r := newRig(t, nil)
+	id := r.deploy("counter", "counter-c")
+	r.sys.deps.Observer = new(panicky)
+	r.wants(id, `{"op":"add","n":1}`, `{"count":1}`)
+	r.wants(id, `{"op":"get"}`, `{"count":1}`)
+}
+
+// TestNoAnswerBeforeItsGround: a removal that is decided and not yet durable is
+// told to nobody; its append fails, and the agent lives.
+func TestNoAnswerBeforeItsGround(t *testing.T) {
+	r := newRig(t, func(c *Config) { c.SpillAfter = time.Minute })
+	id := r.deploy("counter", "counter-c")
+	stream := events.AgentStream(id)
+	hook, reached, open := gate(stream)
+	appends := 0
+	r.store.fail(func(s events.Stream) error {
+		if s == stream {
+			if appends++; appends == 2 {
+				return events.ErrReadOnly
+			}
+		}
+		return hook(s)
+	}, nil)
+	var g sync.WaitGroup
+	g.Go(func() { r.ask(id, `{"op":"add","n":1}`) })
+	<-reached
+	g.Go(func() {
+		if err := r.command(r.Remove, id); !errors.Is(err, events.ErrReadOnly) {
+			t.Errorf("remove: %v, want events.ErrReadOnly", err)
+		}
+	})
+	r.waitDepth(2)
+	g.Go(func() {
+		if _, err := r.Send(context.Background(), request(id, `{"op":"get"}`)); errors.Is(err, events.ErrAgentNotFound) {
+			t.Error("told that a living agent does not exist")
+		}
+	})
+	r.waitDepth(3)
+	close(open)
+	g.Wait()
+	r.wants(id, `{"op":"get"}`, `{"count":1}`)
+}
+
+// TestAFinishedMessageDoesNotWaitForTheNext: whoever does not wait for a reply
+// has the receipt from the inbox, though a message of the same turn runs on.
+func TestAFinishedMessageDoesNotWaitForTheNext(t *testing.T) {
+	r := newRig(t, nil)
+	id := r.deploy("counter", "counter-c")
+	hook, reached, open := gate(events.AgentStream(id))
+	r.store.fail(hook, nil)
+	told := make(chan Sent, 1)
+	c := &clock{}
+	runs := 0
+	c.set(time.Now(), func() { // stands for the time that a guest takes
+		if runs++; runs == 3 {
+			select {
+			case s := <-told:
+				told <- s
+			case <-time.After(patience):
+				t.Error("no receipt while the next message runs")
+			}
+		}
+	})
+	r.sys.deps.Now = c.now
+	var g sync.WaitGroup
+	g.Go(func() { r.ask(id, `{"op":"get"}`) })
+	<-reached
+	g.Go(func() {
+		q := request(id, `{"op":"add","n":1}`)
+		q.Wait = 0
+		s, err := r.Send(context.Background(), q)
+		if err != nil || s.Status != Queued {
+			t.Errorf("%s, %v; want queued", s.Status, err)
+		}
+		told <- s
+	})
+	r.waitDepth(2)
+	g.Go(func() { r.ask(id, `{"op":"add","n":1}`) })
+	r.waitDepth(3)
+	close(open)
+	g.Wait()
+	r.wants(id, `{"op":"get"}`, `{"count":2}`)
+	r.eventually("its entry is closed", func() bool { return r.inboxes.Len() == 0 })
+	skipped := only[events.InboxSkipped](r, events.AgentStream(id))
+	if !slices.ContainsFunc(skipped, func(e events.InboxSkipped) bool { return e.HandledAt == 2 }) {
+		t.Errorf("skipped %+v, want one of the message that revision 2 ended", skipped)
+	}
+}
+
+// TestAnExpiredKeyIsRefused: while the inbox still has the entry of the request
+// that it stood for, a new request under it cannot be told from that one.
+func TestAnExpiredKeyIsRefused(t *testing.T) {
+	r := newRig(t, func(c *Config) { c.SpillAfter = 5 * time.Millisecond })
+	id := r.deploy("counter", "counter-c")
+	r.wants(id, `{"op":"get"}`, `{"count":0}`)
+	c := &clock{}
+	r.sys.deps.Now = c.now
+	slow := func(now time.Time, q SendRequest) (Sent, error) { // it runs until it is put into the inbox
+		q.Wait = 0
+		entries := r.store.offered(events.InboxStream(id))
+		c.set(now, func() {
+			for late := time.Now().Add(patience); r.store.offered(events.InboxStream(id)) == entries && time.Now().Before(late); runtime.Gosched() {
+			}
+		})
+		s, err := r.Send(context.Background(), q)
+		r.eventually("it is handled", func() bool { return r.inboxes.Len() == 0 })
+		return s, err
+	}
+	now := time.Now()
+	add := keyed(id, `{"op":"add","n":1}`, "k")
+	if s, err := slow(now, add); err != nil || s.Status != Queued {
+		t.Fatalf("%s, %v; want queued", s.Status, err)
+	}
+	later := now.Add(25 * time.Hour)
+	c.set(later, nil)
+	if _, err := r.Send(context.Background(), keyed(id, `{"op":"get"}`, "other")); err != nil {
+		t.Fatal(err)
+	}
+	hook, reached, open := gate(events.AgentStream(id))
+	r.store.fail(hook, nil)
+	var g sync.WaitGroup
+	g.Go(func() { r.ask(id, `{"op":"get"}`) })
+	<-reached
+	g.Go(func() {
+		if s, err := r.Send(context.Background(), add); !errors.Is(err, events.ErrConflict) {
+			t.Errorf("%s, %v; want events.ErrConflict", s.Status, err)
+		}
+	})
+	r.waitDepth(2)
+	for late := time.Now().Add(patience); r.store.offered(events.InboxStream(id)) < 2; runtime.Gosched() {
+		if time.Now().After(late) {
+			t.Fatal("it is not offered to the inbox")
+		}
+	}
+	close(open)
+	g.Wait()
+	r.wants(id, `{"op":"get"}`, `{"count":1}`)
+}
+
+// TestAnInboxIsBounded: an agent that is held is promised no more than it may
+// keep.
+func TestAnInboxIsBounded(t *testing.T) {
+	r := newRig(t, func(c *Config) { c.InboxSize = 3 })
+	id := r.deploy("counter", "counter-c")
+	r.hold(id, request(id, `0`))
+	for i := range 2 {
+		r.caughtUp(r.ask(id, fmt.Sprint(i+1)).Position)
+	}
+	if s, err := r.Send(context.Background(), request(id, `3`)); !errors.Is(err, events.ErrMailboxFull) {
+		t.Errorf("%s, %v; want events.ErrMailboxFull", s.Status, err)
+	}
+}
+
+// TestNoChangeIsToldAPosition at which the caller's own change can be seen.
+func TestNoChangeIsToldAPosition(t *testing.T) {
+	r := newRig(t, nil)
+	c := Command{Caller: Caller{Principal: "user:test"}, Agent: r.deploy("counter", "counter-c")}
+	first, err := r.Suspend(context.Background(), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if again, err := r.Suspend(context.Background(), c); err != nil || again < first {
+		t.Errorf("at %d, %v; want at least %d", again, err, first)
+	}
+}
