@@ -33,7 +33,7 @@ func (e *emitter) function(i int, recursive bool) {
 	}
 	declared := body[groupsAt:r.p]
 	start := r.p
-	e.p.plan(r)
+	e.p.plan(r, len(e.f.results) == 0)
 
 	e.cached = e.p.loops
 	e.weight = 0
@@ -82,7 +82,7 @@ func (e *emitter) prologue() {
 		e.w.op1(opGlobalSet, e.m.depthGlobal())
 		e.w.op1(opGlobalGet, e.m.depthGlobal())
 		e.w.i32(0)
-		e.w.byte(opI32LtS, opIf, typeVoid, opUnreachable, opEnd)
+		e.w.byte(opI32GeS, opIf, typeVoid, opElse, opUnreachable, opEnd)
 	}
 	if e.cached {
 		e.load()
@@ -146,7 +146,10 @@ func (e *emitter) patch(x patch) {
 	case loopOpen:
 		e.w.byte(opLoop)
 		e.w.raw(x.raw)
-		e.check()
+		e.unlessFuel()
+		e.refill()
+		e.w.op1(opBr, 1)
+		e.w.byte(opEnd)
 	case loopClose:
 		e.w.byte(opEnd)
 	case replaceU32:
@@ -161,10 +164,9 @@ func (e *emitter) patch(x patch) {
 // then lies outside the inner loop, whose registers it would spill.
 func (e *emitter) segment(s segment) {
 	if s.strip {
-		e.get()
-		e.w.i64(0)
-		e.w.byte(opI64LtS)
-		e.w.op1(opBrIf, 1)
+		e.unlessFuel()
+		e.w.op1(opBr, 2)
+		e.w.byte(opEnd)
 	}
 	if s.cost == 0 {
 		return
@@ -211,13 +213,24 @@ func (e *emitter) subtractChecked() {
 // that a cached value needs no store to the global first: what the global shows
 // at a trap must not depend on where slices happened to end.
 func (e *emitter) check() {
+	e.w.byte(opLoop, typeVoid)
+	e.unlessFuel()
+	e.refill()
+	e.w.op1(opBr, 1)
+	e.w.byte(opEnd, opEnd)
+}
+
+// unlessFuel opens the else of an if that asks whether fuel is left.
+func (e *emitter) unlessFuel() {
 	e.get()
 	e.w.i64(0)
-	e.w.byte(opI64LtS, opIf, typeVoid)
+	e.w.byte(opI64GeS, opIf, typeVoid, opElse)
+}
+
+func (e *emitter) refill() {
 	e.get()
 	e.w.op1(opCall, uint32(e.m.importedFunc))
 	e.set()
-	e.w.byte(opEnd)
 }
 
 func (e *emitter) get() {

@@ -31,9 +31,10 @@ const (
 	opI64Const     = 0x42
 	opF32Const     = 0x43
 	opF64Const     = 0x44
-	opI32LtS       = 0x48
 	opI32Ne        = 0x47
-	opI64LtS       = 0x53
+	opI32LtS       = 0x48
+	opI32GeS       = 0x4e
+	opI64GeS       = 0x59
 	opI32Add       = 0x6a
 	opI32Sub       = 0x6b
 	opI64Sub       = 0x7d

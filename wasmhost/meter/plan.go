@@ -57,8 +57,9 @@ type frame struct {
 	target bool // some branch goes to its label
 	dead   bool // was opened in unreachable code
 	strip  bool
-	strips int // strip-mined loops at or below it
-	lowest int // lowest height that a branch inside goes to; -1 for return
+	bare   bool // a branch to its label takes no values
+	strips int  // strip-mined loops at or below it
+	lowest int  // lowest height that a branch inside goes to; -1 for return
 }
 
 // planner finds the segments of a function and where its body needs patches.
@@ -76,10 +77,10 @@ type planner struct {
 }
 
 // plan fills segs and patches for the body whose instructions begin at r.
-func (p *planner) plan(r *reader) {
+func (p *planner) plan(r *reader, bare bool) {
 	p.segs, p.patches, p.frames = p.segs[:0], p.patches[:0], p.frames[:0]
 	p.dead, p.loops, p.calls, p.bulk = false, false, false, false
-	p.push(frame{op: opBlock})
+	p.push(frame{op: opBlock, bare: bare})
 	p.begin(r.p, segment{parent: -1, head: true, entry: true})
 	for len(p.frames) > 0 {
 		p.instr(r, r.next())
@@ -135,7 +136,7 @@ func (p *planner) instr(r *reader, in instr) {
 
 func (p *planner) open(r *reader, in instr) {
 	p.charge(cost(in.op))
-	f := frame{op: in.op, before: p.cur, dead: p.dead, strips: p.top().strips}
+	f := frame{op: in.op, before: p.cur, dead: p.dead, strips: p.top().strips, bare: p.bare(r, in)}
 	if p.dead {
 		p.push(f)
 		return
@@ -201,7 +202,15 @@ func (p *planner) branch(r *reader, in instr) {
 		p.dead = true
 		return
 	}
-	if label := p.label(in.imm); label != in.imm {
+	label := p.label(in.imm)
+	switch target := &p.frames[len(p.frames)-1-int(in.imm)]; {
+	case in.op == opBrIf && target.bare && !p.dead:
+		w := writer{}
+		w.byte(opIf, typeVoid)
+		w.op1(opBr, label+1)
+		w.byte(opEnd)
+		p.add(patch{pos: in.pos, kind: replaceRaw, cut: r.p - in.pos, raw: w.b})
+	case label != in.imm:
 		p.add(patch{pos: in.immAt, kind: replaceU32, cut: r.p - in.immAt, n: label})
 	}
 	p.mark(in.imm)
@@ -212,6 +221,17 @@ func (p *planner) branch(r *reader, in instr) {
 	case !p.dead:
 		p.begin(r.p, segment{parent: p.cur})
 	}
+}
+
+// bare reports whether a branch to the label of a block takes no values.
+func (p *planner) bare(r *reader, in instr) bool {
+	switch {
+	case in.block >= 0 && in.op == opLoop:
+		return len(p.m.types[in.block].params) == 0
+	case in.block >= 0:
+		return len(p.m.types[in.block].results) == 0
+	}
+	return in.op == opLoop || r.b[in.immAt] == typeVoid
 }
 
 // sized plans the charges by size of memory and table operations.
