@@ -20,10 +20,11 @@
 // Limits: the fields of Caps. Test it with "go test ./wasmhost/meter".
 package meter
 
-// Version of the cost table and of where charges stand. Fuel totals are
-// comparable only between equal versions, so it is part of every event; raise
-// it with any change that alters a total.
-const Version = 1
+// Version of the cost table and of where charges and checks stand. Fuel totals
+// are comparable only between equal versions, so it is part of every event, and
+// compiled code is kept under it; raise it with any change that alters a total
+// or what Instrument emits.
+const Version = 2
 
 // Names of what Instrument adds. A module that brings them itself is refused
 // (rules reserved_export, unknown_import).

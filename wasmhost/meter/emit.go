@@ -161,7 +161,7 @@ func (e *emitter) patch(x patch) {
 
 // segment charges a segment. At the head of a strip-mined loop the check comes
 // first and leaves for the outer loop, which refills and comes back: the call
-// then lies outside the inner loop, whose registers it would spill.
+// then lies outside the inner loop, whose variables it would spill.
 func (e *emitter) segment(s segment) {
 	if s.strip {
 		e.unlessFuel()
@@ -213,14 +213,14 @@ func (e *emitter) subtractChecked() {
 // that a cached value needs no store to the global first: what the global shows
 // at a trap must not depend on where slices happened to end.
 func (e *emitter) check() {
-	e.w.byte(opLoop, typeVoid)
 	e.unlessFuel()
 	e.refill()
-	e.w.op1(opBr, 1)
-	e.w.byte(opEnd, opEnd)
+	e.w.byte(opEnd)
 }
 
-// unlessFuel opens the else of an if that asks whether fuel is left.
+// unlessFuel opens the else of an if that asks whether fuel is left. The path
+// that has fuel comes first: the engine lays registers out for the first path to
+// a place, and the other one, with its call, has to restore them.
 func (e *emitter) unlessFuel() {
 	e.get()
 	e.w.i64(0)

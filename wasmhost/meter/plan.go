@@ -205,6 +205,9 @@ func (p *planner) branch(r *reader, in instr) {
 	label := p.label(in.imm)
 	switch target := &p.frames[len(p.frames)-1-int(in.imm)]; {
 	case in.op == opBrIf && target.bare && !p.dead:
+		// The same as if and br, of which the engine makes a compare and a jump;
+		// of a br_if whose target has other sources too it makes five
+		// instructions (wazero 1.12).
 		w := writer{}
 		w.byte(opIf, typeVoid)
 		w.op1(opBr, label+1)
