@@ -97,9 +97,9 @@ func (a *app) status(s string) string {
 		return s
 	}
 	switch s {
-	case "running":
+	case "running", checkOK:
 		return text.FgGreen.Sprint(s)
-	case "failed", "stopped":
+	case "failed", "stopped", checkFail:
 		return text.FgRed.Sprint(s)
 	}
 	return text.FgYellow.Sprint(s)

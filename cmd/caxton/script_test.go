@@ -57,7 +57,7 @@ func TestScripts(t *testing.T) {
 
 // startServer runs "caxton server start" on free ports until the script ends,
 // with data in $WORK/d. It sets $API and $METRICS (their URLs, by the name
-// localhost as in the runbook) and $CAXTON_API. More arguments are more flags.
+// localhost as in the runbook), $API_ADDR and $CAXTON_API. More arguments are more flags.
 func startServer(ts *testscript.TestScript, neg bool, args []string) {
 	if neg {
 		ts.Fatalf("startserver cannot be negated")
@@ -105,6 +105,7 @@ func startServer(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Setenv("API", found["REST API on"])
 	ts.Setenv("METRICS", found["metrics on"])
 	ts.Setenv("CAXTON_API", found["REST API on"])
+	ts.Setenv("API_ADDR", strings.TrimPrefix(found["REST API on"], "http://"))
 }
 
 // awaitReady waits until a server answers reads: it prints its address before it has
