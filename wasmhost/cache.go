@@ -21,7 +21,6 @@ import (
 
 	"github.com/tetratelabs/wazero"
 
-	"github.com/caxton-run/caxton/events"
 	"github.com/caxton-run/caxton/wasmhost/meter"
 )
 
@@ -115,17 +114,17 @@ func codeTag() string {
 // fill sees to it that the engine finds the code of a module in its cache. A
 // module that is not there is compiled by a worker. Errors are those of
 // runWorker.
-func (c *codeCache) fill(ctx context.Context, hash events.ModuleHash, wasm []byte, caps meter.Caps) error {
-	if c.has(hash) {
+func (c *codeCache) fill(ctx context.Context, key moduleKey, wasm []byte, caps meter.Caps) error {
+	if c.has(key) {
 		return nil
 	}
 	dir, err := os.MkdirTemp(c.iso.Dir, workGlob)
 	if err != nil {
 		return fmt.Errorf("directory for the compiler: %w", err)
 	}
-	err = c.iso.runWorker(ctx, dir, wasm, caps)
+	err = c.iso.runWorker(ctx, dir, wasm, translateOptions{caps, key.profiled})
 	if err == nil {
-		err = c.adopt(hash, dir)
+		err = c.adopt(key, dir)
 	}
 	if e := os.RemoveAll(dir); err == nil && e != nil {
 		err = fmt.Errorf("clear the compiler's directory: %w", e)
@@ -133,16 +132,20 @@ func (c *codeCache) fill(ctx context.Context, hash events.ModuleHash, wasm []byt
 	return err
 }
 
-func (c *codeCache) indexFile(hash events.ModuleHash) string {
-	return filepath.Join(c.iso.Dir, indexDir, string(hash)+".json")
+func (c *codeCache) indexFile(key moduleKey) string {
+	name := string(key.hash)
+	if key.profiled {
+		name += ".profiled"
+	}
+	return filepath.Join(c.iso.Dir, indexDir, name+".json")
 }
 
 // has reports whether a module's code is there and is what it was. Damaged code
 // is removed.
-func (c *codeCache) has(hash events.ModuleHash) bool {
+func (c *codeCache) has(key moduleKey) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	b, err := os.ReadFile(c.indexFile(hash))
+	b, err := os.ReadFile(c.indexFile(key))
 	if err != nil {
 		return false
 	}
@@ -157,7 +160,7 @@ func (c *codeCache) has(hash events.ModuleHash) bool {
 		return false
 	}
 	now := time.Now()
-	_ = os.Chtimes(c.indexFile(hash), now, now) // only says which was used last
+	_ = os.Chtimes(c.indexFile(key), now, now) // only says which was used last
 	return true
 }
 
@@ -172,7 +175,7 @@ func digest(file string) (sum string, size int64, err error) {
 }
 
 // adopt moves the one file that a worker left into the cache, and notes it.
-func (c *codeCache) adopt(hash events.ModuleHash, dir string) error {
+func (c *codeCache) adopt(key moduleKey, dir string) error {
 	var found []string
 	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
 		if err == nil && d.Type().IsRegular() {
@@ -214,7 +217,7 @@ func (c *codeCache) adopt(hash events.ModuleHash, dir string) error {
 	if err := os.WriteFile(tmp, b, 0o600); err != nil {
 		return err
 	}
-	return os.Rename(tmp, c.indexFile(hash))
+	return os.Rename(tmp, c.indexFile(key))
 }
 
 // makeRoom removes the code that was not used for longest until size bytes more

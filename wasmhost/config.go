@@ -32,7 +32,7 @@ func DefaultConfig() Config {
 		MaxModuleBytes: 8 << 20,
 		Caps:           meter.DefaultCaps(),
 		InitFuel:       500_000_000,
-		Slice:          200_000, // about 0.1 ms of computing; a refill costs well below 1 µs
+		Slice:          100_000, // 12 to 100 µs of computing, during which a guest delays a collection; a refill costs well below 1 µs
 		CallDepth:      10_000,  // at most about 80 MiB of stack in the worst module, 1 MiB in common ones
 		MaxEffects:     1024,
 		MaxEffectBytes: 512 << 10, // with base64 and the message itself below events.MaxAppendBytes

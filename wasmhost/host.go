@@ -38,9 +38,15 @@ type Host struct {
 	builds atomic.Int64 // under way or waiting for a slot
 
 	mu      sync.Mutex // guards the rest and Module.refs, Module.idle
-	modules map[events.ModuleHash]*Module
+	modules map[moduleKey]*Module
 	idle    *list.List // of *Module without references, least recently used first
 	closed  bool
+}
+
+// moduleKey names a compiled module: one of an upload is made to take profiles.
+type moduleKey struct {
+	hash     events.ModuleHash
+	profiled bool
 }
 
 // engineConfig returns the engine's settings. The interpreter exists for
@@ -68,7 +74,7 @@ func newHost(ctx context.Context, cfg Config, engine wazero.RuntimeConfig) (*Hos
 	}
 	h := &Host{
 		cfg: cfg, zstd: zstd, slots: make(chan struct{}, cfg.CompileSlots),
-		modules: make(map[events.ModuleHash]*Module), idle: list.New(), bare: instanceConfig(),
+		modules: make(map[moduleKey]*Module), idle: list.New(), bare: instanceConfig(),
 	}
 	h.memory.limit = cfg.GuestMemory
 	h.warm.places = make([]atomic.Pointer[warmGuest], cfg.WarmGuests)
@@ -114,9 +120,12 @@ func (h *Host) Close(ctx context.Context) error {
 // Errors: *events.RefusedError; one that wraps events.ErrInvalidWasm;
 // events.ErrClosed; ctx's error while waiting for others.
 func (h *Host) Compile(ctx context.Context, wasm []byte) (*Module, error) {
-	hash := events.HashModule(wasm)
+	return h.compile(ctx, moduleKey{hash: events.HashModule(wasm)}, wasm)
+}
+
+func (h *Host) compile(ctx context.Context, key moduleKey, wasm []byte) (*Module, error) {
 	for {
-		m, leader, err := h.acquire(hash)
+		m, leader, err := h.acquire(key)
 		if err != nil {
 			return nil, err
 		}
@@ -154,7 +163,7 @@ func (h *Host) Crowded() bool { return h.builds.Load() >= int64(h.cfg.CompileQue
 func (h *Host) Cached(hash events.ModuleHash) (*Module, bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	m := h.modules[hash]
+	m := h.modules[moduleKey{hash: hash}]
 	if m == nil || h.closed {
 		return nil, false
 	}
@@ -167,20 +176,20 @@ func (h *Host) Cached(hash events.ModuleHash) (*Module, bool) {
 	return m, true
 }
 
-// acquire returns the module of a hash with a new reference; leader says that
-// it is new and the caller has to build it.
-func (h *Host) acquire(hash events.ModuleHash) (m *Module, leader bool, err error) {
+// acquire returns the module of a key with a new reference; leader says that it
+// is new and the caller has to build it.
+func (h *Host) acquire(key moduleKey) (m *Module, leader bool, err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.closed {
 		return nil, false, events.ErrClosed
 	}
-	if m := h.modules[hash]; m != nil {
+	if m := h.modules[key]; m != nil {
 		h.retain(m)
 		return m, false, nil
 	}
-	m = &Module{host: h, hash: hash, refs: 1, ready: make(chan struct{})}
-	h.modules[hash] = m
+	m = &Module{host: h, hash: key.hash, profiled: key.profiled, refs: 1, ready: make(chan struct{})}
+	h.modules[key] = m
 	return m, true, nil
 }
 
@@ -215,7 +224,7 @@ func (h *Host) lead(ctx context.Context, m *Module, wasm []byte) {
 	}
 	if m.err != nil {
 		h.mu.Lock()
-		delete(h.modules, m.hash)
+		delete(h.modules, m.key())
 		if h.closed {
 			m.err = events.ErrClosed // not the module's fault
 		}
@@ -237,12 +246,12 @@ func (h *Host) build(ctx context.Context, m *Module, wasm []byte) (err error) {
 	if h.cache == nil {
 		err = validate(ctx, wasm)
 	} else {
-		err = h.cache.fill(ctx, m.hash, wasm, h.cfg.caps())
+		err = h.cache.fill(ctx, m.key(), wasm, h.cfg.caps())
 	}
 	if err != nil {
 		return err
 	}
-	t, err := translate(ctx, h.rt, wasm, h.cfg.caps())
+	t, err := translate(ctx, h.rt, wasm, translateOptions{h.cfg.caps(), m.profiled})
 	if err != nil {
 		return err
 	}
@@ -258,9 +267,16 @@ type translation struct {
 	size   moduleSize
 }
 
+// translateOptions is all that the code of a module depends on beside it. A worker
+// is told the same.
+type translateOptions struct {
+	Caps     meter.Caps
+	Profiled bool
+}
+
 // translate makes code of a module that is known to be valid.
-func translate(ctx context.Context, rt wazero.Runtime, wasm []byte, caps meter.Caps) (translation, error) {
-	metered, rep, err := meter.Instrument(wasm, meter.Options{Caps: caps})
+func translate(ctx context.Context, rt wazero.Runtime, wasm []byte, opts translateOptions) (translation, error) {
+	metered, rep, err := meter.Instrument(wasm, meter.Options{Caps: opts.Caps})
 	if err != nil {
 		return translation{}, err
 	}
@@ -268,7 +284,11 @@ func translate(ctx context.Context, rt wazero.Runtime, wasm []byte, caps meter.C
 	if err != nil {
 		return translation{}, &events.RefusedError{Rule: "engine_fault", Detail: "the metered module: " + err.Error()}
 	}
-	code, err := rt.CompileModule(context.WithoutCancel(ctx), metered)
+	ctx = context.WithoutCancel(ctx)
+	if opts.Profiled {
+		ctx = experimental.WithFunctionListenerFactory(ctx, listener{})
+	}
+	code, err := rt.CompileModule(ctx, metered)
 	if err != nil {
 		return translation{}, &events.RefusedError{Rule: "engine_fault", Detail: "the metered module does not compile: " + firstLine(err.Error())}
 	}

@@ -28,6 +28,7 @@ type Instance struct {
 	fuel, depth api.MutableGlobal
 	state       []api.MutableGlobal // the module's own, in meter's order
 	warm        *warmGuest
+	profile     *profile // nil unless the module is profiled
 
 	// clock is the latest time that the guest may have seen, in nanoseconds since
 	// the Unix epoch: it never sees an earlier one. Part of its state.
@@ -118,6 +119,7 @@ func (h *Host) Instantiate(ctx context.Context, m *Module, maxMemory uint64) (*I
 		err = in.linear.overloaded(0)
 	case err == nil:
 		in.keepImage(filled)
+		in.TakeProfile() // of the initialisation, which is no call
 		return in, nil
 	case ctx.Err() != nil:
 		err = ctx.Err()
@@ -158,6 +160,9 @@ func (h *Host) blank(ctx context.Context, m *Module, maxMemory uint64) (*Instanc
 	}
 	in := &Instance{host: h, mod: m, linear: &linearMemory{limit: maxMemory, budget: &h.memory}, warm: &warmGuest{}}
 	in.ctx = &guestContext{context.Background(), in}
+	if m.profiled {
+		in.profile = &profile{}
+	}
 	if m.report.HasMemory {
 		if err := in.linear.begin(m.info.MinMemoryBytes); err != nil {
 			m.Release()

@@ -38,14 +38,15 @@ type Info struct {
 // Module is a compiled module. It is immutable; one serves all its instances
 // and all limits.
 type Module struct {
-	host   *Host
-	hash   events.ModuleHash
-	info   Info
-	report meter.Report
-	size   moduleSize
-	code   wazero.CompiledModule
-	image  atomic.Pointer[image] // the state after initialisation, once known
-	abi    string                // why calling it is hopeless; empty when its exports are as they should be
+	host     *Host
+	hash     events.ModuleHash
+	profiled bool // its instances take profiles
+	info     Info
+	report   meter.Report
+	size     moduleSize
+	code     wazero.CompiledModule
+	image    atomic.Pointer[image] // the state after initialisation, once known
+	abi      string                // why calling it is hopeless; empty when its exports are as they should be
 
 	ready chan struct{} // closed when code or err is set
 	err   error
@@ -53,6 +54,8 @@ type Module struct {
 	refs int           // guarded by host.mu
 	idle *list.Element // guarded by host.mu; set iff refs is 0
 }
+
+func (m *Module) key() moduleKey { return moduleKey{m.hash, m.profiled} }
 
 // Hash is the SHA-256 of the module as it was uploaded.
 func (m *Module) Hash() events.ModuleHash { return m.hash }
@@ -66,7 +69,7 @@ func (m *Module) Release() {
 	h := m.host
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if m.refs--; m.refs > 0 || h.closed || h.modules[m.hash] != m {
+	if m.refs--; m.refs > 0 || h.closed || h.modules[m.key()] != m {
 		return
 	}
 	m.idle = h.idle.PushBack(m)
@@ -79,7 +82,7 @@ func (h *Host) dropIdle(keep int) (dropped int) {
 	for ; h.idle.Len() > keep; dropped++ {
 		old := h.idle.Remove(h.idle.Front()).(*Module)
 		old.idle = nil
-		delete(h.modules, old.hash)
+		delete(h.modules, old.key())
 		if old.code != nil {
 			_ = old.code.Close(context.Background()) // frees memory only; it has no error to report
 		}

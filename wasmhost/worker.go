@@ -64,7 +64,7 @@ type verdict struct {
 
 // WorkerMain compiles the module on in and leaves the code in a directory. args
 // are the directory, the memory and the seconds of processor time it may have,
-// and the gate's caps as JSON. It prints a verdict and returns the exit status.
+// and translateOptions as JSON. It prints a verdict and returns the exit status.
 func WorkerMain(args []string, in io.Reader, out io.Writer) int {
 	v := verdict{}
 	if err := work(args, in); err != nil {
@@ -96,9 +96,9 @@ func work(args []string, in io.Reader) error {
 	if err != nil {
 		return fmt.Errorf("seconds: %w", err)
 	}
-	var caps meter.Caps
-	if err := json.Unmarshal([]byte(args[3]), &caps); err != nil {
-		return fmt.Errorf("caps: %w", err)
+	var opts translateOptions
+	if err := json.Unmarshal([]byte(args[3]), &opts); err != nil {
+		return fmt.Errorf("options: %w", err)
 	}
 	if err := confine(memory, seconds); err != nil {
 		return err
@@ -114,7 +114,7 @@ func work(args []string, in io.Reader) error {
 	}
 	rt := wazero.NewRuntimeWithConfig(ctx, engineConfig(false).WithCompilationCache(cache))
 	if err = validate(ctx, wasm); err == nil {
-		_, err = translate(ctx, rt, wasm, caps)
+		_, err = translate(ctx, rt, wasm, opts)
 	}
 	return errors.Join(err, rt.Close(ctx), cache.Close(ctx))
 }
@@ -142,15 +142,15 @@ func confine(memory int64, seconds uint64) error {
 // runWorker compiles wasm in a child process that leaves its code in dir.
 // Errors: *events.RefusedError; one that wraps events.ErrInvalidWasm; ctx's; an
 // error of this machine.
-func (i Isolation) runWorker(ctx context.Context, dir string, wasm []byte, caps meter.Caps) error {
-	limits, err := json.Marshal(caps)
+func (i Isolation) runWorker(ctx context.Context, dir string, wasm []byte, opts translateOptions) error {
+	how, err := json.Marshal(opts)
 	if err != nil {
 		return err
 	}
 	late, cancel := context.WithTimeoutCause(ctx, i.Timeout, errTooSlow)
 	defer cancel()
 	seconds := strconv.Itoa(int(i.Timeout/time.Second) * 2) // the compiler uses several cores
-	args := append(append([]string{}, i.Command[1:]...), WorkerArg, dir, strconv.FormatInt(i.Memory, 10), seconds, string(limits))
+	args := append(append([]string{}, i.Command[1:]...), WorkerArg, dir, strconv.FormatInt(i.Memory, 10), seconds, string(how))
 	cmd := exec.CommandContext(late, i.Command[0], args...)
 	cmd.Env = []string{} // nothing of this process's
 	cmd.Dir = dir

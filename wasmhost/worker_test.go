@@ -234,13 +234,13 @@ func TestCodeCacheIsBounded(t *testing.T) {
 	}
 	defer c.engine.Close(t.Context())
 	c.iso.Cache = 250
-	var hashes []events.ModuleHash
+	var hashes []moduleKey
 	for i := range 4 {
 		dir := t.TempDir()
 		if err := os.WriteFile(filepath.Join(dir, string('a'+rune(i))), make([]byte, 100), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		hashes = append(hashes, events.HashModule([]byte{byte(i)}))
+		hashes = append(hashes, moduleKey{hash: events.HashModule([]byte{byte(i)})})
 		if err := c.adopt(hashes[i], dir); err != nil {
 			t.Fatal(err)
 		}
