@@ -14,7 +14,7 @@ const (
 	MaxPageAgents   = 1000             // ?limit= of GET /agents
 	MaxPageEvents   = 1000             // ?limit= of GET /agents/{id}/events
 	PageEvents      = 100              // events in a page when ?limit= is not given
-	maxPageBytes    = 4 << 20          // event data in one page: a thousand events of 1 MiB would be a GiB
+	maxPageBytes    = 4 << 20          // event data in one page: its reader keeps it whole, and a thousand events of 1 MiB would be a GiB
 	maxBodyBytes    = 1 << 20          // body of every route but deploy: a message's content is far below it
 	deploySlack     = 64 << 10         // the fields beside a base64 module
 	maxHeaderBytes  = 16 << 10         // request line and headers: keys, tokens and traces, with room
@@ -40,7 +40,7 @@ type Config struct {
 
 	MaxConnections   int   // open at once; further ones wait in the kernel's backlog
 	MaxRequests      int   // answered at once; further ones get 503, except /health
-	MaxBytesInFlight int64 // of all request bodies being held
+	MaxBytesInFlight int64 // of all request bodies being held; as much again of all answers not taken yet
 
 	RequestTimeout time.Duration // for a call to do its work, beside ?wait=
 	ReadTimeout    time.Duration // for a whole request to arrive

@@ -1,6 +1,7 @@
 package http
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -26,7 +27,7 @@ type StoredEvent struct {
 
 // agentEvents answers with a page of an agent's history: a removed agent's too,
 // by its full id. A page ends at its limit or at maxPageBytes; a Link names the
-// next one.
+// next one. What a reader is slow to take is read when it takes it.
 func (s *Server) agentEvents(r *request) error {
 	opts, limit, err := r.historyOptions()
 	if err != nil {
@@ -42,24 +43,63 @@ func (s *Server) agentEvents(r *request) error {
 			return err
 		}
 	}
-	page := []StoredEvent{} // [] when there are none
-	size := 0
-	opts.Max = limit + 1 // one more says whether there is a next page
-	for rec, err := range s.deps.History.ReadStream(r.ctx, events.AgentStream(id), opts) {
-		if errors.Is(err, events.ErrStreamNotFound) {
-			return fmt.Errorf("agent %s: %w", id, events.ErrAgentNotFound)
-		}
-		if err != nil {
-			return err
-		}
-		if len(page) == limit || len(page) > 0 && size+rec.Size() > maxPageBytes {
-			r.link(fmt.Sprintf("%s/agents/%s/events?from=%d&limit=%d%s", base, id, rec.Revision, limit, directionQuery(opts.Direction)))
-			break
-		}
-		size += rec.Size()
-		page = append(page, storedEvent(rec))
+	page := &eventStream{server: s, ctx: r.connContext(), stream: events.AgentStream(id), opts: opts}
+	next, err := page.measure(r.ctx, limit)
+	if errors.Is(err, events.ErrStreamNotFound) {
+		return fmt.Errorf("agent %s: %w", id, events.ErrAgentNotFound)
 	}
-	return r.json(http.StatusOK, page)
+	if err != nil {
+		return err
+	}
+	if next != nil {
+		r.link(fmt.Sprintf("%s/agents/%s/events?from=%d&limit=%d%s", base, id, *next, limit, directionQuery(opts.Direction)))
+	}
+	return r.events(page)
+}
+
+// measure finds where a page of at most limit events and maxPageBytes ends, and
+// which revision follows it, nil for none. Its first events are made; those beyond
+// answerFree are only counted, and read again when the reader takes them.
+func (e *eventStream) measure(ctx context.Context, limit int) (next *events.Revision, err error) {
+	opts := e.opts
+	opts.Max = limit + 1 // one more says whether there is a next page
+	count, size := 0, 0
+	for rec, err := range e.server.deps.History.ReadStream(ctx, e.stream, opts) {
+		if err != nil {
+			return nil, err
+		}
+		if count == limit || count > 0 && size+rec.Size() > maxPageBytes {
+			return &rec.Revision, nil
+		}
+		count, size = count+1, size+rec.Size()
+		if e.opts.Max > 0 || len(e.buf) >= answerFree {
+			e.opts.Max++
+			continue
+		}
+		if err := e.add(rec); err != nil {
+			return nil, err
+		}
+	}
+	return nil, nil
+}
+
+// events answers with a page that was measured.
+func (r *request) events(page *eventStream) error {
+	if page.opts.Max == 0 {
+		page.end()
+		return r.bytes(http.StatusOK, typeJSON, page.buf)
+	}
+	ctx := r.c.Context()
+	ctx.Response.Header.SetContentType(typeJSON)
+	if ctx.IsHead() { // the engine would end the missing body with a stray line
+		return nil
+	}
+	if page.count() != nil {
+		_ = page.Close()
+		return r.noRoom()
+	}
+	ctx.SetBodyStream(page, -1)
+	return nil
 }
 
 func (r *request) historyOptions() (events.ReadStreamOptions, int, error) {

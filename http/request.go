@@ -42,6 +42,7 @@ type request struct {
 	media  string // content type of the body, without parameters
 	body   []byte // owned by the request; never reused
 	held   int64  // bytes counted against the server's bound
+	change bool   // its route changes something
 	server *Server
 }
 
@@ -51,7 +52,7 @@ func (s *Server) open(c *fiber.Ctx, rt *route) (*request, error) {
 	if err := s.checkHost(c); err != nil {
 		return nil, err
 	}
-	r := &request{c: c, server: s}
+	r := &request{c: c, server: s, change: rt.change}
 	if rt.change {
 		if err := s.checkOrigin(c); err != nil {
 			return nil, err
@@ -63,15 +64,11 @@ func (s *Server) open(c *fiber.Ctx, rt *route) (*request, error) {
 	if err := r.readQuery(rt); err != nil {
 		return nil, err
 	}
-	parent := context.Background()
-	if tc, ok := c.Context().Conn().(*conn); ok {
-		parent = tc.set.base
-	}
 	limit := s.cfg.RequestTimeout + rt.long
 	if slices.Contains(rt.query, "wait") {
 		limit += MaxWait
 	}
-	r.ctx, r.cancel = context.WithTimeout(parent, limit)
+	r.ctx, r.cancel = context.WithTimeout(r.connContext(), limit)
 	if err := r.readBody(rt); err != nil {
 		r.close()
 		return nil, err
@@ -84,6 +81,14 @@ func (s *Server) open(c *fiber.Ctx, rt *route) (*request, error) {
 		r.position(s.deps.Agents.Position())
 	}
 	return r, nil
+}
+
+// connContext ends with the server's patience for its connections.
+func (r *request) connContext() context.Context {
+	if tc, ok := r.c.Context().Conn().(*conn); ok {
+		return tc.set.base
+	}
+	return context.Background()
 }
 
 func (r *request) close() {
@@ -235,14 +240,6 @@ func (r *request) json(status int, v any) error {
 		return refuse(CodeInternal, "encode answer: %v", err)
 	}
 	return r.bytes(status, typeJSON, b)
-}
-
-func (r *request) bytes(status int, media string, b []byte) error {
-	ctx := r.c.Context()
-	ctx.SetStatusCode(status)
-	ctx.Response.Header.SetContentType(media)
-	ctx.Response.SetBodyRaw(b)
-	return nil
 }
 
 // checkHost refuses requests that were meant for another name.

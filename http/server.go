@@ -30,6 +30,7 @@ type Server struct {
 	requests atomic.Uint64 // numbered, for ids
 	active   atomic.Int64  // requests being answered
 	held     atomic.Int64  // bytes of bodies being held
+	answers  atomic.Int64  // bytes of large answers that are not taken yet
 }
 
 // New builds a server. The only error is what cfg.Validate reports.
