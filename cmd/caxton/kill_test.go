@@ -25,12 +25,14 @@ const (
 	killCounters = 4
 	killGames    = 3   // of ping-pong, spread over the kills
 	killRounds   = 400 // of one game; events.MaxHops ends one of 500
+	holdEvery    = 2   // kills, of another counter
 )
 
-// TestKill kills a server again and again while writers send to counters and two
-// agents talk. Every message has an idempotency key and is sent until it is
-// acknowledged, so at the end each has counted once: fewer would be a loss, more
-// a repetition.
+// TestKill kills a server again and again while writers send to counters, which
+// are suspended and resumed meanwhile, and two agents talk. Every message has an
+// idempotency key and is sent until it is acknowledged, and again if all that is
+// known is that it waits; so at the end each has counted once: fewer would be a
+// loss, more a repetition.
 func TestKill(t *testing.T) {
 	kills := killsShort
 	if os.Getenv("CAXTON_LONG") != "" {
@@ -49,6 +51,11 @@ func TestKill(t *testing.T) {
 	var games []game
 	chance := rand.New(rand.NewPCG(seed, 0))
 	for i := range kills {
+		if i%holdEvery == 0 {
+			p.ready(client)
+			holdOne(t, client, counters, i/holdEvery)
+			writers.holds(t)
+		}
 		writers.progress(t, chance.Int64N(40)) // the moment is one of progress, not of time
 		p.kill()
 		p.start()
@@ -60,6 +67,7 @@ func TestKill(t *testing.T) {
 	p.ready(client)
 	stop()
 	writers.wait()
+	resumeAll(t, client, counters)
 
 	for i, name := range counters {
 		writers.check(t, client, i, name)
@@ -67,7 +75,28 @@ func TestKill(t *testing.T) {
 	for _, g := range games {
 		g.check(t, client)
 	}
-	t.Logf("%d kills, %d messages acknowledged, %d attempts failed", kills, writers.acked.Load(), writers.failed.Load())
+	t.Logf("%d kills, %d messages acknowledged, %d of them held at first, %d attempts failed",
+		kills, writers.acked.Load(), writers.held.Load(), writers.failed.Load())
+}
+
+// holdOne suspends one counter and lets the one before it run again.
+func holdOne(t *testing.T, c *caxtonhttp.Client, counters []string, n int) {
+	t.Helper()
+	if _, err := c.Suspend(context.Background(), counters[n%len(counters)], "held by the test"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Resume(context.Background(), counters[(n+1)%len(counters)], ""); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func resumeAll(t *testing.T, c *caxtonhttp.Client, counters []string) {
+	t.Helper()
+	for _, name := range counters {
+		if _, err := c.Resume(context.Background(), name, ""); err != nil {
+			t.Fatal(err)
+		}
+	}
 }
 
 func deployCounters(t *testing.T, c *caxtonhttp.Client) []string {
@@ -86,6 +115,7 @@ func deployCounters(t *testing.T, c *caxtonhttp.Client) []string {
 type writers struct {
 	group  sync.WaitGroup
 	acked  atomic.Int64
+	held   atomic.Int64
 	failed atomic.Int64
 	moved  chan struct{} // has room for one: something was acknowledged
 
@@ -111,10 +141,15 @@ func startWriters(ctx context.Context, c *caxtonhttp.Client, counters []string) 
 // deliver sends one message until it is acknowledged. It does not end before,
 // because then nobody would know whether it counts.
 func (w *writers) deliver(c *caxtonhttp.Client, to int, name, key string) {
-	for {
+	for again := false; ; {
 		r, err := c.Send(context.Background(), name, caxtonhttp.Outgoing{
 			Content: json.RawMessage(`{"op":"add","n":1}`), Wait: 10 * time.Second, IdempotencyKey: key,
 		})
+		if err == nil && !again && (r.Status == actors.Held || r.Status == actors.Queued) {
+			again = true // as a client does that is not sure
+			w.held.Add(1)
+			continue
+		}
 		if err == nil {
 			w.ack(to, r)
 			return
@@ -132,7 +167,7 @@ func (w *writers) ack(to int, r caxtonhttp.MessageReceipt) {
 	switch {
 	case r.Status == actors.Handled && r.Reply != nil && json.Unmarshal(r.Reply.Content, &body) == nil:
 		w.replies[to] = append(w.replies[to], body.Count)
-	case r.Status != actors.Queued && r.Status != actors.Handled:
+	case r.Status != actors.Queued && r.Status != actors.Held && r.Status != actors.Handled:
 		w.faults = append(w.faults, fmt.Sprintf("message %s: %s %v", r.MessageID, r.Status, r.Reply))
 	}
 	w.mu.Unlock()
@@ -155,6 +190,14 @@ func (w *writers) progress(t *testing.T, n int64) {
 		case <-late.C:
 			t.Fatal("nothing is acknowledged any more")
 		}
+	}
+}
+
+// holds waits until one more message is held.
+func (w *writers) holds(t *testing.T) {
+	t.Helper()
+	for until := w.held.Load() + 1; w.held.Load() < until; {
+		w.progress(t, 1)
 	}
 }
 
