@@ -23,7 +23,11 @@ func refusal(file string, err error) error {
 	case errors.Is(err, events.ErrInvalidWasm):
 		return &failure{text: fmt.Sprintf("%s: %s", file, err), next: notWasm}
 	case errors.As(err, &start):
-		return &failure{text: fmt.Sprintf("%s does not start: %s: %s", file, start.Status, start.Detail), next: outcomeAdvice(start.Status)}
+		next := outcomeAdvice(start.Status)
+		if start.Status == events.OutcomeMemoryLimit {
+			next = "give it more with --max-memory, or let it begin with less"
+		}
+		return &failure{text: fmt.Sprintf("%s does not start: %s: %s", file, start.Status, start.Detail), next: next}
 	}
 	return err
 }

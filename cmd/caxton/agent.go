@@ -15,7 +15,8 @@ import (
 
 func (a *app) agentCommand() *cobra.Command {
 	cmd := a.noun("agent", "Deploy, look at and change agents", []string{"agents"},
-		"caxton agent deploy counter.wasm --name counter\n  caxton agent list")
+		"caxton agent init --lang go tally\n  caxton agent run counter.wasm --message '{\"op\":\"get\"}'\n"+
+			"  caxton agent deploy counter.wasm --name counter\n  caxton agent list")
 	cmd.AddCommand(a.deployCommand(), a.listCommand(), a.getCommand(), a.eventsCommand(),
 		a.changeCommand("suspend", "Hold an agent still; its messages are kept", (*caxtonhttp.Client).Suspend),
 		a.changeCommand("resume", "Let an agent that is suspended, stopped or failed go on as it was", (*caxtonhttp.Client).Resume),
@@ -78,6 +79,7 @@ func (a *app) agentTable(list []projections.AgentView) {
 func (a *app) getCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:               "get AGENT",
+		SuggestFor:        []string{"show", "describe", "inspect", "status"},
 		Short:             "Show one agent; AGENT is an id, the beginning of one, or a name",
 		Example:           "  caxton agent get counter\n  caxton agent get 550e8400 -o json",
 		Args:              exactly("AGENT"),
@@ -159,6 +161,7 @@ func (a *app) removeCommand() *cobra.Command {
 	var yes bool
 	cmd := &cobra.Command{
 		Use:               "remove AGENT",
+		SuggestFor:        []string{"delete", "destroy", "undeploy"},
 		Aliases:           []string{"rm"},
 		Short:             "End an agent for good; its history stays",
 		Example:           "  caxton agent remove counter --yes",
@@ -212,6 +215,7 @@ func (a *app) eventsCommand() *cobra.Command {
 	)
 	cmd := &cobra.Command{
 		Use:               "events AGENT",
+		SuggestFor:        []string{"history", "logs", "log"},
 		Short:             "Show an agent's history, a removed one's too by its id",
 		Example:           "  caxton agent events counter --backwards --limit 10\n  caxton agent events counter -o json",
 		Args:              exactly("AGENT"),

@@ -29,8 +29,9 @@ type deployFlags struct {
 func (a *app) deployCommand() *cobra.Command {
 	var in deployFlags
 	cmd := &cobra.Command{
-		Use:   "deploy FILE",
-		Short: "Make an agent of a WebAssembly module; - reads it from standard input",
+		Use:        "deploy FILE",
+		SuggestFor: []string{"create", "add", "upload", "push", "install"},
+		Short:      "Make an agent of a WebAssembly module; - reads it from standard input",
 		Example: "  caxton agent deploy counter.wasm --name counter\n" +
 			"  caxton agent deploy shop.wasm --name shop --max-memory 64MiB --max-fuel 1000000 --max-time 5s --label team=sales",
 		Args: exactly("FILE"),

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -65,7 +64,7 @@ func (a *app) rootCommand() *cobra.Command {
 	root.SetOut(a.stdout)
 	root.SetErr(a.stderr)
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return &usageError{text: err.Error(), next: "see: " + cmd.CommandPath() + " --help"}
+		return &usageError{text: err.Error(), next: meantFlag(cmd, err)}
 	})
 	f := root.PersistentFlags()
 	f.StringVar(&a.api, "api", "", "URL of the server (default $CAXTON_API, or "+caxtonhttp.DefaultURL+")")
@@ -86,18 +85,6 @@ func (a *app) noun(name, short string, aliases []string, example string) *cobra.
 		Args:                       unknownCommand,
 		RunE:                       func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-}
-
-// unknownCommand refuses a word that is no command, and offers those it may be.
-func unknownCommand(cmd *cobra.Command, args []string) error {
-	if len(args) == 0 {
-		return nil
-	}
-	next := "see: " + cmd.CommandPath() + " --help"
-	if like := cmd.SuggestionsFor(args[0]); len(like) > 0 {
-		next = "did you mean: " + cmd.CommandPath() + " " + strings.Join(like, ", ")
-	}
-	return &usageError{text: fmt.Sprintf("unknown command %q", args[0]), next: next}
 }
 
 // exactly makes cobra refuse any other number of arguments than these.

@@ -18,8 +18,9 @@ func (a *app) initCommand() *cobra.Command {
 	var lang, name string
 	all := strings.Join(fixtures.Languages(), ", ")
 	cmd := &cobra.Command{
-		Use:   "init --lang LANGUAGE DIR",
-		Short: "Begin an agent: write a project that builds, with the SDK of its language",
+		Use:        "init --lang LANGUAGE DIR",
+		SuggestFor: []string{"new", "create", "scaffold", "begin"},
+		Short:      "Begin an agent: write a project that builds, with the SDK of its language",
 		Long: "Begin an agent: write a project that builds, with the SDK of its language. DIR must be empty, or not\n" +
 			"there yet. Nothing is fetched, and no server is needed.\n\nLanguages: " + all + ".",
 		Example: "  caxton agent init --lang go tally\n  caxton agent init --lang rust --name price-watcher ~/agents/prices",

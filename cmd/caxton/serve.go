@@ -111,7 +111,7 @@ func splitAddr(flag, addr string) (host, port string, err error) {
 func listen(ctx context.Context, what, addr, flag string) (net.Listener, error) {
 	ln, err := new(net.ListenConfig).Listen(ctx, "tcp", addr)
 	if errors.Is(err, syscall.EADDRINUSE) {
-		return nil, fmt.Errorf("%s cannot listen on %s: the port is in use; choose another with %s", what, addr, flag)
+		return nil, fmt.Errorf("%s cannot listen on %s: the port is in use; caxton doctor says by whom, %s chooses another", what, addr, flag)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%s cannot listen: %w", what, err)

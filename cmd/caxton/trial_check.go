@@ -22,8 +22,9 @@ type checkFlags struct {
 func (a *app) checkCommand() *cobra.Command {
 	var in checkFlags
 	cmd := &cobra.Command{
-		Use:   "check FILE",
-		Short: "Say what a server would make of a module, without one",
+		Use:        "check FILE",
+		SuggestFor: []string{"validate", "inspect", "lint"},
+		Short:      "Say what a server would make of a module, without one",
 		Long: "Say what a server would make of a module, without one: whether it is admitted, what it imports, how large\n" +
 			"it is, and the fuel that a message takes. The message is given twice, because the first one often pays\n" +
 			"for what is made once.\n\n" +

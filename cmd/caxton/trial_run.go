@@ -29,8 +29,9 @@ type trialFlags struct {
 func (a *app) runCommand() *cobra.Command {
 	var in trialFlags
 	cmd := &cobra.Command{
-		Use:   "run FILE --message CONTENT",
-		Short: "Try a module without a server: give it messages and see what it does",
+		Use:        "run FILE --message CONTENT",
+		SuggestFor: []string{"try", "test", "exec", "invoke"},
+		Short:      "Try a module without a server: give it messages and see what it does",
 		Long: "Try a module without a server: give it messages and see what it does. They are given in order to one\n" +
 			"agent, which keeps its memory and state from one to the next. What it sends is told, and goes nowhere.\n\n" +
 			contentHelp + "\n\n" +

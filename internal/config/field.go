@@ -117,35 +117,9 @@ func mapKeys(fields map[string]field) iter.Seq[string] { return maps.Keys(fields
 
 // suggest names the key that was probably meant.
 func suggest(key string, fields map[string]field) string {
-	best, distance := "", len(key)/2+1
-	for _, have := range slices.Sorted(mapKeys(fields)) {
-		if d := levenshtein(key, have); d < distance {
-			best, distance = have, d
-		}
-	}
+	best := Nearest(key, slices.Sorted(mapKeys(fields)))
 	if best == "" {
 		return ""
 	}
 	return "; did you mean " + best + "?"
-}
-
-// levenshtein is the number of letters to change, add or take away.
-func levenshtein(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := diagonal
-			if a[i] != b[j] {
-				cost++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(cost, row[j]+1, row[j+1]+1)
-		}
-	}
-	return row[len(b)]
 }
