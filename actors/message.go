@@ -249,7 +249,9 @@ func (a *agentActor) after(t *turn, e *envelope, payloads []events.Payload) verd
 		case events.MessageFailed:
 			done.answer = answer{delivery: Failed, reply: p.Reply}
 			done.status, done.fuel, done.ended = p.Outcome, p.Fuel, &at
-			next = endTurn // the guest's memory is to be rebuilt
+			// The guest's memory is to be rebuilt, even if it ended well and only
+			// what it wanted to keep was refused.
+			next, a.tainted = endTurn, true
 		case events.AgentCrashed:
 			a.sys.deps.Observer.Crashed()
 			a.holdFor(time.Duration(p.BackoffMS) * time.Millisecond)

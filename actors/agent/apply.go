@@ -82,7 +82,7 @@ func (s *State) deployed(e events.AgentDeployed) {
 func (s *State) handled(rev events.Revision, e events.MessageHandled) {
 	s.finished(rev, &e.Message, ending{e.Inbox, e.IdempotencyKey, e.BodyHash, e.Host.NowMicros})
 	for _, c := range e.State {
-		s.change(c)
+		s.values.change(c)
 	}
 	s.sends(e.Sends)
 }
@@ -109,20 +109,6 @@ func (s *State) finished(rev events.Revision, m *events.Message, end ending) {
 	if s.crash.message == m.ID {
 		s.crash.message, s.crash.attempts = events.MessageID{}, 0
 	}
-}
-
-func (s *State) change(c events.StateChange) {
-	if c.Delete {
-		delete(s.values, c.Key)
-		return
-	}
-	if s.values == nil {
-		s.values = make(map[string][]byte)
-	}
-	if len(c.Value) == 0 {
-		c.Value = []byte{} // an event does not tell nil from empty; neither may the state
-	}
-	s.values[c.Key] = c.Value
 }
 
 func (s *State) sends(list []events.Message) {

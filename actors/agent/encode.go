@@ -57,8 +57,8 @@ func (s *State) MarshalBinary() ([]byte, error) {
 		Message: s.crash.message, Attempts: s.crash.attempts, Recent: s.crash.recent,
 		StopBy: s.StopBy, Stopping: s.stopReason,
 	}
-	for _, k := range slices.Sorted(maps.Keys(s.values)) {
-		e.Values = append(e.Values, value{[]byte(k), s.values[k]})
+	for _, k := range slices.Sorted(maps.Keys(s.values.all)) {
+		e.Values = append(e.Values, value{[]byte(k), s.values.all[k]})
 	}
 	for _, k := range s.keys.order {
 		e.Keys = append(e.Keys, usedKey{[]byte(k), s.keys.uses[k]})
@@ -88,7 +88,7 @@ func (s *State) UnmarshalBinary(b []byte) error {
 	}
 	s.inbox.next = e.Next
 	for _, v := range e.Values {
-		s.change(events.StateChange{Key: string(v.Key), Value: v.Value})
+		s.values.change(events.StateChange{Key: string(v.Key), Value: v.Value})
 	}
 	for _, k := range e.Keys {
 		if s.keys.uses == nil {

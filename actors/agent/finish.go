@@ -13,6 +13,10 @@ import (
 func (s *State) finish(r Run) []events.Payload {
 	switch {
 	case r.Status == events.OutcomeOK:
+		if why := s.values.overflow(r.State); why != "" {
+			r.Status, r.Detail = events.OutcomeEffectsTooLarge, why
+			return s.fail(r)
+		}
 		return s.succeed(r)
 	case r.Status == events.OutcomeNoHandler:
 		return s.notUnderstood(r)

@@ -21,7 +21,7 @@ type State struct {
 	Handled  uint64          // messages run to their end, well or not
 	StopBy   int64           // while draining, when to stop at the latest, µs since the Unix epoch; else 0
 
-	values map[string][]byte // state_put; survives an update of the module
+	values values // state_put; survives an update of the module
 	sent   map[events.AgentID]uint64
 	seen   map[events.AgentID]uint64
 	keys   keyring
@@ -50,7 +50,7 @@ func (s *State) Exists() bool { return s.Status != None }
 // Get returns a value of the guest's durable state. It makes State the reader a
 // guest is run with. The bytes must not be changed.
 func (s *State) Get(key string) ([]byte, bool) {
-	v, ok := s.values[key]
+	v, ok := s.values.all[key]
 	return v, ok
 }
 
