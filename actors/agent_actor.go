@@ -141,7 +141,16 @@ func (a *agentActor) load(ctx context.Context, guest bool) error {
 
 func (a *agentActor) read(ctx context.Context, guest bool) (*replay.Agent, error) {
 	if guest {
-		return a.sys.source.Agent(ctx, a.id)
+		l := a.sys.licence.Load()
+		if !l.take() {
+			return nil, events.ErrEmergencyStop
+		}
+		defer l.leave()
+		live, err := a.sys.source.Agent(l.ctx, a.id)
+		if err != nil && l.revoked.Load() {
+			return nil, events.ErrEmergencyStop
+		}
+		return live, err
 	}
 	st, err := a.sys.source.State(ctx, a.id)
 	return &replay.Agent{State: st}, err

@@ -93,6 +93,9 @@ func (a *agentActor) flush(ctx context.Context, t *turn) error {
 	for _, e := range t.held {
 		a.keep(ctx, e)
 	}
+	if len(t.held) > 0 && a.state().Status.Runs() && !a.sys.halted() {
+		a.sys.nudge(a.id) // the emergency stop that held them was lifted meanwhile
+	}
 	return nil
 }
 

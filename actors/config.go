@@ -18,6 +18,7 @@ type Config struct {
 	DrainTimeout  time.Duration // at shutdown, for turns under way and messages waiting
 	SnapshotEvery int           // events that a wake may have to replay before a snapshot is written
 	Ceiling       events.ResourceLimits
+	DumpDirs      []string // absolute; where dumps may be written
 }
 
 // DefaultConfig returns the values of a server with nothing configured.

@@ -27,7 +27,8 @@ const maxStarted = 4096
 // Errors: *events.InvalidError, events.ErrInvalidWasm, *events.RefusedError,
 // events.ErrNameTaken, events.ErrTooManyAgents, events.ErrKeyReused,
 // events.ErrOverloaded (too many modules wait for the compiler),
-// events.ErrShuttingDown, events.ErrDiskLow, and those of the store.
+// events.ErrShuttingDown, events.ErrDiskLow, events.ErrEmergencyStop, and those of the
+// store.
 func (g *Gateway) Deploy(ctx context.Context, r DeployRequest) (Deployed, error) {
 	name, err := checkDeploy(r, g.sys.cfg.Ceiling)
 	if err != nil {
@@ -54,6 +55,9 @@ func (g *Gateway) Deploy(ctx context.Context, r DeployRequest) (Deployed, error)
 // deployNew makes an agent that was not made before. Nothing is stored, the
 // module neither, before the last reason to refuse it has been looked at.
 func (s *System) deployNew(ctx context.Context, event events.AgentDeployed, r DeployRequest) (Deployed, error) {
+	if s.halted() {
+		return Deployed{}, events.ErrEmergencyStop
+	}
 	if s.deps.Agents.Len() >= s.cfg.MaxAgents {
 		return Deployed{}, fmt.Errorf("%w: %d (runtime.max_agents)", events.ErrTooManyAgents, s.cfg.MaxAgents)
 	}
@@ -116,7 +120,18 @@ func (s *System) tryStart(ctx context.Context, mod *wasmhost.Module, l events.Re
 	if !mod.Info().HandlesMessages || s.deploys.tried(mod.Hash()) {
 		return nil
 	}
+	may := s.licence.Load()
+	if !may.take() {
+		return events.ErrEmergencyStop
+	}
+	defer may.leave()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(may.ctx, cancel)()
 	guest, err := s.deps.Host.Instantiate(ctx, mod, l.MaxMemoryBytes)
+	if err != nil && may.revoked.Load() {
+		return events.ErrEmergencyStop
+	}
 	var failed *wasmhost.InitError
 	if errors.As(err, &failed) {
 		return &events.RefusedError{Rule: "start_failed", Detail: failed.Error()}

@@ -57,7 +57,7 @@ func (a *agentActor) preload(ctx context.Context) bool {
 
 func (a *agentActor) mayPreload() bool {
 	st := a.liveState()
-	return st != nil && a.inboxMore && (st.Status.Runs() || st.Status == agent.Removed) && a.box.Preloaded() == 0
+	return st != nil && a.inboxMore && (st.Status.Runs() && !a.sys.halted() || st.Status == agent.Removed) && a.box.Preloaded() == 0
 }
 
 // readInbox reads a page of the inbox and returns those entries that wait for

@@ -38,6 +38,14 @@ func (a *agentActor) message(ctx context.Context, t *turn, e *envelope) (verdict
 		a.hold(t, e, st.Status)
 		return goOn, nil
 	}
+	if a.sys.halted() {
+		a.sys.spilled.Add(1)
+		a.hold(t, e, agent.Suspended)
+		return goOn, nil
+	}
+	if !a.guest {
+		return giveBack, nil // an emergency stop was lifted since the turn began
+	}
 	if a.sys.discarding.Load() {
 		return goOn, a.discard(ctx, t, e)
 	}
@@ -182,7 +190,13 @@ func (a *agentActor) run(ctx context.Context, e *envelope) agent.Run {
 	}
 	seeded := run.Host
 	seeded.Seed = rand.Uint64()
-	a.running = a.box.runs.context(ctx)
+	l := a.sys.licence.Load()
+	a.running = a.box.runs.context(l.ctx)
+	if !l.take() {
+		run.Status = events.OutcomeKilled // its context has ended: the message waits again
+		return run
+	}
+	defer l.leave()
 	out := a.live.Guest.Handle(a.running, wasmhost.Call{
 		Message: &run.Message, Host: seeded, Fuel: st.Limits.MaxFuel,
 		Timeout: time.Duration(st.Limits.MaxExecutionTimeMS) * time.Millisecond, State: st,

@@ -76,8 +76,8 @@ func (a *agentActor) watchDrain() {
 	case st == nil && (a.drain != nil || !a.stopSeen.IsZero()):
 		a.sys.nudge(a.id) // the turn's last message took the guest with it; look again
 		return
-	case st == nil:
-		return
+	case st == nil || a.sys.halted():
+		return // what is held by an emergency stop is not drained
 	case st.Status != agent.Draining:
 		a.endDrain()
 		return

@@ -44,6 +44,9 @@ type System struct {
 	waker      *waker
 	deploys    deploys
 	recents    recents
+	licence    atomic.Pointer[licence]
+	emergency  emergency
+	spilled    atomic.Uint64   // messages put into inboxes because no guest may run
 	draining   atomic.Bool     // nothing from outside is admitted
 	discarding atomic.Bool     // what comes up meets its end unread
 	discarded  atomic.Uint64   // messages that did
@@ -53,7 +56,8 @@ type System struct {
 
 // New returns a system that accepts requests at once; Run must be called for
 // agents' own sends to go out, and for an orderly end.
-// Errors: *events.InvalidError from Config.Validate.
+// It reads whether an emergency stop is in force. Errors: *events.InvalidError from
+// Config.Validate, those of the store.
 func New(cfg Config, deps Deps) (*System, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, fmt.Errorf("actors: %w", err)
@@ -69,6 +73,11 @@ func New(cfg Config, deps Deps) (*System, error) {
 	}
 	s := &System{cfg: cfg, deps: deps, log: deps.Log}
 	s.life, s.end = context.WithCancel(context.Background())
+	s.licence.Store(newLicence(s.life))
+	if err := s.restoreStop(s.life); err != nil {
+		s.end()
+		return nil, err
+	}
 	s.source = replay.Source{Store: deps.Store, Host: deps.Host, Modules: modules{deps.Store, deps.Host}}
 	s.engine = actor.NewActorSystem(actor.WithLoggerFactory(func(*actor.ActorSystem) *slog.Logger {
 		return slog.New(slog.DiscardHandler) // what matters is logged where it happens

@@ -52,7 +52,10 @@ func (a *agentActor) work(ctx context.Context) {
 		a.box.Settle(nil)
 		return
 	}
-	if err := a.loadFor(ctx, batch); err != nil {
+	if err := a.loadFor(ctx, batch); errors.Is(err, events.ErrEmergencyStop) {
+		a.box.Settle(batch) // the next turn holds it
+		return
+	} else if err != nil {
 		a.refuse(batch, err)
 		return
 	}
@@ -89,7 +92,7 @@ func (a *agentActor) rest() {
 // do not wake its guest; that it does not is a guess of the projection's, which is
 // looked at again once the state is there.
 func (a *agentActor) loadFor(ctx context.Context, batch []*envelope) error {
-	guest := needsGuest(batch)
+	guest := needsGuest(batch) && !a.sys.halted()
 	view, ok := a.sys.deps.Agents.Get(a.id)
 	if held := ok && !agent.Status(view.Status).Runs(); !guest || !held {
 		return a.load(ctx, guest)

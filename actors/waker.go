@@ -57,6 +57,9 @@ func (w *waker) run(ctx context.Context) {
 // One that is found like this again and again is left alone for longer and
 // longer.
 func (w *waker) look(now time.Time) {
+	if w.sys.halted() {
+		return // the lift of the emergency stop wakes them
+	}
 	next := make(map[events.AgentID]wakeTry)
 	for _, id := range w.sys.deps.Inboxes.Waiting() {
 		if w.sys.registry.isBusy(id) {

@@ -90,6 +90,10 @@ func schemaOf(t Type) (s schema, ok bool) {
 		return schema{1, decode[MessageReceived], nil}, true
 	case InboxSkipped{}.EventType():
 		return schema{1, decode[InboxSkipped], nil}, true
+	case EmergencyStopped{}.EventType():
+		return schema{1, decode[EmergencyStopped], nil}, true
+	case EmergencyLifted{}.EventType():
+		return schema{1, decode[EmergencyLifted], nil}, true
 	case ModuleUploaded{}.EventType():
 		return schema{1, decode[ModuleUploaded], nil}, true
 	}

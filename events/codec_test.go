@@ -61,6 +61,8 @@ func samples() []Payload {
 		AgentFailed{Reason: "10 crashes within 1m0s, the last: Timeout", Crashes: 10, WindowMS: 60_000, Outcome: OutcomeTimeout},
 		MessageReceived{Message: msg, IdempotencyKey: key, BodyHash: body},
 		InboxSkipped{MessageID: msg.ID, Inbox: 4, HandledAt: 8},
+		EmergencyStopped{Reason: "smoke", Cluster: true},
+		EmergencyLifted{},
 		ModuleUploaded{Module: module, Size: 4, Chunks: 1},
 	}
 }

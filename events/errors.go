@@ -38,6 +38,7 @@ var (
 	ErrModuleNotFound   = errors.New("module not found")
 	ErrAmbiguousAgent   = errors.New("more than one agent matches")
 	ErrContentTooLarge  = errors.New("message content too large")
+	ErrEmergencyStop    = errors.New("an emergency stop is in force")
 	ErrIllegalLifecycle = errors.New("illegal in the agent's present state")
 )
 

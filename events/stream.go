@@ -20,6 +20,8 @@ const (
 	CategoryInbox    Category = "inbox"
 	CategoryModule   Category = "module"
 	CategorySnapshot Category = "snapshot"
+
+	CategoryEmergency Category = "emergency"
 )
 
 // Category groups streams of one kind: the part of the name before the first
@@ -38,6 +40,9 @@ func ModuleStream(h ModuleHash) Stream { return Stream("module-" + string(h)) }
 
 // SnapshotStream holds the last snapshots of one agent.
 func SnapshotStream(id AgentID) Stream { return Stream("snapshot-" + id.String()) }
+
+// EmergencyStream holds emergency stops of all agents, and their ends.
+func EmergencyStream() Stream { return "emergency-all" }
 
 // Category returns what precedes the first "-".
 func (s Stream) Category() Category {

@@ -123,12 +123,17 @@ func badBodies() map[string][]badBody {
 	return map[string][]row{
 		"/agents":            append(deploy, broken...),
 		"/agents/a/messages": append(message, broken...),
-		"/queue/drain":       append(badDrains(), broken...),
-		"/memory/gc":         append([]badBody{{`{"aggressive":1}`, "aggressive", "true or false"}, {`{"x":1}`, "x", "is not a field"}}, broken...),
-		"/agents/a/suspend":  append(change, broken...),
-		"/agents/a/resume":   append(change, broken...),
-		"/agents/a/restart":  append(change, broken...),
-		"/agents/a/stop":     append(stop, append(change, broken...)...),
+		"/emergency/stop": append([]badBody{
+			{`{"preserve_state":true}`, "dump_to", "must name a directory"}, {`{"cluster":1}`, "cluster", "true or false"},
+			{`{"dump_to":1}`, "dump_to", "a string"}, {`{"agents":[]}`, "agents", "is not a field"},
+		}, broken...),
+		"/emergency/lift":   append(change, broken...),
+		"/queue/drain":      append(badDrains(), broken...),
+		"/memory/gc":        append([]badBody{{`{"aggressive":1}`, "aggressive", "true or false"}, {`{"x":1}`, "x", "is not a field"}}, broken...),
+		"/agents/a/suspend": append(change, broken...),
+		"/agents/a/resume":  append(change, broken...),
+		"/agents/a/restart": append(change, broken...),
+		"/agents/a/stop":    append(stop, append(change, broken...)...),
 	}
 }
 

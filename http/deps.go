@@ -61,13 +61,14 @@ type Observer interface {
 	Request(method string, status int, d time.Duration)
 }
 
-// Deps is what a Server works with. Commands, Agents, History and Operations are
-// required.
+// Deps is what a Server works with. Commands, Agents, History, Operations and
+// Emergency are required.
 type Deps struct {
 	Commands   Commands
 	Agents     Agents
 	History    History
 	Operations Operations
+	Emergency  Emergency
 
 	// Started is closed when reads can be answered; until then every route but
 	// those of the node's own state is refused with NOT_READY. nil is closed.

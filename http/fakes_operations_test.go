@@ -5,6 +5,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/caxton-run/caxton/actors"
 	"github.com/caxton-run/caxton/events"
 )
 
@@ -15,6 +16,7 @@ type fakeOperations struct {
 	asked  string
 	window time.Duration
 	flag   bool
+	stop   actors.StopAllRequest
 }
 
 func (f *fakeOperations) note(what string, d time.Duration, flag bool) error {
@@ -60,4 +62,15 @@ func (f *fakeOperations) Members() []Member {
 
 func (f *fakeOperations) Status() ClusterStatus {
 	return ClusterStatus{Status: StatusHealthy, Detail: "single node", Operations: "READ-WRITE", NodesActive: 1, NodesTotal: 1}
+}
+
+func (f *fakeOperations) StopAll(_ context.Context, r actors.StopAllRequest) (EmergencyStop, error) {
+	f.mu.Lock()
+	f.stop = r
+	f.mu.Unlock()
+	return EmergencyStop{Node: "node-1", Agents: 2, Guests: 1, Spilled: 3, Shutdown: r.Cluster}, f.note("stop", 0, r.Cluster)
+}
+
+func (f *fakeOperations) LiftStop(context.Context, actors.Caller) (bool, error) {
+	return true, f.note("lift", 0, false)
 }

@@ -288,7 +288,8 @@ type running struct {
 func start(t *testing.T, tune func(*Config, *Deps)) *running {
 	t.Helper()
 	node := newFakeNode()
-	cfg, deps := DefaultConfig(), Deps{Commands: node, Agents: node, History: node, Operations: new(fakeOperations)}
+	ops := new(fakeOperations)
+	cfg, deps := DefaultConfig(), Deps{Commands: node, Agents: node, History: node, Operations: ops, Emergency: ops}
 	if tune != nil {
 		tune(&cfg, &deps)
 	}

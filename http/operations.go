@@ -115,6 +115,7 @@ type Member struct {
 const (
 	StatusHealthy  = "HEALTHY"
 	StatusDegraded = "DEGRADED" // it answers reads only
+	StatusStopped  = "STOPPED"  // by an emergency stop
 )
 
 // ClusterStatus is how the cluster stands, as this node sees it.

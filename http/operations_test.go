@@ -8,6 +8,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/caxton-run/caxton/actors"
 	"github.com/caxton-run/caxton/events"
 )
 
@@ -68,4 +69,26 @@ func TestOperationsDefaults(t *testing.T) {
 	f.fail = events.ErrConflict
 	wantProblem(t, post(t, r, base+"/queue/drain", "{}"), http.StatusConflict, CodeConflict)
 	wantProblem(t, post(t, r, base+"/memory/gc", "{}"), http.StatusConflict, CodeConflict)
+}
+
+// TestEmergency: it is answered before reads are, and however busy the server is.
+func TestEmergency(t *testing.T) {
+	f := new(fakeOperations)
+	r := start(t, func(c *Config, d *Deps) { d.Emergency, d.Started = f, make(chan struct{}) })
+	ctx := context.Background()
+	got, err := r.EmergencyStop(ctx, StopOrder{Reason: "smoke", Cluster: true, Preserve: true, DumpTo: "/backup/x"})
+	want := EmergencyStop{Node: "node-1", Agents: 2, Guests: 1, Spilled: 3, Shutdown: true}
+	if diff := cmp.Diff(want, got); err != nil || diff != "" {
+		t.Errorf("%v %s", err, diff)
+	}
+	if f.stop.Reason != "smoke" || !f.stop.Cluster || f.stop.DumpTo != "/backup/x" || f.stop.Principal != principal {
+		t.Errorf("asked for %+v", f.stop)
+	}
+	ready := start(t, func(_ *Config, d *Deps) { d.Emergency = f })
+	if lifted, err := ready.EmergencyLift(ctx); err != nil || !lifted {
+		t.Errorf("lifted: %v, %v", lifted, err)
+	}
+	if got := exchange(t, r, "POST", base+"/emergency/stop", ""); got.status != 200 || f.stop != (actors.StopAllRequest{Caller: actors.Caller{Principal: principal}}) {
+		t.Errorf("the bare call: %d, %+v", got.status, f.stop)
+	}
 }

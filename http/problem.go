@@ -52,6 +52,7 @@ const (
 	CodeAgentSuspended  Code = "AGENT_SUSPENDED"
 	CodeAgentStopped    Code = "AGENT_STOPPED"
 	CodeAgentFailed     Code = "AGENT_FAILED"
+	CodeEmergencyStop   Code = "EMERGENCY_STOP"
 	CodeAgentLimit      Code = "TOO_MANY_AGENTS"
 	CodeEffectsTooLarge Code = "EFFECTS_TOO_LARGE"
 	CodeQueueFull       Code = "QUEUE_FULL"
@@ -102,6 +103,7 @@ var kinds = []kind{
 	{code: CodeAgentSuspended, status: http.StatusConflict, title: "The agent is suspended", causes: []error{events.ErrAgentSuspended}},
 	{code: CodeAgentStopped, status: http.StatusConflict, title: "The agent is stopped", causes: []error{events.ErrAgentStopped}},
 	{code: CodeAgentFailed, status: http.StatusConflict, title: "The agent has failed", causes: []error{events.ErrAgentFailed}},
+	{code: CodeEmergencyStop, status: http.StatusServiceUnavailable, title: "An emergency stop is in force", causes: []error{events.ErrEmergencyStop}, retry: 60},
 	{code: CodeAgentLimit, status: http.StatusConflict, title: "The node holds as many agents as it may", causes: []error{events.ErrTooManyAgents}},
 	{code: CodeEffectsTooLarge, status: http.StatusUnprocessableEntity, title: "What the message causes is too large", causes: []error{events.ErrEffectsTooLarge}},
 	{code: CodeQueueFull, status: http.StatusTooManyRequests, title: "The agent's mailbox is full", causes: []error{events.ErrMailboxFull}, retry: 1},

@@ -52,6 +52,7 @@ func sentinels() map[string]struct {
 		"ErrModuleNotFound":   {events.ErrModuleNotFound, CodeModuleNotFound},
 		"ErrAmbiguousAgent":   {events.ErrAmbiguousAgent, CodeAmbiguous},
 		"ErrContentTooLarge":  {events.ErrContentTooLarge, CodeTooLarge},
+		"ErrEmergencyStop":    {events.ErrEmergencyStop, CodeEmergencyStop},
 		"ErrIllegalLifecycle": {events.ErrIllegalLifecycle, CodeIllegalState},
 		"ErrUnknownType":      {events.ErrUnknownType, CodeInternal},
 		"ErrNewerSchema":      {events.ErrNewerSchema, CodeInternal},

@@ -2,6 +2,7 @@ package http
 
 import (
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/gofiber/fiber/v2"
@@ -37,7 +38,7 @@ type route struct {
 }
 
 // routes is the whole interface. A GET answers HEAD too.
-func routes() []route { return append(agentRoutes(), operationRoutes()...) }
+func routes() []route { return slices.Concat(agentRoutes(), operationRoutes(), emergencyRoutes()) }
 
 func agentRoutes() []route {
 	return []route{

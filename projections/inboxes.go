@@ -1,6 +1,8 @@
 package projections
 
 import (
+	"maps"
+	"slices"
 	"sync"
 
 	"github.com/caxton-run/caxton/events"
@@ -97,6 +99,13 @@ func (b *Inboxes) Waiting() []events.AgentID {
 		}
 	}
 	return out
+}
+
+// Entries returns where an agent's waiting messages stand in its inbox, in order.
+func (b *Inboxes) Entries(id events.AgentID) []events.Revision {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return slices.Sorted(maps.Keys(b.waiting[id]))
 }
 
 // Runnable is the number of messages in inboxes that somebody can see to.

@@ -19,7 +19,7 @@ func (a *app) agentCommand() *cobra.Command {
 			"  caxton agent deploy counter.wasm --name counter\n  caxton agent list")
 	cmd.AddCommand(a.deployCommand(), a.listCommand(), a.getCommand(), a.eventsCommand(),
 		a.changeCommand("suspend", "Hold an agent still; its messages are kept", (*caxtonhttp.Client).Suspend),
-		a.changeCommand("resume", "Let an agent that is suspended, stopped or failed go on as it was", (*caxtonhttp.Client).Resume),
+		a.withAll(a.changeCommand("resume", "Let an agent that is suspended, stopped or failed go on as it was", (*caxtonhttp.Client).Resume)),
 		a.stopCommand(),
 		a.changeCommand("restart", "Let an agent begin anew with an empty memory; its state is kept", (*caxtonhttp.Client).Restart),
 		a.removeCommand())

@@ -73,6 +73,8 @@ func judge(code caxtonhttp.Code) verdict {
 		return verdict{exitConflict, ""}
 	case caxtonhttp.CodeAgentSuspended, caxtonhttp.CodeAgentStopped, caxtonhttp.CodeAgentFailed:
 		return verdict{exitConflict, "let it run again with: caxton agent resume AGENT"}
+	case caxtonhttp.CodeEmergencyStop:
+		return verdict{exitConflict, "let agents run again with: caxton agents resume --all"}
 	case caxtonhttp.CodeAgentLimit:
 		return verdict{exitConflict, "remove agents that are no longer needed: caxton agent remove AGENT"}
 	case caxtonhttp.CodeNotReady, caxtonhttp.CodeShuttingDown, caxtonhttp.CodeReadOnly, caxtonhttp.CodeOverloaded:

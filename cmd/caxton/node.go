@@ -33,6 +33,8 @@ type node struct {
 	letters *projections.Letters
 	api     *caxtonhttp.Server
 	address string // of the REST API, once it listens
+
+	shutdown func() // ends the node in order, soon after it returns
 }
 
 // openNode opens the log and makes the parts that work on it. Close it.
@@ -110,6 +112,7 @@ func (n *node) actorsConfig() actors.Config {
 	c.MailboxSize, c.SpillAfter = n.cfg.Messaging.MailboxSize, n.cfg.Messaging.SpillAfter
 	c.IdleTimeout, c.MaxAgents = n.cfg.Runtime.IdleTimeout, n.cfg.Runtime.MaxAgents
 	c.SnapshotEvery = n.cfg.Runtime.SnapshotEvery
+	c.DumpDirs = n.cfg.Security.DumpDirs
 	c.Ceiling = n.cfg.Runtime.Limits.Ceilings.Resources()
 	c.DrainTimeout = time.Duration(float64(n.cfg.Runtime.DrainTimeout) * (1 - drainShare))
 	return c
@@ -126,7 +129,7 @@ func (n *node) openAPI() error {
 	c.MaxModuleBytes = int(n.cfg.Runtime.MaxModuleBytes)
 	c.DrainTimeout = time.Duration(float64(n.cfg.Runtime.DrainTimeout) * drainShare)
 	n.api, err = caxtonhttp.New(c, caxtonhttp.Deps{
-		Commands: n.system.Gateway(), Agents: readModel{n.agents, n.runner}, History: n.store, Operations: operations{n},
+		Commands: n.system.Gateway(), Agents: readModel{n.agents, n.runner}, History: n.store, Operations: operations{n}, Emergency: operations{n},
 		Started: n.runner.Ready(), NotReady: n.notReady, Warnings: n.warnings, Observer: observer, Log: n.log,
 	})
 	return err

@@ -149,5 +149,8 @@ func (o operations) Status() caxtonhttp.ClusterStatus {
 	if o.store.ReadOnly() {
 		s.Status, s.Detail, s.Operations = caxtonhttp.StatusDegraded, "the log is read-only", "READ-ONLY"
 	}
+	if since := o.system.StoppedSince(); !since.IsZero() {
+		s.Status, s.Detail = caxtonhttp.StatusStopped, "emergency stop since "+since.UTC().Format(time.RFC3339)
+	}
 	return s
 }

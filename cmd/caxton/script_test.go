@@ -49,6 +49,7 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"startserver": startServer,
 			"stopserver":  stopServer,
+			"endedserver": endedServer,
 			"exits":       exits,
 			"fixture":     fixture,
 		},
@@ -67,20 +68,25 @@ func startServer(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(err)
 	cmd := exec.Command(program, flags...)
 	cmd.Dir = ts.MkAbs(".")
+	cmd.Env = append(os.Environ(), "WORK="+ts.Getenv("WORK")) // for what a --config file says
 	cmd.Stderr = os.Stderr
 	out, err := cmd.StdoutPipe()
 	ts.Check(err)
 	ts.Check(cmd.Start())
 	stop := time.AfterFunc(time.Minute, func() { _ = cmd.Process.Kill() }) // a script never takes as long
-	end := sync.OnceFunc(func() {
-		_ = cmd.Process.Signal(os.Interrupt)
+	wait := sync.OnceFunc(func() {
 		err := cmd.Wait()
 		stop.Stop()
 		if err != nil {
 			ts.Fatalf("server start: %v", err)
 		}
 	})
-	ts.Value(serverKey{}).(*scriptServer).stop = end
+	end := func() {
+		_ = cmd.Process.Signal(os.Interrupt)
+		wait()
+	}
+	s := ts.Value(serverKey{}).(*scriptServer)
+	s.stop, s.wait = end, wait
 	ts.Defer(end)
 	found := map[string]string{"REST API on": "", "metrics on": ""}
 	lines := bufio.NewScanner(out)
@@ -132,7 +138,7 @@ func awaitReady(ts *testscript.TestScript, url string) {
 }
 
 // scriptServer is a script's server, under serverKey.
-type scriptServer struct{ stop func() }
+type scriptServer struct{ stop, wait func() }
 
 type serverKey struct{}
 
@@ -143,6 +149,16 @@ func stopServer(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("stopserver takes no arguments and follows startserver")
 	}
 	s.stop()
+}
+
+// endedServer waits until the server that startserver began has ended by itself, in
+// order.
+func endedServer(ts *testscript.TestScript, neg bool, args []string) {
+	s := ts.Value(serverKey{}).(*scriptServer)
+	if neg || len(args) > 0 || s.wait == nil {
+		ts.Fatalf("endedserver takes no arguments and follows startserver")
+	}
+	s.wait()
 }
 
 // exits runs caxton and wants exactly this exit code: exits CODE args….

@@ -42,6 +42,8 @@ func serve(ctx context.Context, opts serveOptions, stdout, _ io.Writer) (err err
 	}
 	defer func() { err = errors.Join(err, n.close(ctx)) }()
 	n.address = api.Addr().String()
+	ctx, n.shutdown = context.WithCancel(ctx)
+	defer n.shutdown()
 	line := func(format string, args ...any) { _, _ = fmt.Fprintf(stdout, "caxton: "+format+"\n", args...) }
 	line("version %s, node %s, data in %s", version.Release, cfg.Node.ID, n.dir)
 	line("REST API on http://%s", api.Addr())

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -51,6 +52,7 @@ type Security struct {
 	API struct {
 		AllowUnauthenticated bool `key:"allow_unauthenticated"` // listen beyond the loopback interface
 	} `key:"api"`
+	DumpDirs []string `key:"dump_dirs"` // absolute; where the server may write dumps for a caller
 }
 
 // Events is the log.
@@ -127,6 +129,7 @@ func Default() Config {
 	var c Config
 	c.Server = Server{Host: "127.0.0.1", Port: 8080, MetricsHost: "127.0.0.1", MetricsPort: 9090, AllowedHosts: []string{"localhost", "127.0.0.1", "::1"}}
 	c.Node = Node{ID: hostname(), DataDir: "./caxton-data"}
+	c.Security.DumpDirs = []string{"/backup"}
 	c.Events = Events{CacheBytes: 64 << 20, ScavengeEvery: 24 * time.Hour}
 	c.Events.Disk = Disk{WarnPercent: 85, RefusePercent: 90, ReadOnlyPercent: 95, Ballast: 256 << 20}
 	c.Runtime = Runtime{
@@ -175,6 +178,11 @@ func (c Config) Validate() error {
 	}
 	if len(c.Node.ID) == 0 || len(c.Node.ID) > events.MaxFieldLength {
 		f.Add("node.id", "must be 1 to %d bytes", events.MaxFieldLength)
+	}
+	for i, dir := range c.Security.DumpDirs {
+		if !filepath.IsAbs(dir) || filepath.Clean(dir) == "/" {
+			f.Add("security.dump_dirs", "must be absolute paths below /, number %d is %q", i+1, dir)
+		}
 	}
 	if c.Node.DataDir == "" {
 		f.Add("node.data_dir", "must not be empty")

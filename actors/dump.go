@@ -1,0 +1,238 @@
+package actors
+
+import (
+	"bufio"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/caxton-run/caxton/events"
+	"github.com/caxton-run/caxton/projections"
+	"github.com/caxton-run/caxton/replay"
+)
+
+// Dump is the state of all agents in files, enough to rebuild each without the log:
+//
+//	caxton-<time>/manifest.json       what this is, with the SHA-256 of agents.jsonl
+//	caxton-<time>/agents.jsonl        a DumpedAgent a line
+//	caxton-<time>/modules/<sha256>    modules as they were uploaded
+type Dump struct {
+	Dir    string `json:"dir"`
+	Agents int    `json:"agents"`
+	Bytes  int64  `json:"bytes"` // of all files but the manifest
+}
+
+// DumpedAgent is one agent: as readers see it, its newest snapshot, and all that
+// happened to it since.
+type DumpedAgent struct {
+	Agent    projections.AgentView `json:"agent"`
+	Snapshot []byte                `json:"snapshot,omitempty"` // data of SnapshotTaken; absent: events are the whole history
+	Events   []DumpedEvent         `json:"events"`             // of agent-<uuid>, from the snapshot on
+	Inbox    []DumpedEvent         `json:"inbox,omitempty"`    // of inbox-<uuid>: accepted and not handled
+}
+
+// DumpedEvent is an event as it stands in the log.
+type DumpedEvent struct {
+	ID       events.EventID  `json:"id"`
+	Type     events.Type     `json:"type"`
+	Revision events.Revision `json:"revision"`
+	At       time.Time       `json:"recorded_at"`
+	Metadata json.RawMessage `json:"metadata"`
+	Data     json.RawMessage `json:"data"`
+}
+
+// manifest says what a dump is.
+type manifest struct {
+	Version int             `json:"version"` // of this form: 1
+	Node    events.MemberID `json:"node"`
+	At      time.Time       `json:"at"`
+	Agents  int             `json:"agents"`
+	SHA256  string          `json:"agents_sha256"`
+}
+
+// dump writes the state of all agents to a new directory below dir and returns when it
+// is on disk. dir must lie in one of Config.DumpDirs: an os.Root keeps links and dots
+// from leading out of it.
+func (s *System) dump(ctx context.Context, dir string) (_ Dump, err error) {
+	root, rel, err := s.dumpRoot(dir)
+	if err != nil {
+		return Dump{}, err
+	}
+	defer func() { err = errors.Join(err, root.Close()) }()
+	at := s.deps.Now().UTC()
+	own := filepath.Join(rel, "caxton-"+at.Format("20060102-150405.000000"))
+	if err := root.MkdirAll(filepath.Join(own, "modules"), 0o700); err != nil {
+		return Dump{}, fmt.Errorf("dump to %s: %w", dir, err)
+	}
+	d := dumper{sys: s, root: root, dir: own, known: make(map[events.ModuleHash]bool)}
+	if err := d.write(ctx, at); err != nil {
+		return Dump{}, fmt.Errorf("dump to %s: %w", dir, err)
+	}
+	return Dump{Dir: filepath.Join(root.Name(), own), Agents: d.agents, Bytes: d.bytes}, nil
+}
+
+// dumpRoot opens the configured directory that dir lies in. It is made if need be: who
+// configured it wants it.
+func (s *System) dumpRoot(dir string) (*os.Root, string, error) {
+	if !filepath.IsAbs(dir) {
+		return nil, "", events.Invalidf("dump_to", "must be an absolute path on the server, got %q", dir)
+	}
+	for _, allowed := range s.cfg.DumpDirs {
+		rel, err := filepath.Rel(allowed, filepath.Clean(dir))
+		if err != nil || !filepath.IsLocal(rel) {
+			continue
+		}
+		if err := os.MkdirAll(allowed, 0o700); err != nil {
+			return nil, "", fmt.Errorf("dump to %s: %w", dir, err)
+		}
+		root, err := os.OpenRoot(allowed)
+		return root, rel, err
+	}
+	return nil, "", events.Invalidf("dump_to", "must lie in a directory that security.dump_dirs lists (%s), got %q",
+		strings.Join(s.cfg.DumpDirs, ", "), dir)
+}
+
+// dumper writes one dump.
+type dumper struct {
+	sys    *System
+	root   *os.Root
+	dir    string
+	known  map[events.ModuleHash]bool // modules that are written
+	agents int
+	bytes  int64
+}
+
+func (d *dumper) write(ctx context.Context, at time.Time) error {
+	page, err := d.sys.deps.Agents.List("", 0)
+	if err != nil {
+		return err
+	}
+	sum := sha256.New()
+	if err := d.file("agents.jsonl", func(w io.Writer) error { return d.lines(ctx, io.MultiWriter(w, sum), page.Agents) }); err != nil {
+		return err
+	}
+	for hash := range d.known {
+		wasm, err := events.LoadModule(ctx, d.sys.deps.Store, hash)
+		if err != nil {
+			return err
+		}
+		if err := d.file(filepath.Join("modules", string(hash)), func(w io.Writer) error { _, err := w.Write(wasm); return err }); err != nil {
+			return err
+		}
+	}
+	return d.manifest(at, sum)
+}
+
+func (d *dumper) manifest(at time.Time, sum hash.Hash) error {
+	size := d.bytes
+	err := d.file("manifest.json", func(w io.Writer) error {
+		return json.NewEncoder(w).Encode(manifest{Version: 1, Node: d.sys.deps.Member, At: at, Agents: d.agents, SHA256: hex.EncodeToString(sum.Sum(nil))})
+	})
+	d.bytes = size
+	for _, dir := range []string{filepath.Join(d.dir, "modules"), d.dir, filepath.Dir(d.dir)} {
+		err = errors.Join(err, d.syncDir(dir))
+	}
+	return err
+}
+
+func (d *dumper) lines(ctx context.Context, w io.Writer, agents []projections.AgentView) error {
+	enc := json.NewEncoder(w)
+	enc.SetEscapeHTML(false)
+	for _, v := range agents {
+		line, err := d.agent(ctx, v)
+		if err != nil {
+			return err
+		}
+		if err := enc.Encode(line); err != nil {
+			return err
+		}
+		d.known[v.Module] = true
+		d.agents++
+	}
+	return nil
+}
+
+func (d *dumper) agent(ctx context.Context, v projections.AgentView) (DumpedAgent, error) {
+	out := DumpedAgent{Agent: v, Events: []DumpedEvent{}}
+	var from events.Revision
+	newest := events.ReadStreamOptions{From: events.EndOfStream, Direction: events.Backwards, Max: 1}
+	err := d.each(ctx, events.SnapshotStream(v.ID), newest, func(rec events.Recorded) error {
+		st, _, err := replay.DecodeSnapshot(rec.Event.Data)
+		if err == nil { // a damaged one is passed over, as in a wake
+			out.Snapshot, from = rec.Event.Data, st.Revision+1
+		}
+		return nil
+	})
+	if err != nil {
+		return out, err
+	}
+	add := func(list *[]DumpedEvent) func(events.Recorded) error {
+		return func(rec events.Recorded) error {
+			*list = append(*list, DumpedEvent{rec.Event.ID, rec.Event.Type, rec.Revision, rec.RecordedAt, rec.Event.Metadata, rec.Event.Data})
+			return nil
+		}
+	}
+	if err := d.each(ctx, events.AgentStream(v.ID), events.ReadStreamOptions{From: from}, add(&out.Events)); err != nil {
+		return out, err
+	}
+	for _, rev := range d.sys.deps.Inboxes.Entries(v.ID) {
+		if err := d.each(ctx, events.InboxStream(v.ID), events.ReadStreamOptions{From: rev, Max: 1}, add(&out.Inbox)); err != nil {
+			return out, err
+		}
+	}
+	return out, nil
+}
+
+// each reads part of a stream; one that does not exist is empty.
+func (d *dumper) each(ctx context.Context, s events.Stream, o events.ReadStreamOptions, do func(events.Recorded) error) error {
+	for rec, err := range d.sys.deps.Store.ReadStream(ctx, s, o) {
+		if errors.Is(err, events.ErrStreamNotFound) {
+			return nil
+		}
+		if err == nil {
+			err = do(rec)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// file writes one file and returns when it is on disk.
+func (d *dumper) file(name string, write func(io.Writer) error) error {
+	f, err := d.root.OpenFile(filepath.Join(d.dir, name), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	w := bufio.NewWriter(f)
+	err = write(w)
+	if err == nil {
+		err = w.Flush()
+	}
+	if err == nil {
+		err = f.Sync()
+	}
+	if info, e := f.Stat(); e == nil {
+		d.bytes += info.Size()
+	}
+	return errors.Join(err, f.Close())
+}
+
+// syncDir makes a directory's entries durable.
+func (d *dumper) syncDir(dir string) error {
+	f, err := d.root.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Sync(), f.Close())
+}

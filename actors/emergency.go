@@ -1,0 +1,192 @@
+package actors
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/caxton-run/caxton/events"
+)
+
+// Bounds of an emergency stop.
+const (
+	MaxReason   = 256              // bytes of a reason: it is shown in one line
+	spillWithin = 30 * time.Second // for what waits in mailboxes to be put into inboxes
+)
+
+// emergency is the state of emergency stops, beside the licence that they revoke.
+type emergency struct {
+	mu    sync.Mutex // one stop or lift at a time; guards below
+	since time.Time  // of the stop in force; zero without one
+}
+
+// StopAllRequest asks for an emergency stop.
+type StopAllRequest struct {
+	Caller
+	Reason  string
+	Cluster bool   // recorded: the nodes are to be shut down too
+	DumpTo  string // directory for a dump of all agents' state; empty: none
+}
+
+// StoppedAll is what an emergency stop did.
+type StoppedAll struct {
+	Since      time.Time // when the stop that is in force began
+	Agents     int       // deployed on this node
+	Guests     int       // that ran and were stopped; their messages wait
+	GuestsIn   time.Duration
+	Spilled    int           // messages in mailboxes that were put into inboxes
+	Left       int           // messages that are in mailboxes still: of agents that could not be loaded in time
+	Elapsed    time.Duration // until nothing was left in mailboxes
+	Dump       Dump          // zero without one
+	DumpFailed error         // why there is no dump; the agents are stopped all the same
+}
+
+// StopAll is an emergency stop: when it returns, no guest runs, none begins until
+// LiftStop, over restarts too, and what waited in mailboxes stands in inboxes. It
+// stops first and records it then: an error means that it may not survive a restart,
+// not that guests go on. A stop while one is in force finds nothing to do, but dumps.
+//
+// Errors: *events.InvalidError for the reason, before anything is done; those of the
+// store.
+func (g *Gateway) StopAll(ctx context.Context, r StopAllRequest) (StoppedAll, error) {
+	if len(r.Reason) > MaxReason {
+		return StoppedAll{}, events.Invalidf("reason", "must be at most %d bytes, got %d", MaxReason, len(r.Reason))
+	}
+	s := g.sys
+	began, before := time.Now(), s.spilled.Load()
+	l := s.licence.Load()
+	guests := l.revoke() // before any lock: a stop waits for nobody
+	s.emergency.mu.Lock()
+	defer s.emergency.mu.Unlock()
+	out := StoppedAll{Since: s.emergency.since, Agents: s.deps.Agents.Len(), Guests: int(guests)}
+	if s.licence.Load() != l { // lifted between the two
+		return out, fmt.Errorf("emergency stop: %w: it was lifted meanwhile", events.ErrConflict)
+	}
+	err := s.recordStop(ctx, r)
+	out.Since = s.emergency.since
+	if e := l.still(ctx); e != nil {
+		return out, errors.Join(err, fmt.Errorf("emergency stop: guests run still: %w", e))
+	}
+	out.GuestsIn = time.Since(began)
+	out.Left = s.spillAll(ctx)
+	out.Spilled, out.Elapsed = int(s.spilled.Load()-before), time.Since(began)
+	s.log.Warn("emergency stop: no agent runs until it is lifted", slog.String("reason", r.Reason),
+		slog.Int64("guests", guests), slog.Int("spilled", out.Spilled), slog.Duration("elapsed", out.Elapsed))
+	if r.DumpTo != "" {
+		out.Dump, out.DumpFailed = s.dump(ctx, r.DumpTo)
+	}
+	return out, err
+}
+
+// recordStop makes the stop outlive the process, unless one is in force.
+func (s *System) recordStop(ctx context.Context, r StopAllRequest) error {
+	if !s.emergency.since.IsZero() {
+		return nil
+	}
+	s.emergency.since = s.deps.Now()
+	return s.recordControl(ctx, events.EmergencyStream(), events.EmergencyStopped{Reason: r.Reason, Cluster: r.Cluster}, r.Caller)
+}
+
+// recordControl appends an event that no agent's actor writes, whatever the stream's
+// revision, and repeats it until its outcome is known.
+func (s *System) recordControl(ctx context.Context, stream events.Stream, p events.Payload, c Caller) error {
+	ev, err := events.Encode(events.NewEventID(), p, events.Metadata{Actor: c.Principal, Member: s.deps.Member, TraceParent: c.TraceParent})
+	if err != nil {
+		return err
+	}
+	if _, err := s.append(ctx, stream, events.Any(), ev); err != nil {
+		return fmt.Errorf("record %s: %w", p.EventType(), err)
+	}
+	return nil
+}
+
+// spillAll waits until mailboxes are empty: turns put what they find into inboxes
+// while guests may not run. It returns how much is left after spillWithin.
+func (s *System) spillAll(ctx context.Context) int {
+	late := time.NewTimer(spillWithin)
+	defer late.Stop()
+	poll := time.NewTicker(queuePoll)
+	defer poll.Stop()
+	for {
+		for _, b := range s.registry.boxes() {
+			b.Hold(false) // a pause after a crash keeps messages back
+		}
+		if s.QueueDepth() == 0 {
+			return 0
+		}
+		select {
+		case <-poll.C:
+			continue
+		case <-late.C:
+		case <-ctx.Done():
+		}
+		return s.QueueDepth()
+	}
+}
+
+// LiftStop ends an emergency stop: agents go on as they were, with what their inboxes
+// hold first. It reports whether one was in force. Errors: those of the store; the
+// stop is then in force still.
+func (g *Gateway) LiftStop(ctx context.Context, c Caller) (bool, error) {
+	s := g.sys
+	s.emergency.mu.Lock()
+	defer s.emergency.mu.Unlock()
+	if !s.halted() {
+		return false, nil
+	}
+	if err := s.recordControl(ctx, events.EmergencyStream(), events.EmergencyLifted{}, c); err != nil {
+		return false, err
+	}
+	s.emergency.since = time.Time{}
+	s.licence.Store(newLicence(s.life))
+	s.log.Info("emergency stop lifted: agents run again")
+	// What turns put into inboxes until now must be known to be waiting.
+	err := s.caughtUp(ctx)
+	s.wakeAll()
+	return true, err
+}
+
+// wakeAll has every agent look into its inbox, and every send carried, that was held
+// back.
+func (s *System) wakeAll() {
+	s.dispatcher.resume()
+	for _, id := range s.deps.Agents.Draining() {
+		s.nudge(id)
+	}
+}
+
+// restoreStop finds out whether an emergency stop is in force.
+func (s *System) restoreStop(ctx context.Context) error {
+	opts := events.ReadStreamOptions{From: events.EndOfStream, Direction: events.Backwards, Max: 1}
+	for rec, err := range s.deps.Store.ReadStream(ctx, events.EmergencyStream(), opts) {
+		if errors.Is(err, events.ErrStreamNotFound) {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("actors: read emergency stops: %w", err)
+		}
+		p, err := events.Decode(rec.Event)
+		if err != nil {
+			return fmt.Errorf("actors: read emergency stops: %w", err)
+		}
+		if _, ok := p.(events.EmergencyStopped); ok {
+			s.licence.Load().revoke()
+			s.emergency.since = rec.RecordedAt
+			s.log.Warn("an emergency stop is in force: no agent runs until it is lifted", slog.Time("since", rec.RecordedAt))
+		}
+	}
+	return nil
+}
+
+// StoppedSince is when the emergency stop in force began; zero without one.
+func (s *System) StoppedSince() time.Time {
+	if !s.halted() {
+		return time.Time{}
+	}
+	s.emergency.mu.Lock()
+	defer s.emergency.mu.Unlock()
+	return s.emergency.since
+}

@@ -1,0 +1,272 @@
+package actors
+
+import (
+	"bufio"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+
+	"github.com/caxton-run/caxton/events"
+	"github.com/caxton-run/caxton/fixtures"
+	"github.com/caxton-run/caxton/replay"
+)
+
+func (r *rig) stopAll(q StopAllRequest) StoppedAll {
+	r.t.Helper()
+	q.Principal = "user:test"
+	got, err := r.StopAll(context.Background(), q)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	if n := r.sys.licence.Load().guests.Load(); n != 0 {
+		r.t.Fatalf("%d guests run", n)
+	}
+	return got
+}
+
+func (r *rig) lift() {
+	r.t.Helper()
+	if lifted, err := r.LiftStop(context.Background(), Caller{Principal: "user:test"}); err != nil || !lifted {
+		r.t.Fatalf("lifted: %v, %v", lifted, err)
+	}
+}
+
+// TestEmergencyStop: a guest that spins ends, what waited stands in inboxes, nothing
+// runs over a restart, and after the lift everything is handled, once and in order.
+func TestEmergencyStop(t *testing.T) {
+	r := newRig(t, nil)
+	spin, kv := r.spinning(), r.deploy("kv", "kv")
+	r.wants(kv, `{"op":"put","key":"k","value":-1}`, `{"ok":true}`)
+	var group sync.WaitGroup
+	sent := make([]Sent, 2)
+	for i := range sent {
+		group.Go(func() {
+			q := request(spin, fmt.Sprint(i))
+			q.Wait = 0
+			var err error
+			if sent[i], err = r.Send(context.Background(), q); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	r.working(2)
+	r.until("the guest runs", func() bool { return r.sys.licence.Load().guests.Load() == 1 })
+	got := r.stopAll(StopAllRequest{Reason: "smoke"})
+	group.Wait()
+	if got.Guests != 1 || got.Spilled != 2 || got.Left != 0 || got.Agents != 2 {
+		t.Errorf("%+v, want 1 guest, 2 messages of 2 agents", got)
+	}
+	for i := range 3 {
+		if s := r.ask(kv, fmt.Sprintf(`{"op":"put","key":"k","value":%d}`, i)); s.Status != Held {
+			t.Errorf("%s, want %s", s.Status, Held)
+		}
+	}
+	again := r.stopAll(StopAllRequest{})
+	if !again.Since.Equal(got.Since) || again.Guests != 0 {
+		t.Errorf("stopped again: %+v", again)
+	}
+	r.restart()
+	if r.sys.StoppedSince().IsZero() {
+		t.Fatal("a restart lifts it")
+	}
+	if s := r.ask(kv, `{"op":"put","key":"k","value":3}`); s.Status != Held {
+		t.Errorf("%s, want %s", s.Status, Held)
+	}
+	if n := len(only[events.MessageHandled](r, events.AgentStream(kv))); n != 1 {
+		t.Errorf("%d messages handled, want 1", n)
+	}
+	if _, err := r.Deploy(context.Background(), DeployRequest{Name: "x", Wasm: fixtures.Agent("echo"), Limits: events.DefaultLimits()}); !errors.Is(err, events.ErrEmergencyStop) {
+		t.Errorf("deploy: %v, want events.ErrEmergencyStop", err)
+	}
+	if err := r.command(r.Remove, spin); err != nil {
+		t.Fatal(err)
+	}
+	r.lift()
+	r.wants(kv, `{"op":"get","key":"k"}`, `{"found":true,"value":3}`)
+	handled := only[events.MessageHandled](r, events.AgentStream(kv))
+	for i := range 4 {
+		if want := fmt.Sprintf(`{"op":"put","key":"k","value":%d}`, i); string(handled[i+1].Message.Content) != want {
+			t.Errorf("message %d was %s, want %s", i, handled[i+1].Message.Content, want)
+		}
+	}
+	if crashed := only[events.AgentCrashed](r, events.AgentStream(spin)); len(crashed) > 0 {
+		t.Errorf("being stopped counts as a crash: %+v", crashed)
+	}
+	types := ""
+	for _, p := range r.payloads(events.EmergencyStream()) {
+		types += string(p.EventType()) + " "
+	}
+	if types != "EmergencyStopped EmergencyLifted " {
+		t.Errorf("recorded %s", types)
+	}
+	if lifted, err := r.LiftStop(context.Background(), Caller{}); lifted || err != nil {
+		t.Errorf("lifted again: %v, %v", lifted, err)
+	}
+}
+
+// TestEmergencyStopAmongAgents: stopped and lifted again and again, a game between two
+// agents comes to its end with no ball lost.
+func TestEmergencyStopAmongAgents(t *testing.T) {
+	r := newRig(t, nil)
+	ping, pong := r.deploy("ping", "ping"), r.deploy("pong", "pong")
+	const rounds = 100
+	r.play(ping, "pong", rounds)
+	for i := range 10 {
+		r.stopAll(StopAllRequest{})
+		if i == 5 {
+			r.restart()
+		}
+		r.lift()
+	}
+	balls := func() int { return len(only[events.MessageHandled](r, events.AgentStream(pong))) }
+	r.eventually("the game ends", func() bool { return balls() >= rounds })
+	r.eventually("ping knows", func() bool { return r.flight.Len() == 0 })
+	if n := balls(); n != rounds || !r.over(ping) {
+		t.Errorf("%d balls, over: %v", n, r.over(ping))
+	}
+}
+
+// TestEmergencyStopUnderLoad: whatever was acknowledged is handled once.
+func TestEmergencyStopUnderLoad(t *testing.T) {
+	r := newRig(t, nil)
+	const agents, senders, each = 4, 8, 30
+	var ids []events.AgentID
+	for i := range agents {
+		ids = append(ids, r.deploy(fmt.Sprint("counter", i), "counter-c"))
+	}
+	var group sync.WaitGroup
+	for s := range senders {
+		group.Go(func() {
+			for i := range each {
+				q := request(ids[(s+i)%agents], `{"op":"add","n":1}`)
+				q.Wait = 0
+				if _, err := r.Send(context.Background(), q); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	for range 8 {
+		r.stopAll(StopAllRequest{})
+		r.lift()
+	}
+	group.Wait()
+	handled := func() int {
+		n := 0
+		for _, id := range ids {
+			n += len(only[events.MessageHandled](r, events.AgentStream(id)))
+		}
+		return n
+	}
+	r.eventually("all are handled", func() bool { return handled() >= senders*each })
+	if n := handled(); n != senders*each {
+		t.Errorf("%d handled, want %d", n, senders*each)
+	}
+}
+
+// TestDump: the files are enough to rebuild an agent.
+func TestDump(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "backup")
+	r := newRig(t, func(c *Config) { c.SnapshotEvery = 10; c.DumpDirs = []string{"/nowhere", dir} })
+	id, echo := r.deploy("counter", "counter-c"), r.deploy("echo", "echo")
+	for range 25 {
+		r.ask(id, `{"op":"add","n":1}`)
+	}
+	got := r.stopAll(StopAllRequest{})
+	r.ask(echo, `"kept"`)
+	got = r.stopAll(StopAllRequest{DumpTo: filepath.Join(dir, "deep", "er")})
+	if got.DumpFailed != nil || got.Dump.Agents != 2 {
+		t.Fatalf("%+v", got)
+	}
+	lines, sum := readDump(t, got.Dump.Dir)
+	var m struct {
+		Agents int
+		SHA256 string `json:"agents_sha256"`
+	}
+	b, err := os.ReadFile(filepath.Join(got.Dump.Dir, "manifest.json"))
+	if err != nil || json.Unmarshal(b, &m) != nil || m.Agents != 2 || m.SHA256 != sum {
+		t.Errorf("manifest %s, %v; the file's digest is %s", b, err, sum)
+	}
+	counter, kept := lines[id], lines[echo]
+	st, _, err := replay.DecodeSnapshot(counter.Snapshot)
+	if err != nil || st.ID != id {
+		t.Fatalf("snapshot: %v", err)
+	}
+	for _, e := range counter.Events {
+		p, err := events.Decode(events.Event{ID: e.ID, Type: e.Type, Data: e.Data, Metadata: e.Metadata})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := st.Apply(e.Revision, p); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if st.Handled != 25 {
+		t.Errorf("rebuilt with %d messages, want 25", st.Handled)
+	}
+	if len(kept.Inbox) != 1 || kept.Snapshot != nil || len(kept.Events) != 1 {
+		t.Errorf("echo: %+v", kept)
+	}
+	for _, l := range lines {
+		wasm, err := os.ReadFile(filepath.Join(got.Dump.Dir, "modules", string(l.Agent.Module)))
+		if err != nil || events.HashModule(wasm) != l.Agent.Module {
+			t.Errorf("module of %s: %v", l.Agent.Name, err)
+		}
+	}
+}
+
+func readDump(t *testing.T, dir string) (map[events.AgentID]DumpedAgent, string) {
+	t.Helper()
+	f, err := os.Open(filepath.Join(dir, "agents.jsonl"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = f.Close() }()
+	sum := sha256.New()
+	out := make(map[events.AgentID]DumpedAgent)
+	for in := bufio.NewReader(f); ; {
+		line, err := in.ReadBytes('\n')
+		if err != nil {
+			return out, hex.EncodeToString(sum.Sum(nil))
+		}
+		_, _ = sum.Write(line)
+		var a DumpedAgent
+		if err := json.Unmarshal(line, &a); err != nil {
+			t.Fatal(err)
+		}
+		out[a.Agent.ID] = a
+	}
+}
+
+// TestDumpStaysInside: no path leads out of what is configured, and none keeps agents
+// from being stopped.
+func TestDumpStaysInside(t *testing.T) {
+	base := t.TempDir()
+	dir, out := filepath.Join(base, "backup"), filepath.Join(base, "out")
+	for _, d := range []string{dir, out} {
+		if err := os.Mkdir(d, 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Symlink(out, filepath.Join(dir, "link")); err != nil {
+		t.Fatal(err)
+	}
+	r := newRig(t, func(c *Config) { c.DumpDirs = []string{dir} })
+	r.deploy("echo", "echo")
+	for _, to := range []string{"relative", "/", out, dir + "/../out", dir + "/link", dir + "/link/x", dir + "x"} {
+		if got := r.stopAll(StopAllRequest{DumpTo: to}); got.DumpFailed == nil {
+			t.Errorf("%s: dumped to %s", to, got.Dump.Dir)
+		}
+		r.lift()
+	}
+	if left, err := os.ReadDir(out); err != nil || len(left) > 0 {
+		t.Errorf("outside are now %v, %v", left, err)
+	}
+}

@@ -1,0 +1,124 @@
+package main
+
+import (
+	"context"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/caxton-run/caxton/actors"
+	caxtonhttp "github.com/caxton-run/caxton/http"
+)
+
+// StopAll implements caxtonhttp.Emergency.
+func (o operations) StopAll(ctx context.Context, r actors.StopAllRequest) (caxtonhttp.EmergencyStop, error) {
+	got, err := o.system.Gateway().StopAll(ctx, r)
+	if r.Cluster {
+		o.shutdown() // ends after the request that asked
+	}
+	out := caxtonhttp.EmergencyStop{
+		Node: o.id(), Since: got.Since, Agents: got.Agents, Guests: got.Guests, GuestsUS: got.GuestsIn.Microseconds(),
+		Spilled: got.Spilled, Left: got.Left, ElapsedUS: got.Elapsed.Microseconds(), Shutdown: r.Cluster,
+	}
+	if got.DumpFailed != nil {
+		out.DumpError = got.DumpFailed.Error()
+	} else if got.Dump.Dir != "" {
+		out.Dump = &got.Dump
+	}
+	return out, err
+}
+
+// LiftStop implements caxtonhttp.Emergency.
+func (o operations) LiftStop(ctx context.Context, c actors.Caller) (bool, error) {
+	return o.system.Gateway().LiftStop(ctx, c)
+}
+
+func (a *app) emergencyCommand() *cobra.Command {
+	cmd := a.noun("emergency", "Stop all agents at once", nil, "caxton emergency stop")
+	cmd.AddCommand(a.emergencyStopCommand(), a.emergencyLiftCommand())
+	return cmd
+}
+
+func (a *app) emergencyStopCommand() *cobra.Command {
+	var in caxtonhttp.StopOrder
+	cmd := &cobra.Command{
+		Use:   "stop",
+		Short: "Stop all agents at once, whatever they are doing; nothing is lost",
+		Long: "Stop all agents at once, whatever they are doing, and keep them stopped over restarts of the server. What was\n" +
+			"accepted is kept, new messages are accepted and kept. It does not ask. Undo it with: caxton agents resume --all",
+		Example: "  caxton emergency stop --all-agents\n  caxton emergency stop --cluster\n" +
+			"  caxton emergency stop --preserve-state --dump-to /backup/emergency/",
+		Args: exactly(),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := a.server()
+			if err != nil {
+				return err
+			}
+			got, err := c.EmergencyStop(cmd.Context(), in)
+			if err != nil {
+				return err
+			}
+			return a.showStop(got)
+		},
+	}
+	f := cmd.Flags()
+	f.Bool("all-agents", true, "stop all agents: what it does without flags too")
+	f.BoolVar(&in.Cluster, "cluster", false, "shut the nodes down too")
+	f.BoolVar(&in.Preserve, "preserve-state", false, "dump the state of all agents; needs --dump-to")
+	f.StringVar(&in.DumpTo, "dump-to", "", "directory on the server, within one that security.dump_dirs lists")
+	f.StringVar(&in.Reason, "reason", "", "why, for the record")
+	return cmd
+}
+
+// showStop prints what was stopped. A dump that failed makes the command fail: the
+// agents are stopped, and that is said first.
+func (a *app) showStop(got caxtonhttp.EmergencyStop) error {
+	done, err := a.structured(got)
+	if err != nil {
+		return err
+	}
+	if !done {
+		us := func(n int64) string { return brief(time.Duration(n) * time.Microsecond) }
+		a.printf("%s: %s stopped in %s, no guest runs; %s interrupted, %s kept\n", got.Node,
+			counted(got.Agents, "agent"), us(got.GuestsUS), counted(got.Guests, "guest"), counted(got.Spilled, "waiting message"))
+		if got.Left > 0 {
+			a.note("WARNING: %s could not be put into inboxes and wait in memory", counted(got.Left, "message"))
+		}
+		if got.Dump != nil {
+			a.printf("%s: state of %s (%s) dumped to %s\n", got.Node, counted(got.Dump.Agents, "agent"), sizeOf(uint64(got.Dump.Bytes)), got.Dump.Dir)
+		}
+		if got.Shutdown {
+			a.printf("%s: shuts down; its agents stay stopped when it is started\n", got.Node)
+		}
+	}
+	if got.DumpError != "" {
+		return &failure{text: "the agents are stopped, and their state was not dumped: " + got.DumpError}
+	}
+	a.note("let them run again with: caxton agents resume --all")
+	return nil
+}
+
+func (a *app) emergencyLiftCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:     "lift",
+		Short:   "Let agents run again after an emergency stop, as they were before it",
+		Example: "  caxton emergency lift",
+		Args:    exactly(),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := a.server()
+			if err != nil {
+				return err
+			}
+			lifted, err := c.EmergencyLift(cmd.Context())
+			if err != nil {
+				return err
+			}
+			if !lifted {
+				a.printf("no emergency stop is in force\n")
+				return nil
+			}
+			a.printf("the emergency stop is lifted: agents run again\n")
+			return nil
+		},
+	}
+}
