@@ -44,6 +44,17 @@ func wasiFuncs() map[string]hostFunc {
 		"fd_prestat_dir_name": wasiNoFile,
 		"fd_read":             wasiRead,
 		"fd_write":            wasiWrite,
+
+		"fd_filestat_get":      wasiNoFile,
+		"fd_filestat_set_size": wasiNoFile,
+		"fd_pread":             wasiNoFile,
+		"fd_pwrite":            wasiNoFile,
+		"fd_readdir":           wasiNoFile,
+		"fd_seek":              wasiNoFile,
+		"fd_sync":              wasiNoFile,
+		"path_filestat_get":    wasiNoFile,
+		"sock_accept":          wasiNoFile,
+		"sock_shutdown":        wasiNoFile,
 	}
 }
 

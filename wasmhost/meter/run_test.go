@@ -9,6 +9,8 @@ import (
 
 	"github.com/tetratelabs/wazero"
 	"github.com/tetratelabs/wazero/api"
+	"github.com/tetratelabs/wazero/imports/assemblyscript"
+	"github.com/tetratelabs/wazero/imports/wasi_snapshot_preview1"
 )
 
 var errNoFuel = errors.New("no fuel")
@@ -44,7 +46,9 @@ type machine struct {
 	refills int
 }
 
-// newMachine instantiates a module that imports nothing but refill.
+// newMachine instantiates a module that imports nothing but refill, WASI and what
+// AssemblyScript needs. Clocks and randomness are the engine's fakes: the same in
+// each run.
 func newMachine(t testing.TB, e engine, wasm []byte, metered bool, slice int64) *machine {
 	t.Helper()
 	ctx := context.Background()
@@ -53,6 +57,12 @@ func newMachine(t testing.TB, e engine, wasm []byte, metered bool, slice int64) 
 	i64 := []api.ValueType{api.ValueTypeI64}
 	if _, err := m.rt.NewHostModuleBuilder(RefillModule).NewFunctionBuilder().
 		WithGoModuleFunction(api.GoModuleFunc(m.refill), i64, i64).Export(RefillName).Instantiate(ctx); err != nil {
+		t.Fatal(err)
+	}
+	wasi_snapshot_preview1.MustInstantiate(ctx, m.rt)
+	env := m.rt.NewHostModuleBuilder("env")
+	assemblyscript.NewFunctionExporter().ExportFunctions(env)
+	if _, err := env.Instantiate(ctx); err != nil {
 		t.Fatal(err)
 	}
 	if metered {
@@ -83,6 +93,21 @@ func (m *machine) refill(_ context.Context, _ api.Module, stack []uint64) {
 	g := m.global(FuelGlobal)
 	g.Set(uint64(int64(g.Get()) + grant))
 	stack[0] = uint64(left + grant)
+}
+
+func (m *machine) close() { _ = m.rt.Close(context.Background()) }
+
+// initialize runs what has to run before anything else.
+func (m *machine) initialize() {
+	m.t.Helper()
+	for _, name := range []string{StartExport, "_initialize"} {
+		if m.mod.ExportedFunction(name) == nil {
+			continue
+		}
+		if _, _, err := m.run(name, plenty); err != nil {
+			m.t.Fatal(err)
+		}
+	}
 }
 
 func (m *machine) global(name string) api.MutableGlobal {
