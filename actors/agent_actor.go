@@ -32,9 +32,10 @@ type agentActor struct {
 	inboxNext events.Revision // the next inbox entry to read
 	inboxMore bool            // there may be one
 
-	sinceSnapshot int         // events that a wake would have to replay
-	backoff       *time.Timer // ends a hold; nil when there is none
-	retired       bool
+	debt         replayDebt
+	snapshotTook time.Duration // making the last snapshot, without storing it
+	backoff      *time.Timer   // ends a hold; nil when there is none
+	retired      bool
 
 	running  context.Context // of the last run; an interruption ends it
 	stopSeen time.Time       // when the command arrived by which the agent is draining; zero after a start
@@ -86,7 +87,7 @@ func (a *agentActor) hibernate() {
 	if !a.sys.registry.retire(a.id, a.box) {
 		return
 	}
-	if a.sinceSnapshot >= hibernateSnapshotMin {
+	if a.debt.dueAtRest(a.sys.cfg.SnapshotEvery, a.snapshotTook) {
 		a.save(a.sys.life)
 	}
 	a.trimInbox(a.sys.life)
@@ -133,7 +134,9 @@ func (a *agentActor) load(ctx context.Context, guest bool) error {
 	a.live, a.guest = live, guest
 	a.inboxNext, a.inboxMore = live.State.InboxNext(), live.State.Exists()
 	if guest && live.State.Exists() {
-		a.sinceSnapshot = int(live.State.Revision - live.Snapshot)
+		a.debt = replayDebt{}
+		a.debt.add(int(live.State.Revision-live.Snapshot), 0, 0)
+		a.debt.work += live.Rerun
 		a.sys.deps.Observer.Woke(time.Since(start))
 	}
 	return nil
@@ -171,21 +174,9 @@ func (a *agentActor) endHold() {
 	}
 }
 
-// hibernateSnapshotMin spares the log a snapshot at each hibernation of an agent
-// whose wake is quick anyway.
-const hibernateSnapshotMin = 100
-
-// slowWake is how long a wake may take before a snapshot is worth writing.
-const slowWake = 5 * time.Millisecond
-
-// saveIfDue writes a snapshot when the next wake would have much to replay, or
-// when the last one took long.
+// saveIfDue writes a snapshot when the next wake would have much to do.
 func (a *agentActor) saveIfDue(ctx context.Context) {
-	if a.live == nil {
-		return
-	}
-	if slow := a.live.Elapsed > slowWake && a.live.Replayed > 0; slow || a.sinceSnapshot >= a.sys.cfg.SnapshotEvery {
-		a.live.Elapsed = 0
+	if a.live != nil && a.debt.due(a.sys.cfg.SnapshotEvery, a.snapshotTook) {
 		a.save(ctx)
 	}
 }
@@ -203,15 +194,17 @@ func (a *agentActor) save(ctx context.Context) {
 	case err != nil:
 		a.sys.log.Warn("snapshot failed", slog.String("agent", a.id.String()), slog.Any("err", err))
 	}
-	a.sinceSnapshot = 0 // either way, try again after as many events
+	a.debt = replayDebt{} // either way, try again when there is as much
 }
 
 func (a *agentActor) writeSnapshot(ctx context.Context) error {
+	began := time.Now()
 	memory, err := a.live.Guest.Snapshot()
 	if err != nil {
 		return err
 	}
 	ev, err := replay.EncodeSnapshot(a.state(), memory)
+	a.snapshotTook = time.Since(began)
 	if err != nil {
 		return err
 	}

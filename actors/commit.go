@@ -81,7 +81,7 @@ func (a *agentActor) flush(ctx context.Context, t *turn) error {
 			return err
 		}
 		a.turns++
-		a.sinceSnapshot += len(t.events)
+		a.debt.add(len(t.events), t.bytes, t.repeated())
 		pos = res.Position
 		for _, s := range t.settled { // all before any: telling one may panic
 			s.commit(pos)
@@ -135,6 +135,16 @@ func (a *agentActor) keep(ctx context.Context, e *envelope) {
 		err = keyExpired(e)
 	}
 	e.respond(answer{delivery: Held, position: res.Position, err: err})
+}
+
+// repeated is the fuel of the runs that a replay of the turn repeats.
+func (t *turn) repeated() (fuel events.Fuel) {
+	for _, s := range t.settled {
+		if s.status == events.OutcomeOK {
+			fuel += s.fuel
+		}
+	}
+	return fuel
 }
 
 // append repeats an append whose outcome is unknown, byte for byte, until it is

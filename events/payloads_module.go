@@ -50,9 +50,9 @@ const TypeModuleChunk Type = "ModuleChunk"
 // over for an older one.
 //
 //   - Stream: snapshot-<uuid>.
-//   - When: 1,000 events after the last one (runtime.snapshot_every), after a wake that
-//     replayed for more than 5 ms, and at hibernation after 100 events or more; always at
-//     a committed revision. Not when it would exceed 1 MiB.
+//   - When: what followed the last one would take a wake more than 5 ms to replay, or is
+//     1,000 events (runtime.snapshot_every); at hibernation a tenth of either; always at a
+//     committed revision. Not when it would exceed 1 MiB.
 //   - By: the agent's actor, whatever revision the stream is at.
 //   - Agent: nothing is folded; the state in it is what folding up to its revision gives.
 //   - Projections: nothing.

@@ -34,6 +34,7 @@ type Agent struct {
 	Snapshot events.Revision // of the agent's stream, where the rebuild began; 0 without one
 	Replayed int             // messages run again
 	Elapsed  time.Duration
+	Rerun    time.Duration // of Elapsed, in guests that ran messages again
 }
 
 // Release closes the guest and gives the module back. A second call does
@@ -195,8 +196,10 @@ func (r *rebuild) rerun(ctx context.Context, rev events.Revision, h *events.Mess
 	if r.out.Guest == nil {
 		return diverged("the module handles no messages")
 	}
+	began := time.Now()
 	out := r.out.Guest.Handle(ctx, wasmhost.Call{Message: &h.Message, Host: h.Host, Fuel: fuelFor(h, st.Limits.MaxFuel), State: st})
 	r.out.Replayed++
+	r.out.Rerun += time.Since(began)
 	switch {
 	case out.Status != events.OutcomeOK:
 		return diverged("recorded OK, now %s: %s", out.Status, out.Detail)
