@@ -13,6 +13,11 @@ import (
 // whoever stores the same module makes the same events.
 var moduleNamespace = uuid.NewSHA1(uuid.NameSpaceURL, []byte("https://caxton.run/ns/module"))
 
+// WarnReplayOnly begins the warning of a module whose agents have no snapshots: more
+// of its state changes than memory and globals. Readers of the log know it by these
+// words.
+const WarnReplayOnly = "is rebuilt by replay only"
+
 // StoreModule writes a module's bytes to module-<sha256>, in chunks, unless they
 // are there. It may be repeated after any failure, and run by several callers at
 // once: all write the same events at the same places.

@@ -268,10 +268,8 @@ func TestBadHeaders(t *testing.T) {
 		got := exchange(t, r, tc.method, path, "", tc.name, tc.value)
 		wantFault(t, wantProblem(t, got, 400, CodeInvalidRequest), tc.name, tc.reason)
 	}
-	for _, tc := range []struct{ method, path string }{{"POST", "/suspend"}, {"POST", "/resume"}, {"POST", "/stop"}, {"POST", "/restart"}, {"DELETE", ""}} {
-		got := exchange(t, r, tc.method, base+"/agents/a"+tc.path, "", HeaderKey, "k")
-		wantFault(t, wantProblem(t, got, 400, CodeInvalidRequest), HeaderKey, "is not taken by this call")
-	}
+	got := exchange(t, r, "POST", base+"/agents/a/restart", "", HeaderKey, "k")
+	wantFault(t, wantProblem(t, got, 400, CodeInvalidRequest), HeaderKey, "is not taken by this call")
 	if n := r.node.seen(); n != 0 {
 		t.Errorf("%d invalid requests reached Commands", n)
 	}

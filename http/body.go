@@ -47,8 +47,8 @@ func tooLarge(limit int64) error {
 // that a web page posts could otherwise be taken for a request.
 func (r *request) readMedia(rt *route, empty bool) error {
 	raw := r.c.Get("Content-Type")
-	if raw == "" && empty && rt.body == mayJSON {
-		return nil
+	if empty && rt.body == mayJSON {
+		return nil // curl -d '' calls nothing a form
 	}
 	media, _, err := mime.ParseMediaType(raw)
 	if err != nil {

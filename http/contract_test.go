@@ -154,7 +154,7 @@ func TestRunbookDeployment(t *testing.T) {
 		`"resource_limits":{"max_memory_bytes":10485760,"max_fuel":1000000,"max_execution_time_ms":5000},` +
 		`"priority":"normal","labels":{},"node":"node-1","revision":0,` +
 		`"created_at":"2026-01-02T03:04:05Z","updated_at":"2026-01-02T03:04:05Z","capabilities":[],` +
-		`"fuel_used":0,"messages_handled":0,"messages_failed":0}`
+		`"fuel_used":0,"messages_handled":0,"messages_failed":0,"snapshotable":true}`
 	if got.body != want {
 		t.Error(cmp.Diff(want, got.body))
 	}

@@ -84,7 +84,7 @@ func (n *fakeNode) Deploy(_ context.Context, r actors.DeployRequest) (actors.Dep
 	n.order = append(n.order, id)
 	n.agents[id] = projections.AgentView{
 		ID: id, Name: r.Name, Status: "running", Module: hash, ModuleSize: len(r.Wasm), Limits: r.Limits,
-		Priority: r.Priority, Labels: r.Labels, Node: "node-1",
+		Priority: r.Priority, Labels: r.Labels, Node: "node-1", Snapshotable: true,
 		CreatedAt: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), UpdatedAt: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC),
 	}
 	at := n.record(id, events.AgentDeployed{AgentID: id, Name: r.Name, Module: hash})

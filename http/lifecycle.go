@@ -2,6 +2,7 @@ package http
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"time"
 
@@ -80,17 +81,53 @@ func (r *request) changeWith(change changeFunc) error {
 }
 
 func (s *Server) removeAgent(r *request) error {
-	id, err := r.agent()
-	if err != nil {
-		return err
+	at, err := r.remove()
+	if errors.Is(err, events.ErrAgentNotFound) && r.caller.IdempotencyKey != "" {
+		if before, ok := r.removedBefore(); ok {
+			at, err = before, nil
+		}
 	}
-	at, err := s.deps.Commands.Remove(r.ctx, actors.Command{Caller: r.caller, Agent: id})
 	if err != nil {
 		return err
 	}
 	r.reached(at)
 	r.c.Status(http.StatusNoContent)
 	return nil
+}
+
+func (r *request) remove() (events.Position, error) {
+	id, err := r.agent()
+	if err != nil {
+		return 0, err
+	}
+	return r.server.deps.Commands.Remove(r.ctx, actors.Command{Caller: r.caller, Agent: id})
+}
+
+// maxAfterRemoval is how many events of a removed agent are looked at for its
+// removal: what it had sent may have become dead letters since.
+const maxAfterRemoval = 4096
+
+// removedBefore finds the removal of the agent whose whole id the path has. A
+// repeated DELETE is answered as the first one was: what it asks for is so.
+func (r *request) removedBefore() (events.Position, bool) {
+	ref, err := r.ref()
+	if err != nil {
+		return 0, false
+	}
+	id, err := events.ParseAgentID(ref)
+	if err != nil {
+		return 0, false // a name may be another agent's by now
+	}
+	opts := events.ReadStreamOptions{Direction: events.Backwards, From: events.EndOfStream, Max: maxAfterRemoval}
+	for rec, err := range r.server.deps.History.ReadStream(r.ctx, events.AgentStream(id), opts) {
+		if err != nil {
+			return 0, false
+		}
+		if rec.Type == (events.AgentRemoved{}).EventType() {
+			return rec.Position, true
+		}
+	}
+	return 0, false
 }
 
 // decodeReason reads {"reason": "…"}; nothing and {} give none.

@@ -140,11 +140,11 @@ const (
 func operationRoutes() []route {
 	return []route{
 		{method: http.MethodGet, path: base + "/queue", handle: (*Server).queue},
-		{method: http.MethodPost, path: base + "/queue/drain", change: true, body: mayJSON, long: MaxDrain, handle: (*Server).drainQueue},
+		{method: http.MethodPost, path: base + "/queue/drain", change: true, keyed: true, body: mayJSON, long: MaxDrain, handle: (*Server).drainQueue},
 		{method: http.MethodGet, path: base + "/slow-agents", query: []string{"threshold"}, handle: (*Server).slowAgents},
 		{method: http.MethodGet, path: base + "/resources", handle: (*Server).resources},
 		{method: http.MethodGet, path: base + "/memory", handle: (*Server).memory},
-		{method: http.MethodPost, path: base + "/memory/gc", change: true, body: mayJSON, long: maxCollect, handle: (*Server).collectMemory},
+		{method: http.MethodPost, path: base + "/memory/gc", change: true, keyed: true, body: mayJSON, long: maxCollect, handle: (*Server).collectMemory},
 		{method: http.MethodGet, path: base + "/cluster/performance", query: []string{"window"}, handle: (*Server).performance},
 		{method: http.MethodGet, path: base + "/cluster/members", handle: (*Server).members},
 		{method: http.MethodGet, path: base + "/cluster/status", handle: (*Server).clusterStatus},

@@ -130,7 +130,7 @@ func known(names []string) string {
 func (r *request) readCaller(rt *route) error {
 	key := r.c.Get(HeaderKey)
 	if key != "" && !rt.keyed {
-		return events.Invalid(HeaderKey, "is not taken by this call: look at the agent before repeating it")
+		return events.Invalid(HeaderKey, "is not taken by this call, which does more each time: look at the agent before repeating it")
 	}
 	if len(key) > events.MaxKeyLength {
 		return events.Invalidf(HeaderKey, "must be at most %d bytes, got %d", events.MaxKeyLength, len(key))

@@ -152,7 +152,7 @@ func (a *Agents) Get(id events.AgentID) (AgentView, bool) {
 	if e == nil {
 		return AgentView{}, false
 	}
-	return e.view, true
+	return e.view.shown(), true
 }
 
 // Len is the number of living agents.
@@ -183,7 +183,7 @@ func (a *Agents) List(cursor string, limit int) (Page, error) {
 	}
 	page := Page{Agents: make([]AgentView, 0, end-start), Total: len(a.order)}
 	for _, e := range a.order[start:end] {
-		page.Agents = append(page.Agents, e.view)
+		page.Agents = append(page.Agents, e.view.shown())
 	}
 	if end < len(a.order) && end > start {
 		page.Next = strconv.FormatUint(uint64(a.order[end-1].created), 36)

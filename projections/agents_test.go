@@ -20,7 +20,7 @@ func TestAgentView(t *testing.T) {
 	want := AgentView{
 		ID: d.AgentID, Name: "one", Status: "running", Module: d.Module, ModuleSize: 8, Limits: d.Limits,
 		Priority: events.Normal, Labels: d.Labels, Node: "node-1", CreatedAt: at(first), UpdatedAt: at(first),
-		Capabilities: []string{}, Warnings: d.Warnings,
+		Capabilities: []string{}, Warnings: d.Warnings, Snapshotable: true,
 	}
 	check := func(what string) {
 		t.Helper()
@@ -162,4 +162,19 @@ func FuzzCursor(f *testing.F) {
 			}
 		}
 	})
+}
+
+// TestSnapshotableIsTold: an agent whose module was warned of wakes by replay only.
+func TestSnapshotableIsTold(t *testing.T) {
+	a := NewAgents("node-1")
+	log := newTape(a)
+	d := deployed(1, "one")
+	d.Warnings = []string{"handles no messages", events.WarnReplayOnly + ": it changes tables"}
+	log.agent(1, d)
+	if v, ok := a.Get(d.AgentID); !ok || v.Snapshotable {
+		t.Errorf("%+v", v)
+	}
+	if page, err := a.List("", 0); err != nil || page.Agents[0].Snapshotable {
+		t.Errorf("%+v, %v", page, err)
+	}
 }

@@ -1,6 +1,8 @@
 package projections
 
 import (
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/caxton-run/caxton/events"
@@ -26,6 +28,14 @@ type AgentView struct {
 	MessagesFailed  uint64                `json:"messages_failed"`
 	LastError       *LastError            `json:"last_error,omitempty"`
 	Warnings        []string              `json:"warnings,omitempty"`
+	Snapshotable    bool                  `json:"snapshotable"` // false: it wakes by replay only
+}
+
+// shown is the view as readers get it. Whether the module can be snapshotted stands
+// in the log as a warning only, since whoever deployed it was told so.
+func (v AgentView) shown() AgentView {
+	v.Snapshotable = !slices.ContainsFunc(v.Warnings, func(w string) bool { return strings.HasPrefix(w, events.WarnReplayOnly) })
+	return v
 }
 
 // LastError is the newest failure of an agent.

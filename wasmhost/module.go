@@ -123,7 +123,7 @@ func (m *Module) describe() {
 		m.warn("cannot be called: " + m.abi)
 	}
 	if !m.info.Snapshotable {
-		m.warn("is rebuilt by replay only: it changes tables, drops segments or holds references in globals")
+		m.warn(events.WarnReplayOnly + ": it changes tables, drops segments or holds references in globals")
 	}
 }
 

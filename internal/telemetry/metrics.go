@@ -98,6 +98,7 @@ func (m *Metrics) runbook(src Sources) {
 	m.gauge("caxton_cluster_nodes_total", "Members known.", func() float64 { return 1 })
 	m.gauge("caxton_cluster_agents_total", "Agents deployed.", func() float64 { return float64(src.Agents()) })
 	m.gauge("caxton_cluster_gossip_latency_ms", "Mean round trip to other members, ms; 0 while there are none.", func() float64 { return 0 })
+	m.gauge("caxton_cluster_convergence_time_ms", "Until all members knew of the last change of membership, ms; 0 while there are no others.", func() float64 { return 0 })
 	m.gauge("caxton_agent_message_latency_p99", "99th percentile of message processing over 5 minutes, ms; 0 when there was none.", m.latency.p99)
 	m.gauge("caxton_agent_memory_used_bytes", "Linear memory of agents awake.", func() float64 { return float64(src.GuestMemory()) })
 	m.gauge("caxton_system_cpu_usage_percent", "Of all processors of this machine, since the last scrape.", m.cpu.percent)

@@ -69,7 +69,7 @@ func TestMetrics(t *testing.T) {
 	m.DeadLettered(events.DeadHopLimit)
 	got := gathered(t, m)
 	for name, want := range map[string]float64{
-		"caxton_cluster_nodes_alive": 1, "caxton_cluster_nodes_failed": 0, "caxton_cluster_gossip_latency_ms": 0,
+		"caxton_cluster_nodes_alive": 1, "caxton_cluster_nodes_failed": 0, "caxton_cluster_gossip_latency_ms": 0, "caxton_cluster_convergence_time_ms": 0,
 		"caxton_cluster_agents_total": 1, "caxton_agent_crashes_total": 1, "caxton_agent_memory_used_bytes": 6,
 		"caxton_agents_awake": 2, "caxton_queue_depth": 3, "caxton_sends_in_flight": 4, "caxton_inbox_depth": 5,
 		"caxton_projection_lag_events": 7, "caxton_log_disk_bytes": 8, "caxton_fuel_used_total": 111,
