@@ -152,12 +152,16 @@ func (t *trial) tell(ctx context.Context, m events.Message) (trialRun, error) {
 	if !out.Status.Recurs() {
 		return r, nil // a server would try again, so nothing has come of it yet
 	}
-	ok := out.Status == events.OutcomeOK
 	payloads, err := agent.Decide(t.state, agent.Finish{Run: t.finished(m, call.Host, out)})
 	if err != nil {
 		return r, err
 	}
-	r.notice = noticeIn(payloads, ok)
+	r.judge(payloads)
+	ok := r.outcome.Status == events.OutcomeOK
+	if !ok && t.guest != nil && out.Status == events.OutcomeOK {
+		t.guest.Close() // it has in memory what its agent does not have
+		t.guest = nil
+	}
 	t.past = append(t.past, heard{call, ok, payloads})
 	return r, t.apply(payloads)
 }
@@ -175,18 +179,23 @@ func (t *trial) finished(m events.Message, host events.HostRecord, out wasmhost.
 	return r
 }
 
-// noticeIn finds what caxton answers where the guest does not.
-func noticeIn(payloads []events.Payload, ok bool) *events.Message {
-	if ok || len(payloads) == 0 {
-		return nil
+// judge takes in what the agent decided: what caxton answers where the guest does
+// not, and a limit of the agent's that the guest does not know.
+func (r *trialRun) judge(payloads []events.Payload) {
+	if len(payloads) == 0 {
+		return
 	}
 	switch p := payloads[0].(type) {
 	case events.MessageHandled:
-		return p.Reply
+		if p.Outcome != events.OutcomeOK {
+			r.notice = p.Reply
+		}
 	case events.MessageFailed:
-		return p.Reply
+		r.notice = p.Reply
+		r.outcome = wasmhost.Outcome{
+			Status: p.Outcome, Detail: p.Detail, GuestStatus: p.Status, Logs: r.outcome.Logs, Fuel: r.outcome.Fuel,
+		}
 	}
-	return nil
 }
 
 // close gives back everything. The guest does not run any more.
