@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"sync"
 
+	"github.com/caxton-run/caxton/actors/agent"
 	"github.com/caxton-run/caxton/events"
 	"github.com/caxton-run/caxton/wasmhost"
 )
@@ -15,7 +16,7 @@ type deploys struct {
 	unique sync.Mutex // one deployment with a unique name at a time
 
 	mu      sync.Mutex
-	started map[events.ModuleHash]struct{} // guarded by mu; modules whose start was tried
+	started map[events.ModuleHash][]string // guarded by mu; modules whose start was tried, and the capabilities they then registered
 }
 
 // maxStarted bounds deploys.started; beyond it modules are tried again.
@@ -69,19 +70,20 @@ func (s *System) deployNew(ctx context.Context, event events.AgentDeployed, r De
 		return Deployed{}, err
 	}
 	defer mod.Release()
-	if err := s.tryStart(ctx, mod, r.Limits); err != nil {
+	birth := agent.Deploy{Event: event}
+	if birth.Capabilities, err = s.tryStart(ctx, mod, r.Limits); err != nil {
 		return Deployed{}, err
 	}
-	event.Warnings = mod.Info().Warnings
+	birth.Event.Warnings = mod.Info().Warnings
 	if r.IdempotencyKey != "" {
-		if event.RequestHash, err = hashBody(event); err != nil {
+		if birth.Event.RequestHash, err = hashBody(birth.Event); err != nil {
 			return Deployed{}, err
 		}
 	}
 	if r.UniqueName {
-		return s.deployUnique(ctx, event, r)
+		return s.deployUnique(ctx, birth, r)
 	}
-	return s.store(ctx, event, r)
+	return s.store(ctx, birth, r)
 }
 
 // admit compiles an uploaded module, unless too many others wait for that.
@@ -112,17 +114,21 @@ func checkDeploy(r DeployRequest, ceiling events.ResourceLimits) (name string, e
 }
 
 // tryStart makes one instance of a module that has not been tried, so that one
-// which cannot start is refused at once and not at its first message.
-func (s *System) tryStart(ctx context.Context, mod *wasmhost.Module, l events.ResourceLimits) error {
+// which cannot start is refused at once and not at its first message. It returns
+// the capabilities that the module registers while it starts.
+func (s *System) tryStart(ctx context.Context, mod *wasmhost.Module, l events.ResourceLimits) ([]string, error) {
 	if low := mod.Info().MinMemoryBytes; low > l.MaxMemoryBytes {
-		return events.Invalidf("resource_limits.max_memory_bytes", "must be at least %d, which the module declares as its minimum", low)
+		return nil, events.Invalidf("resource_limits.max_memory_bytes", "must be at least %d, which the module declares as its minimum", low)
 	}
-	if !mod.Info().HandlesMessages || s.deploys.tried(mod.Hash()) {
-		return nil
+	if !mod.Info().HandlesMessages {
+		return nil, nil
+	}
+	if known, tried := s.deploys.tried(mod.Hash()); tried {
+		return known, nil
 	}
 	may := s.licence.Load()
 	if !may.take() {
-		return events.ErrEmergencyStop
+		return nil, events.ErrEmergencyStop
 	}
 	defer may.leave()
 	ctx, cancel := context.WithCancel(ctx)
@@ -130,47 +136,47 @@ func (s *System) tryStart(ctx context.Context, mod *wasmhost.Module, l events.Re
 	defer context.AfterFunc(may.ctx, cancel)()
 	guest, err := s.deps.Host.Instantiate(ctx, mod, l.MaxMemoryBytes)
 	if err != nil && may.revoked.Load() {
-		return events.ErrEmergencyStop
+		return nil, events.ErrEmergencyStop
 	}
 	var failed *wasmhost.InitError
 	if errors.As(err, &failed) {
-		return &events.RefusedError{Rule: "start_failed", Detail: failed.Error()}
+		return nil, &events.RefusedError{Rule: "start_failed", Detail: failed.Error()}
 	}
 	if err != nil {
-		return err
+		return nil, err
 	}
-	guest.Close()
-	s.deploys.remember(mod.Hash())
-	return nil
+	defer guest.Close()
+	s.deploys.remember(mod.Hash(), guest.Capabilities())
+	return guest.Capabilities(), nil
 }
 
-func (d *deploys) tried(h events.ModuleHash) bool {
+func (d *deploys) tried(h events.ModuleHash) (capabilities []string, tried bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	_, ok := d.started[h]
-	return ok
+	capabilities, tried = d.started[h]
+	return capabilities, tried
 }
 
-func (d *deploys) remember(h events.ModuleHash) {
+func (d *deploys) remember(h events.ModuleHash, capabilities []string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.started == nil || len(d.started) >= maxStarted {
-		d.started = make(map[events.ModuleHash]struct{})
+		d.started = make(map[events.ModuleHash][]string)
 	}
-	d.started[h] = struct{}{}
+	d.started[h] = capabilities
 }
 
 // deployUnique holds a lock from the look at the names until the new name can be
 // seen, so that of two deployments at once one is refused.
-func (s *System) deployUnique(ctx context.Context, event events.AgentDeployed, r DeployRequest) (Deployed, error) {
+func (s *System) deployUnique(ctx context.Context, birth agent.Deploy, r DeployRequest) (Deployed, error) {
 	s.deploys.unique.Lock()
 	defer s.deploys.unique.Unlock()
-	for _, holder := range s.deps.Agents.Named(event.Name) {
-		if holder != event.AgentID {
+	for _, holder := range s.deps.Agents.Named(birth.Event.Name) {
+		if holder != birth.Event.AgentID {
 			return Deployed{}, events.ErrNameTaken
 		}
 	}
-	d, err := s.store(ctx, event, r)
+	d, err := s.store(ctx, birth, r)
 	if err != nil {
 		return Deployed{}, err
 	}
@@ -178,19 +184,16 @@ func (s *System) deployUnique(ctx context.Context, event events.AgentDeployed, r
 }
 
 // store makes the module and then the agent durable.
-func (s *System) store(ctx context.Context, event events.AgentDeployed, r DeployRequest) (Deployed, error) {
-	id := events.NewEventID()
-	if r.IdempotencyKey != "" {
-		id = events.EventID(events.RequestUUID(r.Principal, r.IdempotencyKey, "event", 0))
-	}
-	ev, err := events.Encode(id, event, events.Metadata{Actor: r.Principal, Member: s.deps.Member, TraceParent: r.TraceParent})
+func (s *System) store(ctx context.Context, birth agent.Deploy, r DeployRequest) (Deployed, error) {
+	event := birth.Event
+	list, err := s.birthEvents(birth, r.Caller)
 	if err != nil {
 		return Deployed{}, err
 	}
 	if _, err := events.StoreModule(ctx, s.deps.Store, r.Wasm); err != nil {
 		return Deployed{}, err
 	}
-	res, err := s.append(ctx, events.AgentStream(event.AgentID), events.NoStream(), ev)
+	res, err := s.append(ctx, events.AgentStream(event.AgentID), events.NoStream(), list...)
 	var there *events.WrongRevisionError
 	switch {
 	case errors.As(err, &there) || errors.Is(err, events.ErrIDReused): // the same key, at the same time
@@ -203,6 +206,28 @@ func (s *System) store(ctx context.Context, event events.AgentDeployed, r Deploy
 		return Deployed{}, err
 	}
 	return Deployed{ID: event.AgentID, Position: res.Position}, nil
+}
+
+// birthEvents are an agent's first.
+func (s *System) birthEvents(birth agent.Deploy, c Caller) ([]events.Event, error) {
+	payloads, err := agent.Decide(new(agent.State), birth)
+	if err != nil {
+		return nil, err
+	}
+	md := events.Metadata{Actor: c.Principal, Member: s.deps.Member, TraceParent: c.TraceParent}
+	list := make([]events.Event, 0, len(payloads))
+	for i, p := range payloads {
+		id := events.NewEventID()
+		if c.IdempotencyKey != "" {
+			id = events.EventID(events.RequestUUID(c.Principal, c.IdempotencyKey, "event", i))
+		}
+		ev, err := events.Encode(id, p, md)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, ev)
+	}
+	return list, nil
 }
 
 // deployedBefore finds the agent that an Idempotency-Key has made already. Whether

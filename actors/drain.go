@@ -102,7 +102,7 @@ func (s *System) discard(ctx context.Context) error {
 
 // discard ends a message unread. What came from outside and was acknowledged becomes
 // a dead letter here, what an agent sent one in that agent's stream; what was not
-// acknowledged is refused.
+// acknowledged is refused; a timer is too, and is due again later.
 func (a *agentActor) discard(ctx context.Context, t *turn, e *envelope) error {
 	if e.fromAgent {
 		t.tell(e, answer{err: errDiscarded})

@@ -6,6 +6,7 @@ import (
 
 	"github.com/caxton-run/caxton/actors/agent"
 	"github.com/caxton-run/caxton/events"
+	"github.com/caxton-run/caxton/projections"
 )
 
 // envelope carries one message or one command to an agent's actor, and the
@@ -25,9 +26,11 @@ type envelope struct {
 	bodyHash  string
 	principal string
 	trace     string
-	command   agent.Command // nil for a message
-	nudge     bool          // neither: the inbox has grown behind the actor's back
-	entry     bool          // a message read back from the inbox; nobody waits for its answer
+	command   agent.Command         // nil for a message
+	nudge     bool                  // neither: the inbox has grown behind the actor's back
+	entry     bool                  // a message read back from the inbox; nobody waits for its answer
+	timer     *projections.DueTimer // of a timer's message, which the turn reads from the log
+	done      func(answer)          // called with the answer; nil calls nobody
 	arrived   time.Time
 
 	phase   atomic.Int32
@@ -129,6 +132,9 @@ func (e *envelope) respond(a answer) {
 	e.note(a)
 	if e.answered.CompareAndSwap(false, true) {
 		e.answer <- a
+		if e.done != nil {
+			e.done(a)
+		}
 	}
 }
 

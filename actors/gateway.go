@@ -74,6 +74,9 @@ func newMessage(r SendRequest) (*envelope, error) {
 	if err := m.Validate(); err != nil {
 		return nil, err
 	}
+	if m.Protocol == events.TimerProtocol {
+		return nil, events.Invalidf("protocol", "must not be %q, which is that of timers", events.TimerProtocol)
+	}
 	var err error
 	if m.Performative, err = events.ParsePerformative(string(m.Performative)); err != nil {
 		return nil, err

@@ -46,7 +46,8 @@ func NewMailbox(limit int) *Mailbox { return &Mailbox{limit: limit, latency: new
 
 // Offer adds an envelope at the end. Errors: events.ErrMailboxFull;
 // events.ErrClosed when the agent has hibernated: a new mailbox is to be had.
-// Commands are taken beyond the limit, so that a flooded agent can be held.
+// Commands are taken beyond the limit, so that a flooded agent can be held; timers
+// too: they have a limit of their own, and nobody to refuse them to.
 func (b *Mailbox) Offer(e *envelope) error {
 	b.mu.Lock()
 	switch {
@@ -55,7 +56,7 @@ func (b *Mailbox) Offer(e *envelope) error {
 		return events.ErrClosed
 	case e.isCommand():
 		b.commands.push(e)
-	case b.waiting.len() >= b.limit:
+	case b.waiting.len() >= b.limit && e.timer == nil:
 		b.mu.Unlock()
 		return events.ErrMailboxFull
 	default:

@@ -24,6 +24,9 @@ func (a *agentActor) message(ctx context.Context, t *turn, e *envelope) (verdict
 	if !st.Exists() || st.Status == agent.Removed {
 		return goOn, a.gone(ctx, t, e)
 	}
+	if e.timer != nil && !a.timer(ctx, t, e) {
+		return goOn, nil
+	}
 	if e.follows != nil {
 		if before := e.follows.undone.Load(); before != nil {
 			t.tell(e, *before) // it comes again, behind the one before it
@@ -145,10 +148,10 @@ func keyExpired(e *envelope) error {
 }
 
 // hold keeps a message of an agent that does not run. What another agent sent
-// stands in that one's log already.
+// stands in that one's log already, and a timer in its own.
 func (a *agentActor) hold(t *turn, e *envelope, status agent.Status) {
 	switch {
-	case e.fromAgent:
+	case e.fromAgent, e.timer != nil:
 		t.settle(settled{env: e, answer: answer{delivery: Held}})
 	case e.seal() != nil:
 		t.settle(settled{env: e, answer: answer{delivery: Held}})
@@ -174,9 +177,13 @@ func (a *agentActor) tryRun(ctx context.Context, e *envelope) agent.Run {
 }
 
 func (a *agentActor) newRun(e *envelope) agent.Run {
+	now := a.sys.deps.Now().UnixMicro()
+	if e.timer != nil { // never before its time, whatever the wall clock does
+		now = max(now, e.timer.Due.UnixMicro())
+	}
 	return agent.Run{
 		Message: e.message, Key: e.key, BodyHash: e.bodyHash, MeterVersion: meter.Version,
-		Host: events.HostRecord{NowMicros: a.state().Now(a.sys.deps.Now().UnixMicro())},
+		Host: events.HostRecord{NowMicros: a.state().Now(now)},
 	}
 }
 
@@ -199,15 +206,19 @@ func (a *agentActor) run(ctx context.Context, e *envelope) agent.Run {
 	defer l.leave()
 	out := a.live.Guest.Handle(a.running, wasmhost.Call{
 		Message: &run.Message, Host: seeded, Fuel: st.Limits.MaxFuel,
-		Timeout: time.Duration(st.Limits.MaxExecutionTimeMS) * time.Millisecond, State: st,
+		Timeout: time.Duration(st.Limits.MaxExecutionTimeMS) * time.Millisecond, State: st, Agent: st,
 	})
 	if out.SeedUsed {
 		run.Host.Seed = seeded.Seed
 	}
 	run.Status, run.GuestStatus, run.Detail = out.Status, out.GuestStatus, out.Detail
 	run.Replied, run.Reply, run.Logs, run.State, run.Fuel = out.Replied, out.Reply, out.Logs, out.State, out.Fuel
+	for _, c := range out.Timers {
+		run.Timers = append(run.Timers, agent.TimerChange(c))
+	}
+	run.Capabilities = out.Capabilities
 	for _, m := range out.Sends {
-		run.Sends = append(run.Sends, a.address(m))
+		run.Sends = append(run.Sends, a.address(m, &run.Message))
 	}
 	return run
 }
@@ -220,11 +231,15 @@ func (a *agentActor) interrupted(ctx context.Context) bool {
 
 // address finds whom a guest's send is for. It is looked up once, now; the log
 // keeps the id.
-func (a *agentActor) address(m events.Message) agent.Outgoing {
+func (a *agentActor) address(m events.Message, cause *events.Message) agent.Outgoing {
 	out := agent.Outgoing{Message: m}
 	id, err := events.ParseAgentID(m.Receiver)
 	if err != nil {
-		id, err = a.sys.deps.Agents.Resolve(m.Receiver)
+		conversation := m.ConversationID
+		if conversation == "" {
+			conversation = cause.ConversationID
+		}
+		id, err = a.sys.deps.Agents.ResolveFor(m.Receiver, conversation)
 	}
 	if err != nil {
 		out.Dead, out.Detail = events.DeadAgentNotFound, err.Error()

@@ -1,6 +1,7 @@
 package actors
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -30,6 +31,9 @@ type rig struct {
 	agents  *projections.Agents
 	flight  *projections.InFlight
 	inboxes *projections.Inboxes
+	timers  *projections.Timers
+	talks   *projections.Conversations
+	quiet   time.Duration // until a conversation times out; 0 is half an hour
 	runner  *projections.Runner
 	watch   *watcher
 	room    Room // nil: there always is
@@ -66,10 +70,11 @@ func (r *rig) start() {
 	}
 	discard := slog.New(slog.DiscardHandler)
 	r.agents, r.flight, r.inboxes = projections.NewAgents("here"), projections.NewInFlight(), projections.NewInboxes()
+	r.timers, r.talks = projections.NewTimers(), projections.NewConversations(cmp.Or(r.quiet, 30*time.Minute))
 	r.watch = newWatcher()
-	r.runner = projections.NewRunner(r.log, discard, r.agents, r.flight, r.inboxes, r.watch)
+	r.runner = projections.NewRunner(r.log, discard, r.agents, r.flight, r.inboxes, r.timers, r.talks, r.watch)
 	r.sys, err = New(r.cfg, Deps{
-		Store: r.store, Host: r.host, Agents: r.agents, InFlight: r.flight, Inboxes: r.inboxes,
+		Store: r.store, Host: r.host, Agents: r.agents, InFlight: r.flight, Inboxes: r.inboxes, Timers: r.timers, Talks: r.talks,
 		Runner: r.runner, Room: r.room, Log: discard, Member: "here",
 	})
 	if err != nil {

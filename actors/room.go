@@ -23,8 +23,9 @@ func (endless) Admit() error { return nil }
 func (endless) Regained() <-chan struct{} { return nil }
 
 // resume takes up, once there is room again, what could not go on for want of
-// it: sends in flight, and messages in inboxes whose turns failed.
+// it: timers, sends in flight, and messages in inboxes whose turns failed.
 func (d *dispatcher) resume() {
+	d.sys.timekeeper.resume()
 	d.sys.deps.InFlight.MarkAll()
 	for _, id := range d.sys.deps.Inboxes.Waiting() {
 		d.sys.nudge(id)

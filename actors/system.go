@@ -22,6 +22,8 @@ type Deps struct {
 	Agents   *projections.Agents
 	InFlight *projections.InFlight
 	Inboxes  *projections.Inboxes
+	Timers   *projections.Timers
+	Talks    *projections.Conversations
 	Runner   *projections.Runner
 	Room     Room     // nil: there always is
 	Observer Observer // nil: Unobserved
@@ -42,6 +44,7 @@ type System struct {
 	supervisor *actor.PID
 	dispatcher *dispatcher
 	waker      *waker
+	timekeeper *timekeeper
 	deploys    deploys
 	recents    recents
 	licence    atomic.Pointer[licence]
@@ -91,19 +94,21 @@ func New(cfg Config, deps Deps) (*System, error) {
 	})
 	s.registry.recents = &s.recents
 	s.dispatcher, s.waker = newDispatcher(s), newWaker(s)
+	s.timekeeper = newTimekeeper(s)
 	return s, nil
 }
 
 // Gateway returns the way in.
 func (s *System) Gateway() *Gateway { return &Gateway{sys: s} }
 
-// Run carries agents' sends until ctx ends, then shuts the system down: nothing
+// Run carries agents' sends and timers until ctx ends, then shuts the system down: nothing
 // new is taken, what waits is worked off for up to Config.DrainTimeout, and what
 // is left is answered with events.ErrShuttingDown. It returns when the last
 // goroutine is gone.
 func (s *System) Run(ctx context.Context) error {
 	var group sync.WaitGroup
 	group.Go(func() { s.waker.run(ctx) })
+	group.Go(func() { s.timekeeper.run(ctx) })
 	s.dispatcher.run(ctx)
 	group.Wait()
 	s.registry.close()

@@ -221,7 +221,14 @@ func (a *agentActor) command(ctx context.Context, t *turn, e *envelope) (verdict
 		t.tell(e, answer{err: err})
 		return goOn, nil
 	}
-	if _, err := a.emit(ctx, t, payloads, events.Metadata{Actor: e.principal, TraceParent: e.trace}); err != nil {
+	md := events.Metadata{Actor: e.principal, TraceParent: e.trace}
+	switch c := e.command.(type) { // what is not about the agent itself belongs to a conversation
+	case agent.DeadLetter:
+		md.CorrelationID, md.CausationID = c.Event.Message.ConversationID, c.Event.Message.ID.String()
+	case agent.TimeOut:
+		md.CorrelationID = c.Event.ConversationID
+	}
+	if _, err := a.emit(ctx, t, payloads, md); err != nil {
 		return goOn, err
 	}
 	t.settle(settled{env: e, change: true})

@@ -96,6 +96,16 @@ func schemaOf(t Type) (s schema, ok bool) {
 		return schema{1, decode[EmergencyLifted], nil}, true
 	case ModuleUploaded{}.EventType():
 		return schema{1, decode[ModuleUploaded], nil}, true
+	case TimerSet{}.EventType():
+		return schema{1, decode[TimerSet], nil}, true
+	case TimerFired{}.EventType():
+		return schema{1, decode[TimerFired], nil}, true
+	case TimerCancelled{}.EventType():
+		return schema{1, decode[TimerCancelled], nil}, true
+	case ConversationTimedOut{}.EventType():
+		return schema{1, decode[ConversationTimedOut], nil}, true
+	case CapabilityRegistered{}.EventType():
+		return schema{1, decode[CapabilityRegistered], nil}, true
 	}
 	return schema{}, false
 }

@@ -64,6 +64,16 @@ func samples() []Payload {
 		EmergencyStopped{Reason: "smoke", Cluster: true},
 		EmergencyLifted{},
 		ModuleUploaded{Module: module, Size: 4, Chunks: 1},
+		TimerSet{
+			Timer: 7, DueAt: when, Content: json.RawMessage(`{"wake":"up"}`), ContentBase64: []byte{0, 255},
+			ConversationID: "conv-1", SetBy: msg.ID,
+		},
+		TimerFired{Timer: 7, MessageID: msg.ID},
+		TimerCancelled{Timer: 7, CancelledBy: msg.ID},
+		ConversationTimedOut{
+			ConversationID: "conv-1", Protocol: "request", State: "agreed", Awaited: id, Open: 2, LastActivity: when,
+		},
+		CapabilityRegistered{Capability: "translate/en", RegisteredBy: msg.ID},
 	}
 }
 
@@ -128,6 +138,9 @@ func indentContent(t *testing.T, p Payload) Payload {
 		m := f.Interface().(Message)
 		m.Content = indent(t, m.Content)
 		f.Set(reflect.ValueOf(m))
+	}
+	if f := v.FieldByName("Content"); f.IsValid() {
+		f.SetBytes(indent(t, f.Bytes()))
 	}
 	return v.Interface().(Payload)
 }

@@ -36,6 +36,8 @@ var (
 	ErrMessageTimeout   = errors.New("timed out")
 	ErrEffectsTooLarge  = errors.New("effects do not fit an append")
 	ErrModuleNotFound   = errors.New("module not found")
+	ErrMessageNotFound  = errors.New("message not found")
+	ErrNoConversation   = errors.New("conversation not found")
 	ErrAmbiguousAgent   = errors.New("more than one agent matches")
 	ErrContentTooLarge  = errors.New("message content too large")
 	ErrEmergencyStop    = errors.New("an emergency stop is in force")

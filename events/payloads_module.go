@@ -42,7 +42,8 @@ const TypeModuleChunk Type = "ModuleChunk"
 // makes waking quicker and is never needed: without it the agent is replayed from
 // further back.
 //
-// Its data, with numbers big-endian, are: version (1 byte, now 1), length of the
+// Its data, with numbers big-endian, are: version (1 byte, now 2; 1 is read and has
+// neither timers nor capabilities in the state), length of the
 // state (4 bytes), the state, the guest's memory to the end. The state is a JSON
 // object with sorted keys. The memory has a version byte of its own and is a
 // compressed difference to what the module's initialisation left; it is empty for an

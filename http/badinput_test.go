@@ -96,6 +96,13 @@ func badBodies() map[string][]badBody {
 		{`{"sequence":1}`, "sequence", "is not a field"},
 		{`{"id":"` + events.NewMessageID().String() + `"}`, "id", "is not a field"},
 	}
+	posted := []row{
+		{`{}`, "receiver", "must not be empty"},
+		{`{"receiver":7}`, "receiver", "a string"},
+		{`{"receiver":"` + long + `"}`, "receiver", "at most 256"},
+		{`{"receiver":"a","to":"b"}`, "to", "is not a field"},
+		{`{"receiver":"a","sender":"root"}`, "sender", "is not a field"},
+	}
 	for _, f := range []string{"conversation_id", "reply_with", "in_reply_to", "protocol", "language", "ontology"} {
 		message = append(message, row{fmt.Sprintf(`{%q:%q}`, f, long), f, "at most 256"}, row{fmt.Sprintf(`{%q:{}}`, f), f, "a string"})
 	}
@@ -123,6 +130,7 @@ func badBodies() map[string][]badBody {
 	return map[string][]row{
 		"/agents":            append(deploy, broken...),
 		"/agents/a/messages": append(message, broken...),
+		"/messages":          append(posted, broken...),
 		"/emergency/stop": append([]badBody{
 			{`{"preserve_state":true}`, "dump_to", "must name a directory"}, {`{"cluster":1}`, "cluster", "true or false"},
 			{`{"dump_to":1}`, "dump_to", "a string"}, {`{"agents":[]}`, "agents", "is not a field"},

@@ -8,10 +8,12 @@ import (
 	"time"
 
 	"github.com/caxton-run/caxton/events"
+	"github.com/caxton-run/caxton/projections"
 )
 
 // Outgoing is a message for an agent. Empty fields take the server's defaults.
 type Outgoing struct {
+	Receiver       string              `json:"receiver"` // set by Send
 	Performative   events.Performative `json:"performative,omitempty"`
 	Content        json.RawMessage     `json:"content,omitempty"`
 	ContentBase64  []byte              `json:"content_base64,omitempty"`
@@ -28,18 +30,34 @@ type Outgoing struct {
 	IdempotencyKey string        `json:"-"` // empty: none
 }
 
-// Send gives a message to an agent and returns when it is durable, or when it
-// was dealt with, if the message waits and the time suffices.
-func (c *Client) Send(ctx context.Context, ref string, m Outgoing) (MessageReceipt, error) {
+// Send gives a message to an agent (an id, a unique prefix of one, a name) or to
+// one with a capability ("capability:NAME"), and returns when it is durable, or when
+// it was dealt with, if the message waits and the time suffices.
+func (c *Client) Send(ctx context.Context, receiver string, m Outgoing) (MessageReceipt, error) {
+	m.Receiver = receiver
 	body, err := json.Marshal(m)
 	if err != nil {
 		return MessageReceipt{}, events.Invalidf("content", "must be JSON: %s", clip(err.Error()))
 	}
-	in := call{method: http.MethodPost, path: agentPath(ref, "/messages"), media: typeJSON, body: body, key: m.IdempotencyKey, wait: m.Wait}
+	in := call{method: http.MethodPost, path: "/messages", media: typeJSON, body: body, key: m.IdempotencyKey, wait: m.Wait}
 	if m.Wait > 0 {
 		in.query = url.Values{"wait": {m.Wait.String()}}
 	}
 	var receipt MessageReceipt
 	_, err = c.do(ctx, in, &receipt)
 	return receipt, err
+}
+
+// Message returns a message and what has become of it, by its id.
+func (c *Client) Message(ctx context.Context, id string) (projections.MessageView, error) {
+	var v projections.MessageView
+	_, err := c.do(ctx, call{method: http.MethodGet, path: "/messages/" + url.PathEscape(id)}, &v)
+	return v, err
+}
+
+// Conversation returns all that was said in a conversation.
+func (c *Client) Conversation(ctx context.Context, id string) (projections.ConversationView, error) {
+	var v projections.ConversationView
+	_, err := c.do(ctx, call{method: http.MethodGet, path: "/conversations/" + url.PathEscape(id)}, &v)
+	return v, err
 }

@@ -287,6 +287,64 @@ func TestMessageStatusCodes(t *testing.T) {
 	}
 }
 
+// TestReceiverInTheBody: the conversation, or what stands for it, decides whom a
+// capability means, and the same request means the same agent.
+func TestReceiverInTheBody(t *testing.T) {
+	r := start(t, nil)
+	id := r.deploy(t, "echo")
+	r.node.onSend = func(_ context.Context, s actors.SendRequest) (actors.Sent, error) {
+		if s.To != id || s.Message.Receiver != id.String() {
+			t.Errorf("sent to %s, %q", s.To, s.Message.Receiver)
+		}
+		return actors.Sent{MessageID: s.Message.ID, ConversationID: s.Message.ConversationID, Status: actors.Handled}, nil
+	}
+	send := func(m Outgoing) MessageReceipt {
+		t.Helper()
+		got, err := r.Send(context.Background(), "echo", m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return got
+	}
+	if send(Outgoing{ConversationID: "talk"}); r.node.conversation != "talk" {
+		t.Errorf("of a conversation: %q", r.node.conversation)
+	}
+	if got := send(Outgoing{}); r.node.conversation != got.ConversationID || got.ConversationID != got.MessageID.String() {
+		t.Errorf("of a new one: %q, want %q", r.node.conversation, got.ConversationID)
+	}
+	send(Outgoing{IdempotencyKey: "k1"})
+	first := r.node.conversation
+	if send(Outgoing{IdempotencyKey: "k1"}); first == "" || r.node.conversation != first {
+		t.Errorf("of a key: %q and then %q", first, r.node.conversation)
+	}
+	wantProblem(t, post(t, r, "/api/v1/messages", `{"receiver":"nobody"}`), 404, CodeAgentNotFound)
+}
+
+func TestMessageAndConversation(t *testing.T) {
+	r := start(t, nil)
+	ctx := context.Background()
+	m, err := r.Message(ctx, messageSaid().String())
+	if err != nil || m.ID != messageSaid() || m.Status != projections.MessageHandled || m.Position != 7 || m.Fuel != 5 {
+		t.Errorf("%+v, %v", m, err)
+	}
+	talk, err := r.Conversation(ctx, conversationHeld)
+	if err != nil || talk.State != "completed" || len(talk.Messages) != 1 || len(talk.Parties) != 2 || talk.Truncated {
+		t.Errorf("%+v, %v", talk, err)
+	}
+	if len(talk.Exchanges) != 1 || talk.Exchanges[0].State != projections.StateUnanswered {
+		t.Errorf("exchanges %+v", talk.Exchanges)
+	}
+	r.node.repeat = maxConversationEvents + 1
+	if talk, err := r.Conversation(ctx, conversationHeld); err != nil || !talk.Truncated {
+		t.Errorf("a long one: truncated %v, %v", talk.Truncated, err)
+	}
+	const api = "/api/v1"
+	wantProblem(t, get(t, r, api+"/messages/"+events.NewMessageID().String()), 404, CodeMessageNotFound)
+	wantProblem(t, get(t, r, api+"/messages/7"), 400, CodeInvalidRequest)
+	wantProblem(t, get(t, r, api+"/conversations/nothing"), 404, CodeNoConversation)
+	wantProblem(t, get(t, r, api+"/conversations/"+strings.Repeat("x", events.MaxFieldLength+1)), 400, CodeInvalidRequest)
+}
+
 func TestEventPages(t *testing.T) {
 	r := start(t, nil)
 	ctx := context.Background()

@@ -43,6 +43,12 @@ type Agents interface {
 	// *events.AmbiguousError.
 	Resolve(ref string) (events.AgentID, error)
 
+	// ResolveFor is Resolve for the receiver of a message of a conversation, which
+	// may also be "capability:" and a name: of the agents that have it, the
+	// conversation decides which. Errors: those of Resolve, and an
+	// *events.InvalidError for a name that no capability can have.
+	ResolveFor(ref, conversation string) (events.AgentID, error)
+
 	// Position is the last position of the log that the answers reflect.
 	Position() events.Position
 
@@ -50,9 +56,22 @@ type Agents interface {
 	WaitFor(ctx context.Context, p events.Position) error
 }
 
-// History reads streams; any events.Store is one.
+// History reads the log; a Store that indexes conversations is one.
 type History interface {
 	ReadStream(ctx context.Context, s events.Stream, o events.ReadStreamOptions) iter.Seq2[events.Recorded, error]
+	ReadAll(ctx context.Context, o events.ReadAllOptions) iter.Seq2[events.Recorded, error]
+
+	// ReadCorrelation yields the events of one conversation in order, at most max
+	// of them.
+	ReadCorrelation(ctx context.Context, correlation string, max int) iter.Seq2[events.Recorded, error]
+}
+
+// Messages finds messages by their id. It may be called from any goroutine and does
+// not block.
+type Messages interface {
+	// Find returns the position of the newest event about a message; ok is false
+	// for one that is unknown or too old.
+	Find(id events.MessageID) (at events.Position, ok bool)
 }
 
 // Observer is told of every request that was answered. It is called from many
@@ -61,12 +80,13 @@ type Observer interface {
 	Request(method string, status int, d time.Duration)
 }
 
-// Deps is what a Server works with. Commands, Agents, History, Operations and
-// Emergency are required.
+// Deps is what a Server works with. Commands, Agents, History, Messages, Operations
+// and Emergency are required.
 type Deps struct {
 	Commands   Commands
 	Agents     Agents
 	History    History
+	Messages   Messages
 	Operations Operations
 	Emergency  Emergency
 

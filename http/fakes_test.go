@@ -34,6 +34,9 @@ type fakeNode struct {
 	at      events.Position
 	lag     bool // reads never reach a position
 
+	conversation string // of the last ResolveFor
+	repeat       int    // how often conversationHeld has its one event
+
 	calls    int // that reached Commands
 	deployed actors.DeployRequest
 	sent     actors.SendRequest
@@ -49,6 +52,7 @@ func newFakeNode() *fakeNode {
 		agents:  map[events.AgentID]projections.AgentView{},
 		modules: map[events.ModuleHash][]byte{},
 		history: map[events.Stream][]events.Recorded{},
+		repeat:  1,
 	}
 }
 
@@ -205,6 +209,13 @@ func (n *fakeNode) Get(id events.AgentID) (projections.AgentView, bool) {
 	return v, ok
 }
 
+func (n *fakeNode) ResolveFor(ref, conversation string) (events.AgentID, error) {
+	n.mu.Lock()
+	n.conversation = conversation
+	n.mu.Unlock()
+	return n.Resolve(ref)
+}
+
 func (n *fakeNode) Resolve(ref string) (events.AgentID, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -268,6 +279,46 @@ func (n *fakeNode) ReadStream(_ context.Context, s events.Stream, o events.ReadS
 	}
 }
 
+// The one message and its conversation that a fakeNode has heard.
+const conversationHeld = "talk 1/2%"
+
+func messageSaid() events.MessageID { return events.MessageID{0: 0x5a, 15: 1} }
+
+func (n *fakeNode) heard() events.Recorded {
+	agent := events.AgentID{0: 0xa9, 6: 0x40, 8: 0x80}
+	ev, err := events.Encode(events.EventID{1}, events.MessageHandled{
+		Message: events.Message{
+			ID: messageSaid(), Performative: events.Request, Sender: principal, Receiver: agent.String(),
+			Content: []byte("1"), ConversationID: conversationHeld,
+		},
+		Outcome: events.OutcomeOK, Fuel: 5, MeterVersion: 1,
+	}, events.Metadata{CorrelationID: conversationHeld})
+	if err != nil {
+		panic(err)
+	}
+	return events.Recorded{Event: ev, Stream: events.AgentStream(agent), Revision: 1, Position: 7}
+}
+
+func (n *fakeNode) Find(id events.MessageID) (events.Position, bool) { return 7, id == messageSaid() }
+
+func (n *fakeNode) ReadAll(_ context.Context, o events.ReadAllOptions) iter.Seq2[events.Recorded, error] {
+	return func(yield func(events.Recorded, error) bool) {
+		if o.From <= 7 {
+			yield(n.heard(), nil)
+		}
+	}
+}
+
+func (n *fakeNode) ReadCorrelation(_ context.Context, id string, _ int) iter.Seq2[events.Recorded, error] {
+	return func(yield func(events.Recorded, error) bool) {
+		for range n.repeat {
+			if id != conversationHeld || !yield(n.heard(), nil) {
+				return
+			}
+		}
+	}
+}
+
 // seen returns how many calls reached Commands.
 func (n *fakeNode) seen() int {
 	n.mu.Lock()
@@ -289,7 +340,7 @@ func start(t *testing.T, tune func(*Config, *Deps)) *running {
 	t.Helper()
 	node := newFakeNode()
 	ops := new(fakeOperations)
-	cfg, deps := DefaultConfig(), Deps{Commands: node, Agents: node, History: node, Operations: ops, Emergency: ops}
+	cfg, deps := DefaultConfig(), Deps{Commands: node, Agents: node, History: node, Messages: node, Operations: ops, Emergency: ops}
 	if tune != nil {
 		tune(&cfg, &deps)
 	}

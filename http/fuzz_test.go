@@ -55,7 +55,10 @@ func FuzzDecodeMessage(f *testing.F) {
 		if checkJSON(body) != nil {
 			return
 		}
-		msg, err := decodeMessage(body)
+		if m, err := decodeMessage(body, true); err == nil && m.Receiver == "" {
+			t.Error("a message for nobody was accepted")
+		}
+		msg, err := decodeMessage(body, false)
 		if err != nil {
 			wantClientError(t, err)
 			return

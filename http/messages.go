@@ -18,18 +18,49 @@ type MessageReceipt struct {
 	Reply          *events.Message  `json:"reply,omitempty"`
 }
 
-// sendMessage gives a message to an agent. It answers when the message is
-// durable: 202, or 200 when the caller waits and it was dealt with in time.
+// sendMessage gives a message to the agent of the path.
 func (s *Server) sendMessage(r *request) error {
-	wait, err := r.waitOf()
-	if err != nil {
-		return err
-	}
-	msg, err := decodeMessage(r.body)
+	msg, err := decodeMessage(r.body, false)
 	if err != nil {
 		return err
 	}
 	to, err := r.agent()
+	if err != nil {
+		return err
+	}
+	return s.send(r, to, msg)
+}
+
+// postMessage gives a message to the receiver that it names: an agent, or one of
+// those with a capability. Which of these depends on the conversation; for a new
+// one on the Idempotency-Key, so that the request repeated finds the same agent,
+// and without one on chance.
+func (s *Server) postMessage(r *request) error {
+	msg, err := decodeMessage(r.body, true)
+	if err != nil {
+		return err
+	}
+	conversation := msg.ConversationID
+	switch {
+	case conversation != "":
+	case r.caller.IdempotencyKey != "":
+		conversation = r.caller.Principal + " " + r.caller.IdempotencyKey
+	default:
+		msg.ID = events.NewMessageID()
+		msg.ConversationID = msg.ID.String()
+		conversation = msg.ConversationID
+	}
+	to, err := s.deps.Agents.ResolveFor(msg.Receiver, conversation)
+	if err != nil {
+		return err
+	}
+	return s.send(r, to, msg)
+}
+
+// send answers when a message is durable: 202, or 200 when the caller waits and it
+// was dealt with in time.
+func (s *Server) send(r *request, to events.AgentID, msg events.Message) error {
+	wait, err := r.waitOf()
 	if err != nil {
 		return err
 	}
@@ -52,15 +83,21 @@ func settled(d actors.Delivery) bool {
 	return d == actors.Handled || d == actors.Failed || d == actors.Quarantined
 }
 
-// decodeMessage reads what an outsider may say: not who it is, to whom it
-// speaks (the path says so), nor what caxton counts by itself.
-func decodeMessage(body []byte) (events.Message, error) {
+// decodeMessage reads what an outsider may say: not who it is, nor what caxton
+// counts by itself, nor to whom it speaks where the path says so.
+func decodeMessage(body []byte, addressed bool) (events.Message, error) {
 	var (
 		f   events.Faults
 		msg events.Message
 		err error
 	)
 	o := readObject(body, &f)
+	if addressed {
+		raw, given := o.take("receiver")
+		if msg.Receiver = o.text("receiver"); msg.Receiver == "" && (!given || string(raw) == `""`) {
+			f.Add("receiver", "must not be empty: an agent's id, a unique prefix of one, a name, or capability:NAME")
+		}
+	}
 	msg.Performative, err = events.ParsePerformative(o.text("performative"))
 	f.Merge("performative", err)
 	if raw, ok := o.take("content"); ok {

@@ -37,6 +37,8 @@ const (
 	CodeStreamNotFound  Code = "STREAM_NOT_FOUND"
 	CodeStreamDeleted   Code = "STREAM_DELETED"
 	CodeNotFound        Code = "NOT_FOUND"
+	CodeMessageNotFound Code = "MESSAGE_NOT_FOUND"
+	CodeNoConversation  Code = "CONVERSATION_NOT_FOUND"
 	CodeMethod          Code = "METHOD_NOT_ALLOWED"
 	CodeNotImplemented  Code = "NOT_IMPLEMENTED"
 	CodeMediaType       Code = "UNSUPPORTED_MEDIA_TYPE"
@@ -84,6 +86,8 @@ var kinds = []kind{
 	{code: CodeInvalidWasm, status: http.StatusBadRequest, title: "The module is not valid WebAssembly", causes: []error{events.ErrInvalidWasm}},
 	{code: CodeWasmRefused, status: http.StatusUnprocessableEntity, title: "The module is not admitted"}, // *events.RefusedError
 	{code: CodeAgentNotFound, status: http.StatusNotFound, title: "No such agent", causes: []error{events.ErrAgentNotFound}},
+	{code: CodeMessageNotFound, status: http.StatusNotFound, title: "No such message", causes: []error{events.ErrMessageNotFound}},
+	{code: CodeNoConversation, status: http.StatusNotFound, title: "No such conversation", causes: []error{events.ErrNoConversation}},
 	{code: CodeModuleNotFound, status: http.StatusNotFound, title: "No such module", causes: []error{events.ErrModuleNotFound}},
 	{code: CodeStreamNotFound, status: http.StatusNotFound, title: "No such stream", causes: []error{events.ErrStreamNotFound}},
 	{code: CodeStreamDeleted, status: http.StatusGone, title: "The stream was deleted", causes: []error{events.ErrStreamDeleted}},

@@ -50,6 +50,8 @@ func sentinels() map[string]struct {
 		"ErrMessageTimeout":   {events.ErrMessageTimeout, CodeTimeout},
 		"ErrEffectsTooLarge":  {events.ErrEffectsTooLarge, CodeEffectsTooLarge},
 		"ErrModuleNotFound":   {events.ErrModuleNotFound, CodeModuleNotFound},
+		"ErrMessageNotFound":  {events.ErrMessageNotFound, CodeMessageNotFound},
+		"ErrNoConversation":   {events.ErrNoConversation, CodeNoConversation},
 		"ErrAmbiguousAgent":   {events.ErrAmbiguousAgent, CodeAmbiguous},
 		"ErrContentTooLarge":  {events.ErrContentTooLarge, CodeTooLarge},
 		"ErrEmergencyStop":    {events.ErrEmergencyStop, CodeEmergencyStop},

@@ -55,6 +55,9 @@ func agentRoutes() []route {
 		{method: http.MethodPost, path: base + "/agents/:id/stop", change: true, keyed: true, body: mayJSON, handle: (*Server).stopAgent},
 		{method: http.MethodPost, path: base + "/agents/:id/restart", change: true, body: mayJSON, handle: (*Server).restartAgent},
 		{method: http.MethodPost, path: base + "/agents/:id/messages", change: true, keyed: true, body: mustJSON, query: []string{"wait"}, handle: (*Server).sendMessage},
+		{method: http.MethodPost, path: base + "/messages", change: true, keyed: true, body: mustJSON, query: []string{"wait"}, handle: (*Server).postMessage},
+		{method: http.MethodGet, path: base + "/messages/:message", read: true, handle: (*Server).getMessage},
+		{method: http.MethodGet, path: base + "/conversations/:conversation", read: true, handle: (*Server).getConversation},
 		{method: http.MethodGet, path: base + "/agents/:id/events", read: true, query: []string{"from", "limit", "direction"}, handle: (*Server).agentEvents},
 		{method: http.MethodGet, path: base + "/agents/:id/module", read: true, handle: (*Server).agentModule},
 	}

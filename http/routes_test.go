@@ -2,13 +2,16 @@ package http
 
 import (
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"testing"
 )
 
 // concrete is a path that the route matches.
-func concrete(rt route) string { return strings.Replace(rt.path, ":id", "a", 1) }
+func concrete(rt route) string {
+	return strings.NewReplacer(":id", "a", ":message", messageSaid().String(), ":conversation", url.PathEscape(conversationHeld)).Replace(rt.path)
+}
 
 // TestOtherMethodsAreRefused walks the table: a path answers what stands there,
 // and 405 with Allow to everything else.

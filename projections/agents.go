@@ -17,6 +17,7 @@ type Agents struct {
 	mu     sync.RWMutex // guards all below, and the entries' views
 	byID   map[events.AgentID]*entry
 	byName map[string][]*entry // by creation; never empty
+	skills map[string][]*entry // by capability, in order of creation; never empty
 	order  []*entry            // by creation
 
 	draining map[events.AgentID]struct{} // those whose stop is not finished
@@ -53,7 +54,8 @@ type entry struct {
 func NewAgents(node events.MemberID) *Agents {
 	return &Agents{
 		node: node, byID: make(map[events.AgentID]*entry),
-		byName: make(map[string][]*entry), draining: make(map[events.AgentID]struct{}),
+		byName: make(map[string][]*entry), skills: make(map[string][]*entry),
+		draining: make(map[events.AgentID]struct{}),
 	}
 }
 
@@ -98,6 +100,12 @@ func (a *Agents) Apply(rec events.Recorded, p events.Payload) {
 		e.view.LastError = &LastError{p.Outcome, p.Detail, rec.RecordedAt}
 	case events.AgentQuarantined:
 		e.view.MessagesFailed++
+	case events.CapabilityRegistered:
+		a.register(e, p.Capability)
+	case events.TimerSet:
+		e.view.Timers++
+	case events.TimerFired, events.TimerCancelled:
+		e.view.Timers--
 	}
 }
 
@@ -125,6 +133,13 @@ func (a *Agents) remove(e *entry) {
 	a.stand(e, "removed")
 	delete(a.byID, e.view.ID)
 	a.order = without(a.order, e)
+	for _, name := range e.view.Capabilities {
+		if left := without(a.skills[name], e); len(left) > 0 {
+			a.skills[name] = left
+		} else {
+			delete(a.skills, name)
+		}
+	}
 	if same := without(a.byName[e.view.Name], e); len(same) > 0 {
 		a.byName[e.view.Name] = same
 	} else {

@@ -23,6 +23,7 @@ type AgentView struct {
 	CreatedAt       time.Time             `json:"created_at"`
 	UpdatedAt       time.Time             `json:"updated_at"`
 	Capabilities    []string              `json:"capabilities"`
+	Timers          int                   `json:"timers,omitempty"` // pending
 	FuelUsed        events.Fuel           `json:"fuel_used"`
 	MessagesHandled uint64                `json:"messages_handled"`
 	MessagesFailed  uint64                `json:"messages_failed"`

@@ -197,7 +197,7 @@ func (r *rebuild) rerun(ctx context.Context, rev events.Revision, h *events.Mess
 		return diverged("the module handles no messages")
 	}
 	began := time.Now()
-	out := r.out.Guest.Handle(ctx, wasmhost.Call{Message: &h.Message, Host: h.Host, Fuel: fuelFor(h, st.Limits.MaxFuel), State: st})
+	out := r.out.Guest.Handle(ctx, wasmhost.Call{Message: &h.Message, Host: h.Host, Fuel: fuelFor(h, st.Limits.MaxFuel), State: st, Agent: st})
 	r.out.Replayed++
 	r.out.Rerun += time.Since(began)
 	switch {

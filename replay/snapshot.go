@@ -12,11 +12,14 @@ import (
 
 // snapshotVersion is the first byte of a SnapshotTaken event's data:
 //
-//	version (1) | length of state (4, big-endian) | state | guest's memory
+//	version (2) | length of state (4, big-endian) | state | guest's memory
 //
 // State is what agent.State.MarshalBinary gives; the memory what
 // wasmhost.Instance.Snapshot gives, empty for an agent without a guest.
-const snapshotVersion = 1
+//
+// Version 1 had no timers and no capabilities in the state. It is read: an agent of
+// that time had neither.
+const snapshotVersion = 2
 
 // snapshotsTried is how many snapshots are looked at, newest first, before a
 // rebuild begins at the beginning.
@@ -51,7 +54,7 @@ func DecodeSnapshot(data []byte) (*agent.State, []byte, error) {
 	if len(data) < 5 {
 		return bad("too short")
 	}
-	if data[0] != snapshotVersion {
+	if data[0] < 1 || data[0] > snapshotVersion {
 		return bad(fmt.Sprintf("unknown version %d", data[0]))
 	}
 	n := binary.BigEndian.Uint32(data[1:])

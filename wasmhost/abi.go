@@ -14,10 +14,10 @@ import (
 // The one table of negative codes that host functions of the module "caxton"
 // answer with. They are part of ABI v1: a code never changes its meaning.
 const (
-	codeAbsent      int32 = -1 // no such key or field
+	codeAbsent      int32 = -1 // no such key, field or pending timer
 	codeBadPointer  int32 = -2 // a range lies outside the guest's memory
-	codeInvalid     int32 = -3 // an argument is not what it has to be: JSON, UTF-8, a level, a receiver, a key
-	codeTooLarge    int32 = -4 // content beyond the size of a message, a key beyond its length, log room used up
+	codeInvalid     int32 = -3 // an argument is not what it has to be: JSON, UTF-8, a level, a receiver, a key, a time, a capability
+	codeTooLarge    int32 = -4 // content beyond the size of a message, a key beyond its length, log room, timers or capabilities used up
 	codeReplied     int32 = -5 // the message was replied to before
 	codeUnavailable int32 = -6 // there is no message: the guest is being initialised
 )

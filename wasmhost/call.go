@@ -25,21 +25,24 @@ type Call struct {
 	Fuel    events.Fuel   // at most; 0 lets nothing run
 	Timeout time.Duration // wall clock; 0 means none, as in a replay
 	State   StateReader   // nil is empty
+	Agent   AgentReader   // nil has neither timers nor capabilities
 }
 
-// Outcome is what a call came to. Effects (Reply, Sends, State) are set only
+// Outcome is what a call came to. Effects (Reply, Sends, State, Timers, Capabilities) are set only
 // with OutcomeOK; Logs with any.
 type Outcome struct {
-	Status      events.OutcomeStatus
-	GuestStatus int32 // what caxton_handle returned, with OutcomeRefused
-	Detail      string
-	Reply       []byte // content, as the guest gave it
-	Replied     bool   // whether Reply counts: an empty reply is one
-	Sends       []events.Message
-	Logs        []events.LogLine
-	State       []events.StateChange // the last change of each key, in order of the first
-	Fuel        events.Fuel          // used, at most Call.Fuel
-	SeedUsed    bool                 // whether a replay needs Host.Seed
+	Status       events.OutcomeStatus
+	GuestStatus  int32 // what caxton_handle returned, with OutcomeRefused
+	Detail       string
+	Reply        []byte // content, as the guest gave it
+	Replied      bool   // whether Reply counts: an empty reply is one
+	Sends        []events.Message
+	Logs         []events.LogLine
+	State        []events.StateChange // the last change of each key, in order of the first
+	Timers       []TimerChange        // in order
+	Capabilities []string             // registered, in order; none that the agent had
+	Fuel         events.Fuel          // used, at most Call.Fuel
+	SeedUsed     bool                 // whether a replay needs Host.Seed
 }
 
 // Handle runs caxton_handle on one message. It never panics, and returns soon
@@ -141,7 +144,8 @@ func (in *Instance) outcome(err error) Outcome {
 	}
 	if status == events.OutcomeOK {
 		out.Reply, out.Replied = c.reply, c.replied
-		out.Sends, out.State = c.sends, c.changes
+		out.Sends, out.State, out.Timers = c.sends, c.changes, c.timers.list
+		out.Capabilities = c.registered
 	}
 	return out
 }

@@ -12,7 +12,7 @@ type Config struct {
 	InitFuel       events.Fuel // for the start function, _initialize and caxton_init together; Go's runtime needs much
 	Slice          events.Fuel // granted at a time; between slices a call can be stopped and Go's scheduler runs
 	CallDepth      uint32      // nested calls of small functions; large ones weigh more (meter.DepthGlobal)
-	MaxEffects     int         // sends and state changes of one message
+	MaxEffects     int         // sends, state and timer changes of one message
 	MaxEffectBytes int         // of reply, sends, keys and values of one message
 	MaxLogBytes    int         // of log text of one message; what is over is dropped
 	IdleModules    int         // compiled modules that are kept though no agent uses them

@@ -86,7 +86,7 @@ func (in *Instance) room(count, n int) {
 	e.bytes += n
 	switch {
 	case e.count > cfg.MaxEffects:
-		in.stopWith(events.OutcomeEffectsTooLarge, fmt.Sprintf("more than %d sends and state changes", cfg.MaxEffects))
+		in.stopWith(events.OutcomeEffectsTooLarge, fmt.Sprintf("more than %d sends and changes of state or timers", cfg.MaxEffects))
 	case e.bytes > cfg.MaxEffectBytes:
 		in.stopWith(events.OutcomeEffectsTooLarge, fmt.Sprintf("effects of more than %d bytes", cfg.MaxEffectBytes))
 	}
@@ -155,7 +155,7 @@ func parseSend(b []byte) (events.Message, int32) {
 	if m.ContentSize() > events.MaxMessageContent {
 		return events.Message{}, codeTooLarge
 	}
-	if m.Receiver == "" || m.Validate() != nil {
+	if m.Receiver == "" || m.Protocol == events.TimerProtocol || m.Validate() != nil {
 		return events.Message{}, codeInvalid
 	}
 	return m, 0

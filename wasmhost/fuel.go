@@ -23,12 +23,15 @@ type call struct {
 	stop       events.OutcomeStatus // set before a host function ends the call
 	stopDetail string
 
-	handling bool // in caxton_handle: effects are allowed
-	message  json.RawMessage
-	record   events.HostRecord
-	shift    int64         // nanoseconds by which the guest's clock is ahead of the record: it slept
-	random   *rand.ChaCha8 // nil until used
-	state    StateReader
+	handling   bool // in caxton_handle: effects are allowed
+	message    json.RawMessage
+	record     events.HostRecord
+	shift      int64         // nanoseconds by which the guest's clock is ahead of the record: it slept
+	random     *rand.ChaCha8 // nil until used
+	state      StateReader
+	agent      AgentReader
+	timers     timerChanges
+	registered []string // capabilities, in order
 	effects
 }
 
@@ -36,6 +39,10 @@ type call struct {
 // slice at its first check.
 func (in *Instance) begin(ctx context.Context, c Call, body []byte) {
 	in.call = call{ctx: ctx, budget: int64(min(c.Fuel, 1<<62)), message: body, record: c.Host, state: c.State}
+	in.call.agent, in.call.timers.before = c.Agent, c.Agent
+	if c.Message != nil {
+		in.call.timers.fires, _ = c.Message.FromTimer()
+	}
 	if c.Timeout > 0 {
 		in.call.deadline = time.Now().Add(c.Timeout)
 	}

@@ -16,12 +16,13 @@ const maxImageBytes = 64 << 20
 // image is a guest's whole state, memory and globals, without the blocks that
 // are zero. It is immutable.
 type image struct {
-	size    uint64   // bytes of memory, a multiple of pageBytes
-	at      []uint32 // by block: its place in data plus 1, in blocks; 0 for a zero block
-	data    []byte
-	wipe    []uint32 // blocks that are not zero in a blank instance and zero here
-	globals []uint64
-	clock   int64 // nanoseconds since the Unix epoch
+	size       uint64   // bytes of memory, a multiple of pageBytes
+	at         []uint32 // by block: its place in data plus 1, in blocks; 0 for a zero block
+	data       []byte
+	wipe       []uint32 // blocks that are not zero in a blank instance and zero here
+	globals    []uint64
+	clock      int64    // nanoseconds since the Unix epoch
+	registered []string // capabilities
 }
 
 // block returns a block's bytes, nil when it is zero or beyond the memory.
@@ -47,7 +48,7 @@ func (g *image) sameBlock(i int, b []byte) bool {
 // capture copies the guest's state; nil when it is too large to keep.
 func (in *Instance) capture() *image {
 	mem := in.linear.buf
-	g := &image{size: uint64(len(mem)), at: make([]uint32, len(mem)/blockBytes), globals: in.globals(), clock: in.clock}
+	g := &image{size: uint64(len(mem)), at: make([]uint32, len(mem)/blockBytes), globals: in.globals(), clock: in.clock, registered: in.registered}
 	for i := range g.at {
 		b := mem[i*blockBytes : (i+1)*blockBytes]
 		if bytes.Equal(b, zeroBlock[:]) {
@@ -101,7 +102,7 @@ func (in *Instance) install(g *image) {
 	for i, v := range g.globals {
 		in.state[i].Set(v)
 	}
-	in.clock = g.clock
+	in.clock, in.registered = g.clock, g.registered
 }
 
 // resize grows the memory to size bytes; false when the limit forbids it.

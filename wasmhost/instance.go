@@ -34,6 +34,8 @@ type Instance struct {
 	// the Unix epoch: it never sees an earlier one. Part of its state.
 	clock int64
 
+	registered []string // capabilities, while it was initialised
+
 	ctx   *guestContext // what host functions get as their context
 	call  call
 	stack [4]uint64 // parameters and result of a call into the guest
@@ -236,7 +238,7 @@ func (in *Instance) initialize(ctx context.Context) error {
 	if _, over := in.used(); over {
 		return in.initFailed(&InitError{events.OutcomeOutOfFuel, in.fuelDetail()})
 	}
-	in.clock = in.call.nanos()
+	in.clock, in.registered = in.call.nanos(), in.call.registered
 	in.call = call{}
 	return nil
 }

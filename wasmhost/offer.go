@@ -29,16 +29,19 @@ func offered(module string) map[string]hostFunc {
 
 func caxtonFuncs() map[string]hostFunc {
 	return map[string]hostFunc{
-		"reply":        hostReply,
-		"send":         hostSend,
-		"msg_field":    hostField,
-		"log":          hostLog,
-		"now":          hostNow,
-		"random":       hostRandom,
-		"state_get":    hostStateGet,
-		"state_put":    hostStatePut,
-		"state_delete": hostStateDelete,
-		"fuel_left":    hostFuelLeft,
+		"reply":               hostReply,
+		"send":                hostSend,
+		"msg_field":           hostField,
+		"log":                 hostLog,
+		"now":                 hostNow,
+		"random":              hostRandom,
+		"state_get":           hostStateGet,
+		"state_put":           hostStatePut,
+		"state_delete":        hostStateDelete,
+		"fuel_left":           hostFuelLeft,
+		"timer_set":           hostTimerSet,
+		"timer_cancel":        hostTimerCancel,
+		"register_capability": hostRegisterCapability,
 	}
 }
 

@@ -27,6 +27,7 @@ func (s *State) Apply(rev events.Revision, p events.Payload) error {
 		s.goTo(Failed)
 	case events.AgentRemoved:
 		s.goTo(Removed)
+		s.timers.pending, s.skills = nil, nil
 	case events.MessageHandled:
 		s.handled(rev, e)
 	case events.MessageFailed:
@@ -40,6 +41,14 @@ func (s *State) Apply(rev events.Revision, p events.Payload) error {
 		s.crash.add(e.MessageID, e.Attempt, e.At)
 	case events.InboxSkipped:
 		s.inbox.finish(&e.Inbox)
+	case events.TimerSet:
+		s.timers.set(e.Timer, rev)
+	case events.TimerFired:
+		delete(s.timers.pending, e.Timer)
+	case events.TimerCancelled:
+		delete(s.timers.pending, e.Timer)
+	case events.CapabilityRegistered:
+		s.learn(e.Capability)
 	case events.MessageDeadLettered:
 		s.inbox.finish(e.Inbox) // a sequence that it used stays used
 	}

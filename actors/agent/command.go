@@ -6,7 +6,10 @@ import "github.com/caxton-run/caxton/events"
 type Command interface{ isCommand() }
 
 // Deploy makes a new agent.
-type Deploy struct{ Event events.AgentDeployed }
+type Deploy struct {
+	Event        events.AgentDeployed
+	Capabilities []string // that the module registered while it was initialised
+}
 
 // Suspend holds a running agent still. Suspending a suspended one is no change.
 type Suspend struct{ Reason string }
@@ -24,6 +27,11 @@ type Finish struct{ Run Run }
 // DeadLetter gives up one of this agent's own sends.
 type DeadLetter struct{ Event events.MessageDeadLettered }
 
+// TimeOut records that a conversation in which this agent waits has timed out.
+type TimeOut struct {
+	Event events.ConversationTimedOut
+}
+
 // SkipInbox closes an inbox entry whose request was handled already.
 type SkipInbox struct{ Event events.InboxSkipped }
 
@@ -34,6 +42,7 @@ func (Remove) isCommand()     {}
 func (Finish) isCommand()     {}
 func (DeadLetter) isCommand() {}
 func (SkipInbox) isCommand()  {}
+func (TimeOut) isCommand()    {}
 
 // Run is one message and what the guest made of it.
 type Run struct {
@@ -51,6 +60,8 @@ type Run struct {
 	Sends        []Outgoing
 	Logs         []events.LogLine
 	State        []events.StateChange
+	Timers       []TimerChange
+	Capabilities []string
 	Fuel         events.Fuel
 	MeterVersion int
 }

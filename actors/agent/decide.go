@@ -25,6 +25,8 @@ func Decide(s *State, c Command) ([]events.Payload, error) {
 	// A removed agent still answers for what it sent and received.
 	case DeadLetter:
 		return []events.Payload{c.Event}, nil
+	case TimeOut:
+		return []events.Payload{c.Event}, nil
 	case SkipInbox:
 		return []events.Payload{c.Event}, nil
 	}
@@ -60,7 +62,7 @@ func (s *State) deploy(c Deploy) ([]events.Payload, error) {
 	if c.Event.AgentID.IsZero() {
 		return nil, events.Invalid("id", "must not be zero")
 	}
-	return []events.Payload{c.Event}, nil
+	return append([]events.Payload{c.Event}, s.register(c.Capabilities, events.MessageID{})...), nil
 }
 
 func (s *State) suspend(c Suspend) ([]events.Payload, error) {

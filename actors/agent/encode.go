@@ -32,6 +32,9 @@ type encoded struct {
 	Recent   []int64                   `json:"crashes,omitempty"`
 	StopBy   int64                     `json:"stop_by,omitempty"`
 	Stopping string                    `json:"stop_reason,omitempty"`
+	Timer    events.TimerID            `json:"timer_last,omitempty"`
+	Timers   []encodedTimer            `json:"timers,omitempty"`
+	Skills   []string                  `json:"capabilities,omitempty"`
 }
 
 // value keeps its key as bytes: what a state holds comes back as it was even if
@@ -56,6 +59,8 @@ func (s *State) MarshalBinary() ([]byte, error) {
 		Ahead:   slices.Sorted(maps.Keys(s.inbox.ahead)),
 		Message: s.crash.message, Attempts: s.crash.attempts, Recent: s.crash.recent,
 		StopBy: s.StopBy, Stopping: s.stopReason,
+		Timer: s.timers.last, Timers: s.timers.encode(),
+		Skills: slices.Sorted(maps.Keys(s.skills)),
 	}
 	for _, k := range slices.Sorted(maps.Keys(s.values.all)) {
 		e.Values = append(e.Values, value{[]byte(k), s.values.all[k]})
@@ -87,6 +92,13 @@ func (s *State) UnmarshalBinary(b []byte) error {
 		StopBy: e.StopBy, stopReason: e.Stopping,
 	}
 	s.inbox.next = e.Next
+	for _, t := range e.Timers {
+		s.timers.set(t.ID, t.Revision)
+	}
+	s.timers.last = e.Timer
+	for _, name := range e.Skills {
+		s.learn(name)
+	}
 	for _, v := range e.Values {
 		s.values.change(events.StateChange{Key: string(v.Key), Value: v.Value})
 	}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/caxton-run/caxton/events"
 )
@@ -12,6 +13,8 @@ import (
 func fullState(tb testing.TB) *State {
 	l := newLife(tb)
 	r := fullRun(l, fromAgent(3, 5), events.OutcomeOK)
+	r.Timers = []TimerChange{{Timer: 1, After: time.Second}, {Timer: 2, After: time.Second}}
+	r.Capabilities = []string{"b", "a"}
 	r.State = append(r.State, events.StateChange{Key: "empty"}, events.StateChange{Key: "\xff", Value: []byte{0, 0xff}})
 	l.do(Finish{Run: r})
 	l.crash(9, begin+1)
@@ -50,6 +53,8 @@ func TestEveryFieldIsWritten(t *testing.T) {
 		"sent":               func(s *State) { s.sent[agentID(2)]++ }, "seen": func(s *State) { s.seen[agentID(3)]++ },
 		"keys":  func(s *State) { s.keys.order = nil },
 		"ahead": func(s *State) { s.inbox.ahead = nil }, "next": func(s *State) { s.inbox.next++ },
+		"a timer": func(s *State) { delete(s.timers.pending, 1) }, "the last timer": func(s *State) { s.timers.last++ },
+		"a capability":     func(s *State) { delete(s.skills, "a") },
 		"crashing message": func(s *State) { s.crash.message = messageID(1) },
 		"attempts":         func(s *State) { s.crash.attempts++ }, "crashes": func(s *State) { s.crash.recent = nil },
 	} {

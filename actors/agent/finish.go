@@ -41,7 +41,9 @@ func (s *State) succeed(r Run) []events.Payload {
 		m.SetContent(r.Reply)
 		post.reply(m)
 	}
-	return append([]events.Payload{s.handledEvent(r, post)}, post.dead...)
+	out := append([]events.Payload{s.handledEvent(r, post)}, post.dead...)
+	out = append(append(out, s.fired(&r)...), changeTimers(&r)...)
+	return append(out, s.register(r.Capabilities, r.Message.ID)...)
 }
 
 // notUnderstood answers a message to a module without a handler. What is itself
@@ -71,7 +73,7 @@ func (s *State) fail(r Run) []events.Payload {
 		MeterVersion: r.MeterVersion, Module: s.Module,
 		Inbox: r.Inbox, IdempotencyKey: r.Key, BodyHash: r.BodyHash,
 	}
-	return append([]events.Payload{failed}, post.dead...)
+	return append(append([]events.Payload{failed}, post.dead...), s.fired(&r)...)
 }
 
 func (s *State) crashed(r Run) []events.Payload {
@@ -87,7 +89,7 @@ func (s *State) crashed(r Run) []events.Payload {
 			Reply: post.outside, Sends: post.agents,
 			Inbox: r.Inbox, IdempotencyKey: r.Key, BodyHash: r.BodyHash,
 		})
-		out = append(out, post.dead...)
+		out = append(append(out, post.dead...), s.fired(&r)...)
 	}
 	if s.crash.wouldFail(r.Host.NowMicros) {
 		out = append(out, events.AgentFailed{

@@ -2,6 +2,7 @@ package agent
 
 import (
 	"errors"
+	"maps"
 	"slices"
 	"testing"
 	"time"
@@ -39,6 +40,7 @@ func TestHistories(t *testing.T) {
 			if (l.st.StopBy != 0 || l.st.stopReason != "") && l.st.Status != Draining {
 				t.Fatalf("an agent that is %s still has a stop to come to", l.st.Status)
 			}
+			checkTimers(t, l)
 			if !slices.IsSorted(l.st.crash.recent) || len(l.st.crash.recent) > MaxCrashes {
 				t.Fatalf("recent crashes are %v", l.st.crash.recent)
 			}
@@ -196,6 +198,7 @@ func drawRun(t *rapid.T, st *State) Run {
 	for range rapid.IntRange(0, 2).Draw(t, "logs") {
 		r.Logs = append(r.Logs, events.LogLine{Level: events.LogInfo, Text: drawText(t)})
 	}
+	drawTimers(t, st, &r)
 	for range rapid.IntRange(0, 3).Draw(t, "changes") {
 		r.State = append(r.State, events.StateChange{
 			Key:    rapid.SampledFrom([]string{"a", "b", "é", "<&>", "\u2028"}).Draw(t, "state key"),
@@ -204,6 +207,63 @@ func drawRun(t *rapid.T, st *State) Run {
 		})
 	}
 	return r
+}
+
+// drawTimers has the run set and cancel timers as the host lets a guest do, and
+// makes its message a timer's at times, of one that is pending or not.
+func drawTimers(t *rapid.T, st *State, r *Run) {
+	next := st.LastTimer() + 1
+	for range rapid.IntRange(0, 2).Draw(t, "timers") {
+		r.Timers = append(r.Timers, TimerChange{
+			Timer: next, After: time.Duration(rapid.Int64Range(10_000, 1_000_000).Draw(t, "after")) * time.Microsecond,
+			Content: rapid.SampledFrom([][]byte{nil, []byte(`{"a":1}`), {0xff}}).Draw(t, "timer content"),
+		})
+		if rapid.IntRange(0, 3).Draw(t, "cancelled") == 0 {
+			r.Timers = append(r.Timers, TimerChange{Timer: next, Cancel: true})
+		}
+		next++
+	}
+	fires := events.TimerID(0)
+	if rapid.IntRange(0, 2).Draw(t, "is a timer") == 0 {
+		set := events.TimerSet{Timer: events.TimerID(rapid.Int64Range(1, 6).Draw(t, "timer"))}
+		r.Message, fires = set.Message(st.ID), set.Timer
+	}
+	for _, id := range slices.Sorted(maps.Keys(st.timers.pending)) {
+		if id != fires && rapid.IntRange(0, 4).Draw(t, "cancels an old one") == 0 {
+			r.Timers = append(r.Timers, TimerChange{Timer: id, Cancel: true})
+		}
+	}
+	if rapid.IntRange(0, 3).Draw(t, "registers") == 0 {
+		r.Capabilities = []string{rapid.SampledFrom([]string{"a", "b", "c"}).Draw(t, "capability")}
+	}
+}
+
+// checkTimers holds what is pending to the history: set, and neither fired nor
+// cancelled, each of which happens once.
+func checkTimers(t *rapid.T, l *life) {
+	pending, ended := map[events.TimerID]bool{}, map[events.TimerID]int{}
+	for _, p := range l.wrote {
+		switch p := p.(type) {
+		case events.TimerSet:
+			pending[p.Timer] = true
+		case events.TimerFired:
+			ended[p.Timer]++
+			delete(pending, p.Timer)
+		case events.TimerCancelled:
+			ended[p.Timer]++
+			delete(pending, p.Timer)
+		case events.AgentRemoved:
+			clear(pending)
+		}
+	}
+	for id, n := range ended {
+		if n != 1 {
+			t.Fatalf("timer %d ended %d times", id, n)
+		}
+	}
+	if len(pending) != l.st.Timers() {
+		t.Fatalf("%d timers are pending, the history has %d", l.st.Timers(), len(pending))
+	}
 }
 
 func drawStatus(t *rapid.T) events.OutcomeStatus {
@@ -262,6 +322,8 @@ func drawPayload(t *rapid.T) events.Payload {
 		events.MessageFailed{Message: m, Host: host, Inbox: inbox, IdempotencyKey: drawText(t)},
 		events.AgentQuarantined{Message: m, Inbox: inbox},
 		events.AgentCrashed{MessageID: m.ID, Attempt: 1, At: at},
+		events.TimerSet{Timer: 1}, events.TimerFired{Timer: 1}, events.TimerCancelled{Timer: 2},
+		events.CapabilityRegistered{Capability: "a"},
 		events.InboxSkipped{Inbox: *drawInbox(t)}, events.MessageDeadLettered{Message: m},
 		events.MessageReceived{Message: m}, events.ModuleUploaded{},
 	}).Draw(t, "event")

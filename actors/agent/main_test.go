@@ -119,7 +119,7 @@ func types(list []events.Payload) []events.Type {
 // event's JSON.
 func same(tb rapid.TB, what string, got, want any) {
 	tb.Helper()
-	opts := cmp.Options{cmpopts.EquateEmpty(), cmp.AllowUnexported(State{}, values{}, keyring{}, inbox{}, crashes{})}
+	opts := cmp.Options{cmpopts.EquateEmpty(), cmp.AllowUnexported(State{}, values{}, keyring{}, inbox{}, crashes{}, timers{})}
 	if diff := cmp.Diff(want, got, opts); diff != "" {
 		tb.Fatalf("%s (-want +got):\n%s", what, diff)
 	}

@@ -29,6 +29,8 @@ type State struct {
 	crash  crashes
 
 	stopReason string // while draining
+	timers     timers
+	skills     map[string]struct{} // capabilities
 }
 
 // StateError is an event that cannot follow a state: a bug or a damaged log.

@@ -105,7 +105,7 @@ func (a *app) getCommand() *cobra.Command {
 // describe prints an agent as a list of its fields.
 func (a *app) describe(v projections.AgentView) {
 	line := func(name, format string, args ...any) {
-		a.printf("%-12s %s\n", name+":", fmt.Sprintf(format, args...))
+		a.printf("%-13s %s\n", name+":", fmt.Sprintf(format, args...))
 	}
 	line("ID", "%s", v.ID)
 	line("Name", "%s", v.Name)
@@ -122,7 +122,10 @@ func (a *app) describe(v projections.AgentView) {
 	line("Revision", "%d", v.Revision)
 	line("Created", "%s (%s ago)", v.CreatedAt.Format("2006-01-02T15:04:05Z07:00"), age(a.now().Sub(v.CreatedAt)))
 	if len(v.Capabilities) > 0 {
-		line("Offers", "%s", strings.Join(v.Capabilities, ", "))
+		line("Capabilities", "%s", strings.Join(v.Capabilities, ", "))
+	}
+	if v.Timers > 0 {
+		line("Timers", "%d pending", v.Timers)
 	}
 	if v.LastError != nil {
 		line("Last error", "%s: %s (%s ago)", v.LastError.Outcome, oneLine(v.LastError.Detail), age(a.now().Sub(v.LastError.At)))

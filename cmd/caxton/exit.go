@@ -61,6 +61,8 @@ func judge(code caxtonhttp.Code) verdict {
 		return verdict{exitFailed, "caxton agent check FILE says more"}
 	case caxtonhttp.CodeAgentNotFound:
 		return verdict{exitNotFound, "see what there is with: caxton agent list"}
+	case caxtonhttp.CodeMessageNotFound, caxtonhttp.CodeNoConversation:
+		return verdict{exitNotFound, "only the newest million messages are found by id; caxton agent events NAME has all"}
 	case caxtonhttp.CodeModuleNotFound, caxtonhttp.CodeStreamNotFound, caxtonhttp.CodeStreamDeleted:
 		return verdict{exitNotFound, ""}
 	case caxtonhttp.CodeNotFound:

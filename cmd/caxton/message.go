@@ -23,7 +23,7 @@ type messageFlags struct {
 
 func (a *app) messageCommand() *cobra.Command {
 	cmd := a.noun("message", "Talk to agents", []string{"messages"}, "caxton message send --to counter --content '{\"op\":\"add\"}' --wait 5s")
-	cmd.AddCommand(a.sendCommand())
+	cmd.AddCommand(a.sendCommand(), a.messageGetCommand())
 	return cmd
 }
 
@@ -34,7 +34,8 @@ func (a *app) sendCommand() *cobra.Command {
 		Short: "Send a message to an agent",
 		Long: "Send a message to an agent. It is durable when the command returns.\n" +
 			contentHelp,
-		Example: "  caxton message send --to counter --content '{\"op\":\"add\"}'\n" +
+		Example: "  caxton message send --to capability:translate --content '\"bonjour\"' --performative query-ref --wait 5s\n" +
+			"  caxton message send --to counter --content '{\"op\":\"add\"}'\n" +
 			"  caxton message send --to echo --content hello --wait 5s\n" +
 			"  caxton message send --to shop --content @order.json",
 		Args: exactly(),
@@ -55,7 +56,7 @@ func (a *app) sendCommand() *cobra.Command {
 		},
 	}
 	f := cmd.Flags()
-	f.StringVar(&in.to, "to", "", "the agent: an id, the beginning of one, or a name (required)")
+	f.StringVar(&in.to, "to", "", "the agent: an id, the beginning of one, a name, or capability:NAME (required)")
 	f.StringVar(&in.content, "content", "", "what to say (required)")
 	f.StringVar(&in.performative, "performative", "", "request, inform, query_if, … (default request)")
 	f.StringVar(&in.conversation, "conversation-id", "", "the conversation it belongs to (default a new one)")

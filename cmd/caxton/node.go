@@ -27,6 +27,7 @@ type node struct {
 	store   *pebblestore.Store
 	host    *wasmhost.Host
 	runner  *projections.Runner
+	index   *projections.Messages
 	agents  *projections.Agents
 	system  *actors.System
 	metrics *telemetry.Metrics
@@ -52,7 +53,9 @@ func openNode(ctx context.Context, cfg config.Config, log *slog.Logger) (*node, 
 
 func (n *node) open(ctx context.Context) error {
 	agents := projections.NewAgents(events.MemberID(n.cfg.Node.ID))
-	inFlight, inboxes := projections.NewInFlight(), projections.NewInboxes()
+	inFlight, inboxes, timers := projections.NewInFlight(), projections.NewInboxes(), projections.NewTimers()
+	talks := projections.NewConversations(n.cfg.Messaging.ConversationTimeout)
+	n.index = projections.NewMessages()
 	n.agents, n.letters = agents, new(projections.Letters)
 	n.metrics = telemetry.New(n.sources(inFlight, inboxes))
 
@@ -77,10 +80,10 @@ func (n *node) open(ctx context.Context) error {
 	if n.host, err = wasmhost.New(ctx, hostCfg); err != nil {
 		return err
 	}
-	n.runner = projections.NewRunner(n.store, n.log, agents, inFlight, inboxes, n.letters)
+	n.runner = projections.NewRunner(n.store, n.log, agents, inFlight, inboxes, timers, talks, n.index, n.letters)
 	n.system, err = actors.New(n.actorsConfig(), actors.Deps{
 		Store: n.store, Host: n.host, Agents: agents, InFlight: inFlight, Inboxes: inboxes,
-		Runner: n.runner, Room: n.store, Observer: n.metrics, Log: n.log, Member: events.MemberID(n.cfg.Node.ID),
+		Timers: timers, Talks: talks, Runner: n.runner, Room: n.store, Observer: n.metrics, Log: n.log, Member: events.MemberID(n.cfg.Node.ID),
 	})
 	if err != nil {
 		return err
@@ -129,7 +132,7 @@ func (n *node) openAPI() error {
 	c.MaxModuleBytes = int(n.cfg.Runtime.MaxModuleBytes)
 	c.DrainTimeout = time.Duration(float64(n.cfg.Runtime.DrainTimeout) * drainShare)
 	n.api, err = caxtonhttp.New(c, caxtonhttp.Deps{
-		Commands: n.system.Gateway(), Agents: readModel{n.agents, n.runner}, History: n.store, Operations: operations{n}, Emergency: operations{n},
+		Commands: n.system.Gateway(), Agents: readModel{n.agents, n.runner}, History: n.store, Messages: n.index, Operations: operations{n}, Emergency: operations{n},
 		Started: n.runner.Ready(), NotReady: n.notReady, Warnings: n.warnings, Observer: observer, Log: n.log,
 	})
 	return err

@@ -111,7 +111,7 @@ func (t *trial) start(ctx context.Context) error {
 // repeat runs a message again, so that the guest becomes what it was.
 func (t *trial) repeat(ctx context.Context, guest *wasmhost.Instance, h heard) error {
 	if h.ok {
-		h.call.Timeout, h.call.State = 0, t.state // it was in time before
+		h.call.Timeout, h.call.State, h.call.Agent = 0, t.state, t.state // it was in time before
 		if out := guest.Handle(ctx, h.call); out.Status != events.OutcomeOK {
 			return errors.Join(ctx.Err(), fmt.Errorf("message %s was handled before, and now: %s: %s", h.call.Message.ID, out.Status, out.Detail))
 		}
@@ -139,7 +139,7 @@ func (t *trial) tell(ctx context.Context, m events.Message) (trialRun, error) {
 	m.ID, m.Sender, m.Receiver = events.NewMessageID(), trialPrincipal, t.born.AgentID.String()
 	began := t.now()
 	call := wasmhost.Call{
-		Message: &m, Fuel: t.limits.MaxFuel, State: t.state,
+		Message: &m, Fuel: t.limits.MaxFuel, State: t.state, Agent: t.state,
 		Host:    events.HostRecord{NowMicros: t.state.Now(began.UnixMicro()), Seed: rand.Uint64()},
 		Timeout: time.Duration(t.limits.MaxExecutionTimeMS) * time.Millisecond,
 	}
@@ -172,6 +172,10 @@ func (t *trial) finished(m events.Message, host events.HostRecord, out wasmhost.
 	r := agent.Run{
 		Message: m, Host: host, Status: out.Status, GuestStatus: out.GuestStatus, Detail: out.Detail,
 		Replied: out.Replied, Reply: out.Reply, Logs: out.Logs, State: out.State, Fuel: out.Fuel, MeterVersion: meter.Version,
+	}
+	r.Capabilities = out.Capabilities
+	for _, c := range out.Timers {
+		r.Timers = append(r.Timers, agent.TimerChange(c))
 	}
 	for _, s := range out.Sends {
 		r.Sends = append(r.Sends, agent.Outgoing{Message: s, To: t.born.AgentID})

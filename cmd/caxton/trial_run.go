@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 	"unicode"
 	"unicode/utf8"
 
@@ -33,7 +34,8 @@ func (a *app) runCommand() *cobra.Command {
 		SuggestFor: []string{"try", "test", "exec", "invoke"},
 		Short:      "Try a module without a server: give it messages and see what it does",
 		Long: "Try a module without a server: give it messages and see what it does. They are given in order to one\n" +
-			"agent, which keeps its memory and state from one to the next. What it sends is told, and goes nowhere.\n\n" +
+			"agent, which keeps its memory and state from one to the next. What it sends is told, and goes nowhere;\n" +
+			"timers are told, and do not fire.\n\n" +
 			contentHelp + "\n\n" +
 			"Exits 1 when a message was not handled.",
 		Example: "  caxton agent run counter.wasm --message '{\"op\":\"add\",\"n\":5}' --message '{\"op\":\"get\"}'\n" +
@@ -105,8 +107,19 @@ type triedMessage struct {
 	Sends         []spoken             `json:"sends"`
 	State         []events.StateChange `json:"state"`
 	Logs          []events.LogLine     `json:"logs"`
+	Timers        []triedTimer         `json:"timers,omitempty"`
+	Capabilities  []string             `json:"capabilities,omitempty"`
 	Fuel          events.Fuel          `json:"fuel"`
 	ElapsedUS     int64                `json:"elapsed_us"`
+}
+
+// triedTimer is a timer that was set or cancelled; none fires in a trial.
+type triedTimer struct {
+	Timer         events.TimerID  `json:"timer"`
+	Cancelled     bool            `json:"cancelled,omitempty"`
+	AfterUS       int64           `json:"after_us,omitempty"`
+	Content       json.RawMessage `json:"content,omitempty"`
+	ContentBase64 []byte          `json:"content_base64,omitempty"`
 }
 
 // spoken is what an agent said, without what a server adds.
@@ -147,6 +160,14 @@ func describeRun(r trialRun) triedMessage {
 	for _, m := range r.outcome.Sends {
 		out.Sends = append(out.Sends, speech(m))
 	}
+	for _, c := range r.outcome.Timers {
+		var m events.Message
+		if !c.Cancel {
+			m.SetContent(c.Content)
+		}
+		out.Timers = append(out.Timers, triedTimer{c.Timer, c.Cancel, c.After.Microseconds(), m.Content, m.ContentBase64})
+	}
+	out.Capabilities = r.outcome.Capabilities
 	out.State = append(out.State, r.outcome.State...)
 	out.Logs = append(out.Logs, r.outcome.Logs...)
 	return out
@@ -214,6 +235,16 @@ func (a *app) tellRun(d triedMessage, limits events.ResourceLimits) {
 			continue
 		}
 		line("state", "%s = %s", c.Key, printable(c.Value))
+	}
+	for _, c := range d.Timers {
+		if c.Cancelled {
+			line("timer", "%d cancelled", c.Timer)
+			continue
+		}
+		line("timer", "%d in %s: %s", c.Timer, time.Duration(c.AfterUS)*time.Microsecond, contentText(c.Content, c.ContentBase64))
+	}
+	for _, name := range d.Capabilities {
+		line("can", "%s", name)
 	}
 	for _, l := range d.Logs {
 		line("log", "%s: %s", l.Level, l.Text)

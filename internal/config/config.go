@@ -114,6 +114,8 @@ type Messaging struct {
 	MailboxSize int           `key:"mailbox_size"` // messages waiting for one agent
 	InboxSize   int           `key:"inbox_size"`   // messages waiting in one agent's inbox
 	SpillAfter  time.Duration `key:"spill_after"`  // waiting, until a message is queued durably
+
+	ConversationTimeout time.Duration `key:"conversation_timeout"` // without a word, until an open conversation has timed out
 }
 
 // Observability is what the node tells about itself.
@@ -139,7 +141,7 @@ func Default() Config {
 	c.Runtime.Compile.Memory, c.Runtime.Compile.Timeout, c.Runtime.Compile.Cache = 1<<30, 30*time.Second, 1<<30
 	c.Runtime.Limits.Defaults = limits(events.DefaultLimits())
 	c.Runtime.Limits.Ceilings = limits(events.LimitCeilings())
-	c.Messaging = Messaging{MailboxSize: 1000, InboxSize: 100_000, SpillAfter: 100 * time.Millisecond}
+	c.Messaging = Messaging{MailboxSize: 1000, InboxSize: 100_000, SpillAfter: 100 * time.Millisecond, ConversationTimeout: 30 * time.Minute}
 	c.Observability.Log.Level, c.Observability.Log.Format = "info", "text"
 	return c
 }
@@ -213,6 +215,7 @@ func (c Config) Validate() error {
 	within("messaging.mailbox_size", int64(c.Messaging.MailboxSize), 1, 1<<20)
 	within("messaging.inbox_size", int64(c.Messaging.InboxSize), 1, 1<<24)
 	during("messaging.spill_after", c.Messaging.SpillAfter, time.Millisecond, time.Minute)
+	during("messaging.conversation_timeout", c.Messaging.ConversationTimeout, time.Second, 365*24*time.Hour)
 	return f.Err()
 }
 

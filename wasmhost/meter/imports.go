@@ -50,16 +50,19 @@ func allowedImports(module string) map[string]string {
 
 func caxtonImports() map[string]string {
 	return map[string]string{
-		"reply":        "ii:i",
-		"send":         "ii:i",
-		"msg_field":    "iiii:i",
-		"log":          "iii:i",
-		"now":          ":I",
-		"random":       "ii:i",
-		"state_get":    "iiii:i",
-		"state_put":    "iiii:i",
-		"state_delete": "ii:i",
-		"fuel_left":    ":I",
+		"reply":               "ii:i",
+		"send":                "ii:i",
+		"msg_field":           "iiii:i",
+		"log":                 "iii:i",
+		"now":                 ":I",
+		"random":              "ii:i",
+		"state_get":           "iiii:i",
+		"state_put":           "iiii:i",
+		"state_delete":        "ii:i",
+		"fuel_left":           ":I",
+		"timer_set":           "Iii:I",
+		"timer_cancel":        "I:i",
+		"register_capability": "ii:i",
 	}
 }
 

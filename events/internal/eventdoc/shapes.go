@@ -69,7 +69,7 @@ func jsonType(typ string) (string, error) {
 		return "string", nil
 	case "bool":
 		return "boolean", nil
-	case "int", "int32", "int64", "uint64", "Fuel", "Revision":
+	case "int", "int32", "int64", "uint64", "Fuel", "Revision", "TimerID":
 		return "integer", nil
 	case "AgentID", "MessageID", "EventID":
 		return "string, a UUID", nil

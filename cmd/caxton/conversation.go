@@ -1,0 +1,130 @@
+package main
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/caxton-run/caxton/events"
+	"github.com/caxton-run/caxton/projections"
+)
+
+func (a *app) messageGetCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "get MESSAGE-ID",
+		Short: "Show a message and what has become of it",
+		Long: "Show a message and what has become of it. The newest million messages are found by their id;\n" +
+			"older ones in their conversation.",
+		Example: "  caxton message get 0b5c1d6e-7c0f-4a55-9a43-1f6f0c2e9b11\n" +
+			"  caxton message get 0b5c1d6e-7c0f-4a55-9a43-1f6f0c2e9b11 -o json",
+		Args: exactly("MESSAGE-ID"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if _, err := events.ParseMessageID(args[0]); err != nil {
+				return usagef("MESSAGE-ID must be a UUID in its 36-character form, got %q", args[0])
+			}
+			c, err := a.server()
+			if err != nil {
+				return err
+			}
+			got, err := c.Message(cmd.Context(), args[0])
+			if err != nil {
+				return err
+			}
+			if done, err := a.structured(got); done || err != nil {
+				return err
+			}
+			a.describeMessage(got)
+			return nil
+		},
+	}
+}
+
+func (a *app) describeMessage(m projections.MessageView) {
+	line := func(name, format string, args ...any) {
+		a.printf("%-13s %s\n", name+":", oneLine(fmt.Sprintf(format, args...)))
+	}
+	optional := func(name, text string) {
+		if text != "" {
+			line(name, "%s", text)
+		}
+	}
+	line("ID", "%s", m.ID)
+	line("Status", "%s", m.Status)
+	line("Performative", "%s", m.Performative)
+	line("From", "%s", m.Sender)
+	line("To", "%s", m.Receiver)
+	line("Conversation", "%s", m.ConversationID)
+	optional("In reply to", m.InReplyTo)
+	optional("Protocol", m.Protocol)
+	line("Content", "%s", contentText(m.Content, m.ContentBase64))
+	optional("Outcome", string(m.Outcome))
+	optional("Reason", string(m.Reason))
+	optional("Detail", m.Detail)
+	if m.Reply != nil {
+		line("Reply", "%s %s", m.Reply.Performative, contentText(m.Reply.Content, m.Reply.ContentBase64))
+	}
+	if m.Fuel > 0 {
+		line("Fuel", "%d", m.Fuel)
+	}
+	line("At", "%s (position %d)", m.At.Format(time.RFC3339Nano), m.Position)
+}
+
+func (a *app) conversationCommand() *cobra.Command {
+	cmd := a.noun("conversation", "Follow what is said", []string{"conversations"}, "caxton conversation get chat-1")
+	cmd.AddCommand(&cobra.Command{
+		Use:   "get CONVERSATION-ID",
+		Short: "Show a conversation: how it stands, and all that was said",
+		Example: "  caxton conversation get chat-1\n" +
+			"  caxton conversation get chat-1 -o yaml",
+		Args: exactly("CONVERSATION-ID"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if args[0] == "" || len(args[0]) > events.MaxFieldLength {
+				return usagef("CONVERSATION-ID must be 1 to %d bytes", events.MaxFieldLength)
+			}
+			c, err := a.server()
+			if err != nil {
+				return err
+			}
+			got, err := c.Conversation(cmd.Context(), args[0])
+			if err != nil {
+				return err
+			}
+			if done, err := a.structured(got); done || err != nil {
+				return err
+			}
+			a.tellConversation(got)
+			return nil
+		},
+	})
+	return cmd
+}
+
+func (a *app) tellConversation(v projections.ConversationView) {
+	a.printf("conversation %s is %s\n", oneLine(v.ID), v.State)
+	for _, x := range v.Exchanges {
+		a.printf("%s of %s to %s: %s\n", x.Protocol, oneLine(x.From), oneLine(x.To), x.State)
+	}
+	rows := make([][]string, len(v.Messages))
+	for i, m := range v.Messages {
+		rows[i] = []string{
+			m.At.Format("15:04:05.000"), string(m.Performative), oneLine(m.Sender), oneLine(m.Receiver),
+			string(m.Status), clipped(contentText(m.Content, m.ContentBase64)),
+		}
+	}
+	a.grid([]string{"AT", "PERFORMATIVE", "FROM", "TO", "STATUS", "CONTENT"}, rows)
+	a.printf("%s\n", count(uint64(len(v.Messages)), "message"))
+	if v.Truncated {
+		a.note("there is more: the conversation is too long to be shown whole")
+	}
+}
+
+// maxCell bounds what a table shows of a message's content, in characters.
+const maxCell = 60
+
+func clipped(s string) string {
+	if r := []rune(s); len(r) > maxCell {
+		return string(r[:maxCell-1]) + "…"
+	}
+	return s
+}
