@@ -188,6 +188,10 @@ func (a *app) removeCommand() *cobra.Command {
 			if err := c.Remove(cmd.Context(), v.ID.String()); err != nil {
 				return err
 			}
+			v.Status = "removed"
+			if done, err := a.structured(v); done {
+				return err
+			}
 			a.printf("%s is removed\n", what)
 			return nil
 		},
@@ -253,6 +257,9 @@ func (a *app) showEvents(ctx context.Context, ref string, q caxtonhttp.EventQuer
 	if err != nil {
 		return err
 	}
+	if next != nil { // beside the output: -o json is of this page alone
+		defer a.note("there are more: --from %d", uint64(*next.From))
+	}
 	if done, err := a.structured(page); done {
 		return err
 	}
@@ -269,8 +276,5 @@ func (a *app) showEvents(ctx context.Context, ref string, q caxtonhttp.EventQuer
 		}
 	}
 	a.grid(header, rows)
-	if next != nil {
-		a.note("there are more: --from %d", uint64(*next.From))
-	}
 	return nil
 }

@@ -66,10 +66,12 @@ func (a *app) doctorCommand() *cobra.Command {
 			"Exits 1 when a check fails.",
 		Example: "  caxton doctor\n  caxton doctor --config /etc/caxton/config.yaml --data-dir /var/lib/caxton",
 		Args:    exactly(),
-		RunE:    func(cmd *cobra.Command, _ []string) error { return a.examineMachine(cmd.Context(), opts) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			opts.configFile = a.config
+			return a.examineMachine(cmd.Context(), opts)
+		},
 	}
 	f := cmd.Flags()
-	f.StringVar(&opts.configFile, "config", "", "configuration file (YAML)")
 	f.StringVar(&opts.dataDir, "data-dir", "", "directory of the log (default ./caxton-data)")
 	f.StringVar(&opts.apiAddr, "api-addr", "", "address of the REST API (default 127.0.0.1:8080)")
 	f.StringVar(&opts.metricsAddr, "metrics-addr", "", "address of the metrics (default 127.0.0.1:9090)")

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"time"
 
@@ -26,6 +27,7 @@ type app struct {
 
 	api     string
 	token   string
+	config  string // path of a YAML file
 	output  string
 	noColor bool
 	timeout time.Duration
@@ -56,7 +58,7 @@ func (a *app) rootCommand() *cobra.Command {
 		SuggestionsMinimumDistance: 2,
 		Args:                       unknownCommand,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return a.serve(cmd.Context(), serveOptions{}, a.stdout, a.stderr)
+			return a.serve(cmd.Context(), serveOptions{configFile: a.config}, a.stdout, a.stderr)
 		},
 		PersistentPreRunE: func(*cobra.Command, []string) error { return a.checkGlobals() },
 	}
@@ -69,6 +71,7 @@ func (a *app) rootCommand() *cobra.Command {
 	f := root.PersistentFlags()
 	f.StringVar(&a.api, "api", "", "URL of the server (default $CAXTON_API, or "+caxtonhttp.DefaultURL+")")
 	f.StringVar(&a.token, "token", "", "bearer token (default $CAXTON_TOKEN)")
+	f.StringVar(&a.config, "config", "", "configuration file (YAML) of the server, from which a client takes its address")
 	f.StringVarP(&a.output, "output", "o", "table", "table, wide, json or yaml")
 	f.BoolVar(&a.noColor, "no-color", false, "print without colours (also $NO_COLOR)")
 	f.DurationVar(&a.timeout, "timeout", defaultTimeout, "for a call to be answered")
@@ -118,8 +121,12 @@ func (a *app) server() (*caxtonhttp.Client, error) {
 	if a.client != nil {
 		return a.client, nil
 	}
+	url, err := a.apiURL()
+	if err != nil {
+		return nil, err
+	}
 	c, err := caxtonhttp.NewClient(caxtonhttp.ClientOptions{
-		URL:     first(a.api, a.getenv("CAXTON_API")),
+		URL:     url,
 		Token:   first(a.token, a.getenv("CAXTON_TOKEN")),
 		Timeout: a.timeout,
 	})
@@ -128,6 +135,22 @@ func (a *app) server() (*caxtonhttp.Client, error) {
 	}
 	a.client = c
 	return c, nil
+}
+
+// apiURL is where the server is, or empty where nothing says so.
+func (a *app) apiURL() (string, error) {
+	if url := first(a.api, a.getenv("CAXTON_API")); url != "" || a.config == "" {
+		return url, nil
+	}
+	cfg, err := serveOptions{configFile: a.config}.configuration()
+	if err != nil {
+		return "", err
+	}
+	// A server that listens on every address of its machine is found on this one.
+	if ip := net.ParseIP(cfg.Server.Host); ip != nil && ip.IsUnspecified() {
+		cfg.Server.Host = "localhost"
+	}
+	return "http://" + cfg.Server.APIAddr(), nil
 }
 
 func first(values ...string) string {

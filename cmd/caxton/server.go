@@ -35,11 +35,11 @@ func (a *app) serverCommand() *cobra.Command {
 		Example: "  caxton server start\n  caxton server start --data-dir /var/lib/caxton --api-addr 127.0.0.1:8080 --demo",
 		Args:    exactly(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			opts.configFile = a.config
 			return a.serve(cmd.Context(), opts, a.stdout, a.stderr)
 		},
 	}
 	f := start.Flags()
-	f.StringVar(&opts.configFile, "config", "", "configuration file (YAML)")
 	f.StringVar(&opts.dataDir, "data-dir", "", "directory of the log (default ./caxton-data)")
 	f.StringVar(&opts.apiAddr, "api-addr", "", "address of the REST API (default 127.0.0.1:8080)")
 	f.StringVar(&opts.metricsAddr, "metrics-addr", "", "address of the metrics (default 127.0.0.1:9090)")
