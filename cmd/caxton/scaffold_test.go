@@ -27,11 +27,7 @@ func TestProjectsBuild(t *testing.T) {
 			if err := json.Unmarshal(caxton(t, "", "agent", "init", "--lang", lang, dir, "-o", "json"), &p); err != nil {
 				t.Fatal(err)
 			}
-			build := exec.Command("sh", "-c", strings.TrimPrefix(p.Build, "npm install && "))
-			build.Dir, build.Env = dir, append(os.Environ(), env...)
-			if out, err := build.CombinedOutput(); err != nil {
-				t.Fatalf("%s: %v\n%s", p.Build, err, out)
-			}
+			build(t, dir, p.Build, env)
 			if raceDetector && lang == "go" {
 				return // it was built; to compile it again is too much here
 			}
@@ -39,6 +35,16 @@ func TestProjectsBuild(t *testing.T) {
 			caxton(t, dir, "agent", "check", wasm)
 			tryTally(t, dir, wasm)
 		})
+	}
+}
+
+// build runs a project's own command, but for what would ask the network.
+func build(t *testing.T, dir, command string, env []string) {
+	t.Helper()
+	cmd := exec.Command("sh", "-c", strings.TrimPrefix(command, "npm install && "))
+	cmd.Dir, cmd.Env = dir, append(os.Environ(), env...)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%s: %v\n%s", command, err, out)
 	}
 }
 
