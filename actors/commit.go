@@ -205,14 +205,19 @@ func (a *agentActor) release(ctx context.Context, s settled, pos events.Position
 	s.env.respond(ans)
 }
 
-// head is the position that a change which changed nothing is told: whoever has
-// seen the log up to there has seen what made it none.
+// head is the position that a change which changed nothing is told: of the agent's
+// last event. Whoever has seen that has seen what made it none; the head of the log
+// may be an event that no projection follows, for which a reader would wait.
 func (a *agentActor) head(ctx context.Context) events.Position {
-	pos, _, err := a.sys.deps.Store.Head(ctx)
-	if err != nil {
-		a.sys.log.Warn("head of the log unknown", slog.String("agent", a.id.String()), slog.Any("err", err))
+	opts := events.ReadStreamOptions{From: events.EndOfStream, Direction: events.Backwards, Max: 1}
+	for rec, err := range a.sys.deps.Store.ReadStream(ctx, events.AgentStream(a.id), opts) {
+		if err != nil {
+			a.sys.log.Warn("position of the agent unknown", slog.String("agent", a.id.String()), slog.Any("err", err))
+			return 0
+		}
+		return rec.Position
 	}
-	return pos
+	return 0
 }
 
 // answerBefore finds the answer that an earlier request under the same

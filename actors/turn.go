@@ -216,30 +216,32 @@ func (a *agentActor) command(ctx context.Context, t *turn, e *envelope) (verdict
 		e.respond(answer{err: fmt.Errorf("%T: the host failed on it %d times", e.command, maxTakes)})
 		return goOn, nil
 	}
+	switch c := e.command.(type) {
+	case agent.Update:
+		return a.update(ctx, t, e, c)
+	case agent.Restart:
+		return a.restart(ctx, t, e, c)
+	}
 	payloads, err := agent.Decide(a.state(), e.command)
 	if err != nil {
 		t.tell(e, answer{err: err})
 		return goOn, nil
 	}
-	md := events.Metadata{Actor: e.principal, TraceParent: e.trace}
+	md := byCaller(e)
 	switch c := e.command.(type) { // what is not about the agent itself belongs to a conversation
 	case agent.DeadLetter:
 		md.CorrelationID, md.CausationID = c.Event.Message.ConversationID, c.Event.Message.ID.String()
 	case agent.TimeOut:
 		md.CorrelationID = c.Event.ConversationID
 	}
-	if _, err := a.emit(ctx, t, payloads, md); err != nil {
+	if err := a.emitCommand(ctx, t, e, md, payloads); err != nil {
 		return goOn, err
 	}
-	t.settle(settled{env: e, change: true})
 	for _, p := range payloads {
 		switch p.(type) {
 		case events.AgentStopRequested:
 			a.endDrain()
 			a.stopSeen = e.arrived
-		case events.AgentRestarted:
-			a.tainted = true // its memory is not the one that the log says
-			return endTurn, nil
 		case events.AgentResumed, events.AgentRemoved:
 			a.rereadInbox()
 			return endTurn, nil // what was held goes before what follows
@@ -250,6 +252,20 @@ func (a *agentActor) command(ctx context.Context, t *turn, e *envelope) (verdict
 
 // rereadInbox makes the next turn look at all entries that are not closed.
 func (a *agentActor) rereadInbox() { a.inboxNext, a.inboxMore = a.state().InboxNext(), true }
+
+// byCaller is the metadata of what somebody asked for.
+func byCaller(e *envelope) events.Metadata {
+	return events.Metadata{Actor: e.principal, TraceParent: e.trace}
+}
+
+// emitCommand adds the events of a command, which is answered when they are durable.
+func (a *agentActor) emitCommand(ctx context.Context, t *turn, e *envelope, md events.Metadata, payloads []events.Payload) error {
+	if _, err := a.emit(ctx, t, payloads, md); err != nil {
+		return err
+	}
+	t.settle(settled{env: e, change: true})
+	return nil
+}
 
 func (t *turn) settle(s settled) { t.settled = append(t.settled, s) }
 

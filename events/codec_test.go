@@ -39,6 +39,11 @@ func samples() []Payload {
 		},
 		AgentSuspended{Reason: "maintenance"},
 		AgentResumed{},
+		AgentUpdated{
+			From: module, Module: HashModule([]byte("next")), ModuleSize: 5, Warnings: []string{"handles no messages"},
+			Limits: new(DefaultLimits()), Priority: High, Labels: &Labels{"team": "red"}, Reason: "a fix",
+			Migration: &Migration{Host: host, State: []StateChange{{Key: "n", Value: []byte{2}}}, Logs: logs, Fuel: 99, MeterVersion: 1},
+		},
 		AgentStopRequested{Reason: "upgrade of the host", GraceMS: 30_000, Until: when},
 		AgentStopped{Reason: "upgrade of the host", Cause: StopDrained},
 		AgentRestarted{Reason: "its cache is wrong"},

@@ -25,6 +25,7 @@ var (
 	ErrAgentFailed      = errors.New("agent failed: supervision gave up")
 	ErrAgentSuspended   = errors.New("agent is suspended")
 	ErrAgentStopped     = errors.New("agent is stopped, or about to be")
+	ErrMigrationFailed  = errors.New("the new module's migration failed")
 	ErrNameTaken        = errors.New("agent name is taken")
 	ErrMailboxFull      = errors.New("mailbox is full")
 	ErrKeyReused        = errors.New("Idempotency-Key reused with another request")

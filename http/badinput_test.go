@@ -171,6 +171,38 @@ func wantFault(t *testing.T, p Problem, field, reason string) {
 	}
 }
 
+// TestBadUpdates are refused before they reach the node.
+func TestBadUpdates(t *testing.T) {
+	r := start(t, nil)
+	r.deploy(t, "a")
+	for _, tc := range []struct{ media, query, body, field, reason string }{
+		{typeJSON, "", `{}`, "body", "names nothing to change"},
+		{typeJSON, "", `{"reason":"why"}`, "body", "names nothing to change"},
+		{typeJSON, "", `{"wasm_module":""}`, "wasm_module", "must not be empty"},
+		{typeJSON, "", `{"wasm_module":"*"}`, "wasm_module", "base64"},
+		{typeJSON, "", `{"resource_limits":{"max_fuel":0}}`, "resource_limits.max_fuel", "greater than 0"},
+		{typeJSON, "", `{"resource_limits":{"max_feul":1}}`, "resource_limits.max_feul", "is not a field"},
+		{typeJSON, "", `{"priority":"urgent"}`, "priority", "unknown"},
+		{typeJSON, "", `{"labels":{"":"v"}}`, "labels", "1 to 63"},
+		{typeJSON, "", `{"labels":[]}`, "labels", "JSON object"},
+		{typeJSON, "", `{"name":"b"}`, "name", "is not a field"},
+		{typeJSON, "?dry_run=yes", `{"priority":"low"}`, "dry_run", "true or false"},
+		{typeJSON, "?priority=low", `{"priority":"low"}`, "priority", "goes into the body"},
+		{typeJSON, "?colour=red", `{"priority":"low"}`, "colour", "known: dry_run"},
+		{typeWasm, "", "", "wasm_module", "must not be empty"},
+		{typeWasm, "?max_fuel=x", emptyWasm, "max_fuel", "whole number"},
+		{typeWasm, "?priority=urgent", emptyWasm, "priority", "unknown"},
+		{typeWasm, "?label=x", emptyWasm, "label", "key=value"},
+		{typeWasm, "?reason=" + strings.Repeat("r", maxReason+1), emptyWasm, "reason", "at most 256"},
+	} {
+		got := exchange(t, r, "PUT", base+"/agents/a"+tc.query, tc.body, "Content-Type", tc.media)
+		wantFault(t, wantProblem(t, got, http.StatusBadRequest, CodeInvalidRequest), tc.field, tc.reason)
+	}
+	if n := r.node.seen(); n != 0 {
+		t.Errorf("%d invalid requests reached Commands", n)
+	}
+}
+
 func TestAllFaultsAtOnce(t *testing.T) {
 	r := start(t, nil)
 	got := post(t, r, base+"/agents", `{"name":"","wasm_module":"*","resource_limits":{"max_fuel":0,"x":1},"priority":"p","y":1}`)
@@ -311,9 +343,13 @@ func TestBadReferences(t *testing.T) {
 		if !strings.Contains(rt.path, ":id") {
 			continue
 		}
+		body := "{}"
+		if rt.method == http.MethodPut {
+			body = `{"priority":"low"}`
+		}
 		path := func(ref string) string { return strings.Replace(rt.path, ":id", ref, 1) }
-		wantProblem(t, exchange(t, r, rt.method, path("nobody"), "{}", "Content-Type", typeJSON), 404, CodeAgentNotFound)
-		wantProblem(t, exchange(t, r, rt.method, path(strings.Repeat("x", maxRef+1)), "{}", "Content-Type", typeJSON), 400, CodeInvalidRequest)
+		wantProblem(t, exchange(t, r, rt.method, path("nobody"), body, "Content-Type", typeJSON), 404, CodeAgentNotFound)
+		wantProblem(t, exchange(t, r, rt.method, path(strings.Repeat("x", maxRef+1)), body, "Content-Type", typeJSON), 400, CodeInvalidRequest)
 	}
 	if n := r.node.seen(); n != 0 {
 		t.Errorf("%d invalid requests reached Commands", n)

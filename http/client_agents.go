@@ -2,12 +2,10 @@ package http
 
 import (
 	"context"
-	"encoding/json"
 	"net/http"
 	"net/url"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/caxton-run/caxton/events"
 	"github.com/caxton-run/caxton/projections"
@@ -38,15 +36,7 @@ func (c *Client) Deploy(ctx context.Context, d Deployment) (projections.AgentVie
 	for _, k := range sortedKeys(d.Labels) {
 		q.Add("label", k+"="+d.Labels[k])
 	}
-	for name, v := range map[string]uint64{
-		"max_memory_bytes":      d.Limits.MaxMemoryBytes,
-		"max_fuel":              uint64(d.Limits.MaxFuel),
-		"max_execution_time_ms": d.Limits.MaxExecutionTimeMS,
-	} {
-		if v > 0 {
-			q.Set(name, strconv.FormatUint(v, 10))
-		}
-	}
+	setLimits(q, d.Limits)
 	var view projections.AgentView
 	_, err := c.do(ctx, call{method: http.MethodPost, path: "/agents", query: q, media: typeWasm, body: d.Wasm, key: d.IdempotencyKey}, &view)
 	return view, err
@@ -83,70 +73,6 @@ func (c *Client) Agent(ctx context.Context, ref string) (projections.AgentView, 
 	var view projections.AgentView
 	_, err := c.do(ctx, call{method: http.MethodGet, path: agentPath(ref, "")}, &view)
 	return view, err
-}
-
-// Suspend holds an agent still; reason may be empty.
-func (c *Client) Suspend(ctx context.Context, ref, reason string) (projections.AgentView, error) {
-	return c.change(ctx, ref, "/suspend", reason)
-}
-
-// Resume lets an agent that does not run go on as it was; reason may be empty.
-func (c *Client) Resume(ctx context.Context, ref, reason string) (projections.AgentView, error) {
-	return c.change(ctx, ref, "/resume", reason)
-}
-
-// Restart has an agent's guest begin anew and lets the agent run; reason may be
-// empty.
-func (c *Client) Restart(ctx context.Context, ref, reason string) (projections.AgentView, error) {
-	return c.change(ctx, ref, "/restart", reason)
-}
-
-// Stopping says how an agent is to be stopped.
-type Stopping struct {
-	Reason string        // may be empty
-	Grace  time.Duration // whole seconds, 0 to an hour
-	Drain  bool          // whether what waits is worked off first
-}
-
-// Stop puts an agent out of service, and returns it as it then is: stopped, or
-// draining for at most the grace.
-func (c *Client) Stop(ctx context.Context, ref string, how Stopping) (projections.AgentView, error) {
-	fields := map[string]any{"grace_period_seconds": int64(how.Grace / time.Second), "drain_messages": how.Drain}
-	if how.Reason != "" {
-		fields["reason"] = how.Reason
-	}
-	return c.post(ctx, agentPath(ref, "/stop"), fields)
-}
-
-// post sends a JSON object and returns the agent that is the answer.
-func (c *Client) post(ctx context.Context, path string, fields any) (projections.AgentView, error) {
-	b, err := json.Marshal(fields)
-	if err != nil {
-		return projections.AgentView{}, err
-	}
-	var view projections.AgentView
-	_, err = c.do(ctx, call{method: http.MethodPost, path: path, media: typeJSON, body: b}, &view)
-	return view, err
-}
-
-func (c *Client) change(ctx context.Context, ref, verb, why string) (projections.AgentView, error) {
-	in := call{method: http.MethodPost, path: agentPath(ref, verb)}
-	if why != "" {
-		b, err := json.Marshal(map[string]string{"reason": why})
-		if err != nil {
-			return projections.AgentView{}, err
-		}
-		in.media, in.body = typeJSON, b
-	}
-	var view projections.AgentView
-	_, err := c.do(ctx, in, &view)
-	return view, err
-}
-
-// Remove ends an agent. Its history stays.
-func (c *Client) Remove(ctx context.Context, ref string) error {
-	_, err := c.do(ctx, call{method: http.MethodDelete, path: agentPath(ref, "")}, nil)
-	return err
 }
 
 // Module returns the bytes that an agent was deployed with.

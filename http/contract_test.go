@@ -131,6 +131,40 @@ func TestAgentLife(t *testing.T) {
 	}
 }
 
+func TestUpdates(t *testing.T) {
+	r := start(t, nil)
+	ctx := context.Background()
+	id := r.deploy(t, "a")
+	limits := events.ResourceLimits{MaxFuel: 7}
+	labels := events.Labels{"tier": "front=end"}
+	want := actors.UpdateRequest{
+		Command: actors.Command{Caller: actors.Caller{Principal: principal}, Agent: id, Reason: "why not"},
+		Limits:  limits, Priority: events.Low, Labels: &labels,
+	}
+	for _, wasm := range [][]byte{nil, []byte(emptyWasm)} {
+		want.Wasm = wasm
+		ch := Changes{Wasm: wasm, Limits: limits, Priority: events.Low, Labels: labels, Reason: "why not"}
+		if _, err := r.Update(ctx, "a", ch); err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(want, r.node.update); diff != "" {
+			t.Error(diff)
+		}
+		r.node.update = actors.UpdateRequest{}
+		out, err := r.TryUpdate(ctx, "a", ch)
+		if err != nil || !out.DryRun || out.Messages != 2 || out.Difference == nil || out.Difference.Now != "2" {
+			t.Errorf("TryUpdate: %+v, %v", out, err)
+		}
+		if diff := cmp.Diff(want, r.node.update); diff != "" {
+			t.Error(diff)
+		}
+	}
+	got := exchange(t, r, "PUT", base+"/agents/a", `{"wasm_module":"AGFzbQEAAAA=","labels":{}}`, "Content-Type", typeJSON)
+	if q := r.node.update; got.status != 200 || string(q.Wasm) != emptyWasm || q.Labels == nil || len(*q.Labels) != 0 || q.Priority != "" {
+		t.Errorf("%d %s: %+v", got.status, got.body, q)
+	}
+}
+
 func TestRunbookDeployment(t *testing.T) {
 	r := start(t, nil)
 	got := post(t, r, "/api/v1/agents", `{

@@ -2,6 +2,7 @@ package http
 
 import (
 	"net/http"
+	"net/url"
 	"strings"
 	"time"
 
@@ -82,19 +83,56 @@ func (c Config) decodeDeploy(body []byte) (actors.DeployRequest, error) {
 		o.text("wasm_module")
 		f.Add("wasm_module", "must not be empty")
 	}
-	limits, _ := o.object("resource_limits")
-	req.Limits = events.ResourceLimits{
-		MaxMemoryBytes:     limits.limit("max_memory_bytes", c.Defaults.MaxMemoryBytes, c.Ceilings.MaxMemoryBytes),
-		MaxFuel:            events.Fuel(limits.limit("max_fuel", uint64(c.Defaults.MaxFuel), uint64(c.Ceilings.MaxFuel))),
-		MaxExecutionTimeMS: limits.limit("max_execution_time_ms", c.Defaults.MaxExecutionTimeMS, c.Ceilings.MaxExecutionTimeMS),
-	}
-	limits.finish()
+	req.Limits = c.limits(o, c.Defaults)
 	req.Priority, err = events.ParsePriority(o.text("priority"))
 	f.Merge("priority", err)
 	req.Labels = o.texts("labels")
 	f.Merge("labels", req.Labels.Validate())
 	o.finish()
 	return c.checkDeploy(req, &f)
+}
+
+// limits reads resource_limits; those left out are as in def.
+func (c Config) limits(o *object, def events.ResourceLimits) events.ResourceLimits {
+	in, _ := o.object("resource_limits")
+	defer in.finish()
+	return events.ResourceLimits{
+		MaxMemoryBytes:     in.limit("max_memory_bytes", def.MaxMemoryBytes, c.Ceilings.MaxMemoryBytes),
+		MaxFuel:            events.Fuel(in.limit("max_fuel", uint64(def.MaxFuel), uint64(c.Ceilings.MaxFuel))),
+		MaxExecutionTimeMS: in.limit("max_execution_time_ms", def.MaxExecutionTimeMS, c.Ceilings.MaxExecutionTimeMS),
+	}
+}
+
+// limitsOfQuery reads the limits that stand in a query; those left out are as in def.
+func (c Config) limitsOfQuery(q url.Values, o *object, def events.ResourceLimits) events.ResourceLimits {
+	limit := func(name string, def, ceiling uint64) uint64 {
+		if !q.Has(name) {
+			return def
+		}
+		return o.checkLimit(name, q.Get(name), def, ceiling)
+	}
+	return events.ResourceLimits{
+		MaxMemoryBytes:     limit("max_memory_bytes", def.MaxMemoryBytes, c.Ceilings.MaxMemoryBytes),
+		MaxFuel:            events.Fuel(limit("max_fuel", uint64(def.MaxFuel), uint64(c.Ceilings.MaxFuel))),
+		MaxExecutionTimeMS: limit("max_execution_time_ms", def.MaxExecutionTimeMS, c.Ceilings.MaxExecutionTimeMS),
+	}
+}
+
+// labelsOfQuery reads label=key=value, as often as it comes; nil without any.
+func labelsOfQuery(q url.Values, f *events.Faults) events.Labels {
+	var labels events.Labels
+	for _, pair := range q["label"] {
+		key, value, ok := strings.Cut(pair, "=")
+		if !ok {
+			f.Add("label", "must be key=value, got %q", clip(pair))
+			continue
+		}
+		if labels == nil {
+			labels = events.Labels{}
+		}
+		labels[key] = value
+	}
+	return labels
 }
 
 // deployOfModule reads a deployment whose body is the module and whose other
@@ -115,30 +153,10 @@ func (c Config) deployOfModule(r *request) (actors.DeployRequest, error) {
 	if len(r.body) == 0 {
 		f.Add("wasm_module", "must not be empty")
 	}
-	limit := func(name string, def, ceiling uint64) uint64 {
-		if !q.Has(name) {
-			return def
-		}
-		return o.checkLimit(name, q.Get(name), def, ceiling)
-	}
-	req.Limits = events.ResourceLimits{
-		MaxMemoryBytes:     limit("max_memory_bytes", c.Defaults.MaxMemoryBytes, c.Ceilings.MaxMemoryBytes),
-		MaxFuel:            events.Fuel(limit("max_fuel", uint64(c.Defaults.MaxFuel), uint64(c.Ceilings.MaxFuel))),
-		MaxExecutionTimeMS: limit("max_execution_time_ms", c.Defaults.MaxExecutionTimeMS, c.Ceilings.MaxExecutionTimeMS),
-	}
+	req.Limits = c.limitsOfQuery(q, &o, c.Defaults)
 	req.Priority, err = events.ParsePriority(q.Get("priority"))
 	f.Merge("priority", err)
-	for _, pair := range q["label"] {
-		key, value, ok := strings.Cut(pair, "=")
-		if !ok {
-			f.Add("label", "must be key=value, got %q", clip(pair))
-			continue
-		}
-		if req.Labels == nil {
-			req.Labels = events.Labels{}
-		}
-		req.Labels[key] = value
-	}
+	req.Labels = labelsOfQuery(q, &f)
 	f.Merge("label", req.Labels.Validate())
 	return c.checkDeploy(req, &f)
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/caxton-run/caxton/actors"
 	"github.com/caxton-run/caxton/events"
 	"github.com/caxton-run/caxton/projections"
+	"github.com/caxton-run/caxton/replay"
 )
 
 // Commands changes agents. Every method may be called from any goroutine,
@@ -19,6 +20,8 @@ type Commands interface {
 	Send(ctx context.Context, r actors.SendRequest) (actors.Sent, error)
 	Suspend(ctx context.Context, c actors.Command) (events.Position, error)
 	Resume(ctx context.Context, c actors.Command) (events.Position, error)
+	Update(ctx context.Context, r actors.UpdateRequest) (events.Position, error)
+	TryUpdate(ctx context.Context, r actors.UpdateRequest) (replay.Trial, error)
 	Stop(ctx context.Context, r actors.StopRequest) (events.Position, error)
 	Restart(ctx context.Context, c actors.Command) (events.Position, error)
 	Remove(ctx context.Context, c actors.Command) (events.Position, error)

@@ -17,6 +17,7 @@ import (
 	"github.com/caxton-run/caxton/actors"
 	"github.com/caxton-run/caxton/events"
 	"github.com/caxton-run/caxton/projections"
+	"github.com/caxton-run/caxton/replay"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -42,6 +43,7 @@ type fakeNode struct {
 	sent     actors.SendRequest
 	command  actors.Command
 	stop     actors.StopRequest
+	update   actors.UpdateRequest
 	fail     error                                                          // what every command returns
 	onSend   func(context.Context, actors.SendRequest) (actors.Sent, error) // nil: handled, echoing the content
 	onGet    func()
@@ -155,6 +157,18 @@ func (n *fakeNode) Stop(_ context.Context, r actors.StopRequest) (events.Positio
 		return n.change(r.Command, "draining", events.AgentStopRequested{Reason: r.Reason})
 	}
 	return n.change(r.Command, "stopped", events.AgentStopped{Reason: r.Reason})
+}
+
+func (n *fakeNode) Update(_ context.Context, r actors.UpdateRequest) (events.Position, error) {
+	n.update = r
+	return n.change(r.Command, "running", events.AgentUpdated{Reason: r.Reason})
+}
+
+func (n *fakeNode) TryUpdate(_ context.Context, r actors.UpdateRequest) (replay.Trial, error) {
+	leave, err := n.enter()
+	defer leave()
+	n.update = r
+	return replay.Trial{From: 1, Messages: 2, Difference: &replay.Difference{Revision: 3, What: "reply", Recorded: "1", Now: "2"}}, err
 }
 
 func (n *fakeNode) Restart(_ context.Context, c actors.Command) (events.Position, error) {

@@ -49,6 +49,7 @@ func agentRoutes() []route {
 		{method: http.MethodGet, path: base + "/agents", read: true, query: []string{"limit", "cursor"}, handle: (*Server).listAgents},
 		{method: http.MethodPost, path: base + "/agents", change: true, keyed: true, body: anyModule, query: deployQuery(), many: "label", handle: (*Server).deploy},
 		{method: http.MethodGet, path: base + "/agents/:id", read: true, handle: (*Server).getAgent},
+		{method: http.MethodPut, path: base + "/agents/:id", change: true, keyed: true, body: anyModule, query: updateQuery(), many: "label", handle: (*Server).updateAgent},
 		{method: http.MethodDelete, path: base + "/agents/:id", change: true, keyed: true, handle: (*Server).removeAgent},
 		{method: http.MethodPost, path: base + "/agents/:id/suspend", change: true, keyed: true, body: mayJSON, handle: (*Server).suspendAgent},
 		{method: http.MethodPost, path: base + "/agents/:id/resume", change: true, keyed: true, body: mayJSON, handle: (*Server).resumeAgent},

@@ -85,6 +85,8 @@ func (a *Agents) Apply(rec events.Recorded, p events.Payload) {
 		a.stand(e, "stopped")
 	case events.AgentResumed, events.AgentRestarted:
 		a.stand(e, "running")
+	case events.AgentUpdated:
+		e.update(p)
 	case events.AgentFailed:
 		a.stand(e, "failed")
 	case events.AgentRemoved:
@@ -127,6 +129,22 @@ func (a *Agents) deploy(rec events.Recorded, d events.AgentDeployed) {
 	a.byID[d.AgentID] = e
 	a.byName[d.Name] = append(a.byName[d.Name], e)
 	a.order = append(a.order, e) // positions only grow, so order stays sorted
+}
+
+func (e *entry) update(p events.AgentUpdated) {
+	v := &e.view
+	if p.Module != "" {
+		v.Module, v.ModuleSize, v.Warnings = p.Module, p.ModuleSize, p.Warnings
+	}
+	if p.Limits != nil {
+		v.Limits = *p.Limits
+	}
+	if p.Priority != "" {
+		v.Priority = p.Priority
+	}
+	if p.Labels != nil {
+		v.Labels = *p.Labels
+	}
 }
 
 func (a *Agents) remove(e *entry) {

@@ -131,6 +131,11 @@ func (r *rebuild) step(ctx context.Context, rev events.Revision, p events.Payloa
 	if h, ok := p.(events.MessageHandled); ok && r.guest && r.lost == nil && h.Outcome == events.OutcomeOK {
 		r.lost = r.rerun(ctx, rev, &h)
 	}
+	if u, ok := p.(events.AgentUpdated); ok && r.guest {
+		if err := r.update(ctx, rev, &u); err != nil {
+			return err
+		}
+	}
 	if err := r.out.State.Apply(rev, p); err != nil {
 		return err
 	}
@@ -139,36 +144,56 @@ func (r *rebuild) step(ctx context.Context, rev events.Revision, p events.Payloa
 	}
 	switch p.(type) {
 	case events.AgentDeployed, events.AgentRestarted:
-		return r.instantiate(ctx)
+		st := r.out.State
+		return r.begin(ctx, st.Module, st.Limits.MaxMemoryBytes)
 	}
 	return nil
 }
 
-// instantiate makes the guest as it is when it begins, in place of one that was.
-func (r *rebuild) instantiate(ctx context.Context) error {
+// begin makes the guest as it is when it begins, in place of one that was.
+func (r *rebuild) begin(ctx context.Context, module events.ModuleHash, maxMemory uint64) (err error) {
 	r.out.Release()
 	r.lost = nil
-	if err := r.load(ctx); err != nil {
-		return err
+	if r.out.Module, r.out.Guest, err = r.src.Begin(ctx, module, maxMemory); err != nil {
+		return fmt.Errorf("agent %s: %w", r.out.State.ID, err)
 	}
-	if !r.out.Module.Info().HandlesMessages {
-		return nil
-	}
-	st := r.out.State
-	g, err := r.src.Host.Instantiate(ctx, r.out.Module, st.Limits.MaxMemoryBytes)
-	if err != nil {
-		return fmt.Errorf("instantiate agent %s: %w", st.ID, err)
-	}
-	r.out.Guest = g
 	return nil
 }
 
-func (r *rebuild) load(ctx context.Context) error {
-	m, err := r.src.Modules.Module(ctx, r.out.State.Module)
-	if err != nil {
-		return fmt.Errorf("agent %s: %w", r.out.State.ID, err)
+// Begin makes a new instance of a module; it is nil for one that handles no
+// messages. The caller closes it and releases the module. Errors: those of Modules
+// and of wasmhost.Host.Instantiate.
+func (s Source) Begin(ctx context.Context, module events.ModuleHash, maxMemory uint64) (*wasmhost.Module, *wasmhost.Instance, error) {
+	m, err := s.Modules.Module(ctx, module)
+	if err != nil || !m.Info().HandlesMessages {
+		return m, nil, err
 	}
-	r.out.Module = m
+	g, err := s.Host.Instantiate(ctx, m, maxMemory)
+	if err != nil {
+		m.Release()
+		return nil, nil, fmt.Errorf("instantiate module %s: %w", module, err)
+	}
+	return m, g, nil
+}
+
+// update does to the guest what an update did, before the state is changed by it.
+func (r *rebuild) update(ctx context.Context, rev events.Revision, u *events.AgentUpdated) error {
+	limits := r.out.State.Limits
+	if u.Limits != nil {
+		limits = *u.Limits
+	}
+	if u.Module == "" {
+		if r.out.Guest != nil {
+			r.out.Guest.SetMaxMemory(limits.MaxMemoryBytes)
+		}
+		return nil
+	}
+	if err := r.begin(ctx, u.Module, limits.MaxMemoryBytes); err != nil {
+		return err
+	}
+	if m := u.Migration; m != nil {
+		r.lost = r.migrate(ctx, rev, u, limits.MaxFuel)
+	}
 	return nil
 }
 
@@ -179,32 +204,48 @@ func (r *rebuild) load(ctx context.Context) error {
 const otherMeterFuel = 16
 
 // fuelFor returns the fuel with which a recorded success is run again.
-func fuelFor(h *events.MessageHandled, limit events.Fuel) events.Fuel {
-	if h.MeterVersion == meter.Version {
+func fuelFor(version int, limit events.Fuel) events.Fuel {
+	if version == meter.Version {
 		return limit
 	}
 	return otherMeterFuel * events.LimitCeilings().MaxFuel
+}
+
+func (r *rebuild) migrate(ctx context.Context, rev events.Revision, u *events.AgentUpdated, fuel events.Fuel) error {
+	if r.out.Guest == nil {
+		return r.diverged(rev, "the module handles no messages, and had a migration")
+	}
+	m := u.Migration
+	out := r.out.Guest.Migrate(ctx, wasmhost.Call{Host: m.Host, Fuel: fuelFor(m.MeterVersion, fuel), State: r.out.State}, wasmhost.Change{From: u.From, To: u.Module})
+	switch {
+	case out.Status != events.OutcomeOK:
+		return r.diverged(rev, "migration recorded OK, now %s: %s", out.Status, out.Detail)
+	case m.MeterVersion == meter.Version && out.Fuel != m.Fuel:
+		return r.diverged(rev, "migration recorded %d fuel, now %d", m.Fuel, out.Fuel)
+	}
+	return nil
+}
+
+func (r *rebuild) diverged(rev events.Revision, format string, args ...any) error {
+	return &DivergedError{Agent: r.out.State.ID, Revision: rev, What: fmt.Sprintf(format, args...)}
 }
 
 // rerun runs one message again. A recorded success had time enough, so no
 // deadline applies; fuel is bounded and compared as then only by the same meter.
 func (r *rebuild) rerun(ctx context.Context, rev events.Revision, h *events.MessageHandled) error {
 	st := r.out.State
-	diverged := func(format string, args ...any) error {
-		return &DivergedError{Agent: st.ID, Revision: rev, What: fmt.Sprintf(format, args...)}
-	}
 	if r.out.Guest == nil {
-		return diverged("the module handles no messages")
+		return r.diverged(rev, "the module handles no messages")
 	}
 	began := time.Now()
-	out := r.out.Guest.Handle(ctx, wasmhost.Call{Message: &h.Message, Host: h.Host, Fuel: fuelFor(h, st.Limits.MaxFuel), State: st, Agent: st})
+	out := r.out.Guest.Handle(ctx, wasmhost.Call{Message: &h.Message, Host: h.Host, Fuel: fuelFor(h.MeterVersion, st.Limits.MaxFuel), State: st, Agent: st})
 	r.out.Replayed++
 	r.out.Rerun += time.Since(began)
 	switch {
 	case out.Status != events.OutcomeOK:
-		return diverged("recorded OK, now %s: %s", out.Status, out.Detail)
+		return r.diverged(rev, "recorded OK, now %s: %s", out.Status, out.Detail)
 	case h.MeterVersion == meter.Version && out.Fuel != h.Fuel:
-		return diverged("recorded %d fuel, now %d", h.Fuel, out.Fuel)
+		return r.diverged(rev, "recorded %d fuel, now %d", h.Fuel, out.Fuel)
 	}
 	return nil
 }

@@ -112,3 +112,12 @@ func (r *rebuild) use(ctx context.Context, id events.AgentID, rec events.Recorde
 	}
 	return true
 }
+
+func (r *rebuild) load(ctx context.Context) error {
+	m, err := r.src.Modules.Module(ctx, r.out.State.Module)
+	if err != nil {
+		return fmt.Errorf("agent %s: %w", r.out.State.ID, err)
+	}
+	r.out.Module = m
+	return nil
+}

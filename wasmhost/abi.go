@@ -217,7 +217,7 @@ func (in *Instance) random() *rand.ChaCha8 {
 func (in *Instance) key(ptr, n uint32) (string, int32) {
 	b, ok := in.view(ptr, n)
 	switch {
-	case !in.call.handling:
+	case !in.call.handling && !in.call.migrating:
 		return "", codeUnavailable
 	case !ok:
 		return "", codeBadPointer
@@ -276,7 +276,7 @@ func hostStateDelete(in *Instance, stack []uint64) {
 
 func hostFuelLeft(in *Instance, stack []uint64) {
 	in.charge(costCall)
-	if !in.call.handling { // the budget of an initialisation is the node's, and its image all nodes'
+	if !in.call.handling && !in.call.migrating { // the budget of an initialisation is the node's, and its image all nodes'
 		stack[0] = 0
 		return
 	}

@@ -48,9 +48,15 @@ type Outcome struct {
 // Handle runs caxton_handle on one message. It never panics, and returns soon
 // after Timeout, Kill or the end of ctx (both OutcomeKilled) at the latest.
 func (in *Instance) Handle(ctx context.Context, c Call) (out Outcome) {
-	switch {
-	case !in.mod.info.HandlesMessages:
+	if !in.mod.info.HandlesMessages {
 		return Outcome{Status: events.OutcomeNoHandler, Detail: "the module does not export " + exportHandle}
+	}
+	return in.serve(ctx, c, nil)
+}
+
+// serve runs one call into the guest: a message, or a change of its module.
+func (in *Instance) serve(ctx context.Context, c Call, change *Change) (out Outcome) {
+	switch {
 	case in.killed.Load():
 		return Outcome{Status: events.OutcomeKilled, Detail: "killed"}
 	case in.broken.Load():
@@ -72,13 +78,18 @@ func (in *Instance) Handle(ctx context.Context, c Call) (out Outcome) {
 		in.rest()
 		in.unclaim()
 	}()
+	if change != nil {
+		in.begin(ctx, c, nil)
+		in.call.migrating = true
+		return in.outcome(in.deliver(change.encode(), in.guest.ExportedFunction(exportMigrate)))
+	}
 	body, err := encodeMessage(c.Message)
 	if err != nil {
 		return Outcome{Status: events.OutcomeHostFault, Detail: err.Error()}
 	}
 	in.begin(ctx, c, body)
 	in.call.handling = true
-	return in.outcome(in.deliver(body))
+	return in.outcome(in.deliver(body, in.entries().handle))
 }
 
 // badABI is a guest that broke the calling convention.
@@ -86,13 +97,17 @@ type badABI struct{ detail string }
 
 func (e *badABI) Error() string { return e.detail }
 
-// refused is a non-zero status of caxton_handle.
-type refused struct{ status int32 }
+// refused is a non-zero status of the function that was called.
+type refused struct {
+	by     string
+	status int32
+}
 
-func (e *refused) Error() string { return fmt.Sprintf("%s returned %d", exportHandle, e.status) }
+func (e *refused) Error() string { return fmt.Sprintf("%s returned %d", e.by, e.status) }
 
-// deliver puts the message into the guest's memory and lets it handle it.
-func (in *Instance) deliver(body []byte) error {
+// deliver puts a message, or what else f takes, into the guest's memory and calls f
+// with it.
+func (in *Instance) deliver(body []byte, f api.Function) error {
 	ways := in.entries()
 	size := uint32(len(body)) // bounded by the size of a message
 	in.stack[0] = uint64(size)
@@ -107,13 +122,21 @@ func (in *Instance) deliver(body []byte) error {
 		return &badABI{fmt.Sprintf("%s(%d) returned %d, beyond the memory of %d bytes", exportAlloc, size, ptr, in.mem.Size())}
 	}
 	in.stack[0], in.stack[1] = uint64(ptr), uint64(size)
-	if err := in.enter(ways.handle); err != nil {
+	if err := in.enter(f); err != nil {
 		return err
 	}
 	if status := int32(in.stack[0]); status != 0 {
-		return &refused{status}
+		return &refused{in.serving(), status}
 	}
 	return nil
+}
+
+// serving names the function that the call is for.
+func (in *Instance) serving() string {
+	if in.call.migrating {
+		return exportMigrate
+	}
+	return exportHandle
 }
 
 // enter calls into the guest; parameters and result are in in.stack.

@@ -21,6 +21,7 @@ const (
 	exportAlloc      = "caxton_alloc"
 	exportHandle     = "caxton_handle"
 	exportInit       = "caxton_init"
+	exportMigrate    = "caxton_migrate"
 	exportInitialize = "_initialize"
 )
 
@@ -28,6 +29,7 @@ const (
 type Info struct {
 	Size            int  // bytes, as uploaded
 	HandlesMessages bool // whether it exports caxton_handle
+	Migrates        bool // whether it also exports caxton_migrate
 	Imports         []string
 	MinMemoryBytes  uint64
 	MaxMemoryBytes  uint64 // what the module declares; an agent's limit may be lower
@@ -115,6 +117,8 @@ func (m *Module) describe() {
 		exports[e.Name] = e
 	}
 	_, m.info.HandlesMessages = exports[exportHandle]
+	_, m.info.Migrates = exports[exportMigrate]
+	m.info.Migrates = m.info.Migrates && m.info.HandlesMessages
 	m.abi = checkExports(exports)
 	switch {
 	case !m.info.HandlesMessages:
@@ -146,7 +150,7 @@ func checkExports(exports map[string]meter.Export) string {
 			return want.Name + " has type " + got.Signature + ", not " + want.Signature
 		}
 	}
-	for _, want := range [][2]string{{exportInit, "() -> (i32)"}, {exportInitialize, "() -> ()"}} {
+	for _, want := range [][2]string{{exportInit, "() -> (i32)"}, {exportInitialize, "() -> ()"}, {exportMigrate, "(i32, i32) -> (i32)"}} {
 		got, ok := exports[want[0]]
 		if ok && (got.Kind != "function" || got.Signature != want[1]) {
 			return want[0] + " is not a function of type " + want[1]

@@ -23,6 +23,8 @@ func (s *State) Apply(rev events.Revision, p events.Payload) error {
 	case events.AgentResumed, events.AgentRestarted:
 		s.goTo(Running)
 		s.crash = crashes{}
+	case events.AgentUpdated:
+		s.updated(e)
 	case events.AgentFailed:
 		s.goTo(Failed)
 	case events.AgentRemoved:

@@ -13,7 +13,8 @@ import (
 // Errors: events.ErrAgentNotFound (no such agent, or removed),
 // events.ErrConflict (Deploy of an agent that exists), *events.InvalidError
 // (Deploy without an id), events.ErrIllegalLifecycle (suspending an agent that is
-// draining, stopped or failed; finishing a message of one that does not run).
+// draining, stopped or failed; finishing a message of one that does not run),
+// *events.MigrationError (Update, whose migration leaves more state than is kept).
 func Decide(s *State, c Command) ([]events.Payload, error) {
 	if d, ok := c.(Deploy); ok {
 		return s.deploy(d)
@@ -42,6 +43,8 @@ func Decide(s *State, c Command) ([]events.Payload, error) {
 		return s.stop(c), nil
 	case EndStop:
 		return s.endStop(c), nil
+	case Update:
+		return s.update(c)
 	case Restart:
 		return []events.Payload{events.AgentRestarted{Reason: c.Reason}}, nil
 	case Remove:

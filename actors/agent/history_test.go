@@ -147,11 +147,13 @@ func TestApplyAnything(t *testing.T) {
 }
 
 func drawCommand(t *rapid.T, st *State) Command {
-	switch rapid.SampledFrom([]string{"run", "run", "run", "run", "run", "run", "suspend", "stop", "end stop", "restart", "resume", "resume", "letter", "skip", "remove"}).Draw(t, "command") {
+	switch rapid.SampledFrom([]string{"run", "run", "run", "run", "run", "run", "suspend", "update", "stop", "end stop", "restart", "resume", "resume", "letter", "skip", "remove"}).Draw(t, "command") {
 	case "suspend":
 		return Suspend{Reason: drawText(t)}
 	case "resume":
 		return Resume{}
+	case "update":
+		return drawUpdate(t, st)
 	case "stop":
 		return Stop{
 			Reason: drawText(t), Drain: rapid.Bool().Draw(t, "drain"), Grace: time.Minute,
@@ -172,6 +174,27 @@ func drawCommand(t *rapid.T, st *State) Command {
 		return Resume{}
 	}
 	return Finish{Run: drawRun(t, st)}
+}
+
+func drawUpdate(t *rapid.T, st *State) Update {
+	c := Update{
+		Limits:   rapid.SampledFrom([]events.ResourceLimits{{}, {MaxFuel: 7}, {MaxMemoryBytes: 1 << 16, MaxExecutionTimeMS: 5}}).Draw(t, "limits"),
+		Priority: rapid.SampledFrom([]events.Priority{"", events.Low, events.Normal}).Draw(t, "priority"),
+		Reason:   drawText(t),
+	}
+	if rapid.Bool().Draw(t, "labelled") {
+		c.Labels = &events.Labels{"k": "v"}
+	}
+	if rapid.Bool().Draw(t, "another module") {
+		c.Module, c.ModuleSize = events.HashModule([]byte{rapid.ByteRange(0, 2).Draw(t, "module")}), 1
+	}
+	if c.NewModule(st) && rapid.Bool().Draw(t, "migrates") {
+		c.Migration = &events.Migration{
+			Host:  events.HostRecord{NowMicros: st.Now(begin)},
+			State: []events.StateChange{{Key: "a", Delete: true}, {Key: "<&>"}},
+		}
+	}
+	return c
 }
 
 func drawRun(t *rapid.T, st *State) Run {
@@ -314,6 +337,7 @@ func drawPayload(t *rapid.T) events.Payload {
 	return rapid.SampledFrom([]events.Payload{
 		deployment(1), deployment(2), events.AgentDeployed{},
 		events.AgentSuspended{}, events.AgentResumed{}, events.AgentResumed{}, events.AgentRestarted{},
+		events.AgentUpdated{}, events.AgentUpdated{Module: "m", Migration: &events.Migration{Host: host}},
 		events.AgentStopRequested{Until: at}, events.AgentStopped{}, events.AgentRemoved{}, events.AgentFailed{},
 		events.MessageHandled{
 			Message: m, Host: host, Inbox: inbox, IdempotencyKey: drawText(t), Sends: []events.Message{drawMessage(t)},

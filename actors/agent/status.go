@@ -63,7 +63,7 @@ func (s Status) admits(p events.Payload) bool {
 		return s.living() && s != Running
 	case events.AgentStopped:
 		return s.living() && s != Stopped
-	case events.AgentRestarted, events.AgentRemoved:
+	case events.AgentUpdated, events.AgentRestarted, events.AgentRemoved:
 		return s.living()
 	}
 	return false // not an event of an agent's stream

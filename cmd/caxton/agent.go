@@ -20,6 +20,7 @@ func (a *app) agentCommand() *cobra.Command {
 	cmd.AddCommand(a.deployCommand(), a.listCommand(), a.getCommand(), a.eventsCommand(),
 		a.changeCommand("suspend", "Hold an agent still; its messages are kept", (*caxtonhttp.Client).Suspend),
 		a.withAll(a.changeCommand("resume", "Let an agent that is suspended, stopped or failed go on as it was", (*caxtonhttp.Client).Resume)),
+		a.updateCommand(),
 		a.stopCommand(),
 		a.changeCommand("restart", "Let an agent begin anew with an empty memory; its state is kept", (*caxtonhttp.Client).Restart),
 		a.removeCommand())

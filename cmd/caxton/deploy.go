@@ -90,20 +90,8 @@ func (in deployFlags) deployment(file string, given func(string) bool) (caxtonht
 	if _, err := events.ParsePriority(in.priority); err != nil {
 		return d, usagef("--%s", err)
 	}
-	for _, pair := range in.labels {
-		k, v, ok := strings.Cut(pair, "=")
-		if !ok {
-			return d, usagef("--label must be key=value, not %q", pair)
-		}
-		if d.Labels == nil {
-			d.Labels = events.Labels{}
-		}
-		d.Labels[k] = v
-	}
-	if err := d.Labels.Validate(); err != nil {
-		return d, usagef("--%s", err)
-	}
-	return d, nil
+	d.Labels, err = parseLabels(in.labels)
+	return d, err
 }
 
 func (a *app) readModule(file string) ([]byte, error) {

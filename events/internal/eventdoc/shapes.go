@@ -7,7 +7,7 @@ import (
 
 // shapes are the structs that events are made of, in the order of the page.
 func shapes() []string {
-	return []string{"Metadata", "Message", "ResourceLimits", "HostRecord", "LogLine", "StateChange"}
+	return []string{"Metadata", "Message", "ResourceLimits", "HostRecord", "LogLine", "StateChange", "Migration"}
 }
 
 // sets are the closed sets of strings, in the order of the page.

@@ -1,0 +1,258 @@
+package actors
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/caxton-run/caxton/actors/agent"
+	"github.com/caxton-run/caxton/events"
+	"github.com/caxton-run/caxton/replay"
+	"github.com/caxton-run/caxton/wasmhost"
+	"github.com/caxton-run/caxton/wasmhost/meter"
+)
+
+// maxTrialTime bounds a trial: within the time that a request has.
+const maxTrialTime = 20 * time.Second
+
+// UpdateRequest asks for a change of what an agent runs and within which bounds.
+// What is zero stays as it is, a limit on its own too.
+type UpdateRequest struct {
+	Command
+	Wasm     []byte // nil: the module stays
+	Limits   events.ResourceLimits
+	Priority events.Priority
+	Labels   *events.Labels // all of them from now on
+}
+
+// Update changes an agent and returns when that is durable. A new module begins with
+// an empty memory and the agent's durable state, which its caxton_migrate may change
+// before. What is so already is no change, so a request may be repeated.
+//
+// Errors: events.ErrAgentNotFound, *events.InvalidError (a memory limit below what
+// the agent has among them), events.ErrInvalidWasm, *events.RefusedError,
+// *events.MigrationError, events.ErrOverloaded, events.ErrEmergencyStop, those of the store, and
+// events.ErrUnknownOutcome when ctx ended before the agent ended its turn.
+func (g *Gateway) Update(ctx context.Context, r UpdateRequest) (events.Position, error) {
+	cmd, release, err := g.sys.prepareUpdate(ctx, r)
+	if err != nil {
+		return 0, err
+	}
+	defer release()
+	if cmd.Module != "" {
+		if _, err := events.StoreModule(ctx, g.sys.deps.Store, r.Wasm); err != nil {
+			return 0, err
+		}
+	}
+	return g.command(ctx, r.Command, cmd)
+}
+
+// TryUpdate tells what an update would make of messages that the agent has handled,
+// and changes nothing. Errors: as of Update, and of replay.Source.Trial.
+func (g *Gateway) TryUpdate(ctx context.Context, r UpdateRequest) (replay.Trial, error) {
+	cmd, release, err := g.sys.prepareUpdate(ctx, r)
+	if err != nil {
+		return replay.Trial{}, err
+	}
+	defer release()
+	view, ok := g.sys.deps.Agents.Get(r.Agent)
+	if !ok {
+		return replay.Trial{}, fmt.Errorf("agent %s: %w", r.Agent, events.ErrAgentNotFound)
+	}
+	module := view.Module
+	if cmd.Module != "" {
+		module = cmd.Module
+	}
+	own, cancel := context.WithTimeout(ctx, maxTrialTime)
+	defer cancel()
+	may := g.sys.licence.Load()
+	if !may.take() {
+		return replay.Trial{}, events.ErrEmergencyStop
+	}
+	defer may.leave()
+	defer context.AfterFunc(may.ctx, cancel)()
+	return g.sys.source.Trial(own, r.Agent, module, cmd.LimitsOf(view.Limits))
+}
+
+// prepareUpdate checks a request, and that its module compiles and starts. The
+// module stays compiled until release is called.
+func (s *System) prepareUpdate(ctx context.Context, r UpdateRequest) (cmd agent.Update, release func(), err error) {
+	if err := s.checkUpdate(r); err != nil {
+		return agent.Update{}, nil, err
+	}
+	view, ok := s.deps.Agents.Get(r.Agent)
+	if !ok {
+		return agent.Update{}, nil, fmt.Errorf("agent %s: %w", r.Agent, events.ErrAgentNotFound)
+	}
+	cmd = agent.Update{Limits: r.Limits, Priority: r.Priority, Labels: r.Labels, Reason: r.Reason}
+	if r.Wasm == nil {
+		return cmd, func() {}, nil
+	}
+	mod, err := s.admit(ctx, r.Wasm)
+	if err != nil {
+		return agent.Update{}, nil, fmt.Errorf("update agent %s: %w", r.Agent, err)
+	}
+	if cmd.Capabilities, err = s.tryStart(ctx, mod, cmd.LimitsOf(view.Limits)); err != nil {
+		mod.Release()
+		return agent.Update{}, nil, fmt.Errorf("update agent %s: %w", r.Agent, err)
+	}
+	cmd.Module, cmd.ModuleSize, cmd.Warnings = mod.Hash(), len(r.Wasm), mod.Info().Warnings
+	return cmd, mod.Release, nil
+}
+
+// checkUpdate reports all faults of a request at once.
+func (s *System) checkUpdate(r UpdateRequest) error {
+	var f events.Faults
+	f.Merge("resource_limits", agent.Update{Limits: r.Limits}.LimitsOf(s.cfg.Ceiling).Validate(s.cfg.Ceiling))
+	if _, err := events.ParsePriority(string(r.Priority)); err != nil {
+		f.Merge("priority", err)
+	}
+	if r.Labels != nil {
+		f.Merge("labels", r.Labels.Validate())
+	}
+	return f.Err()
+}
+
+// update carries out an Update: the guest first, then the event, so that a
+// migration that fails leaves none.
+func (a *agentActor) update(ctx context.Context, t *turn, e *envelope, c agent.Update) (verdict, error) {
+	may := a.sys.licence.Load()
+	if !may.take() {
+		t.tell(e, answer{err: events.ErrEmergencyStop})
+		return goOn, nil
+	}
+	defer may.leave()
+	st := a.state()
+	var err error
+	var next *replay.Agent
+	switch {
+	case !st.Exists() || st.Status == agent.Removed: // Decide says so
+	case c.NewModule(st):
+		if next, err = a.migrate(may.ctx, &c); err != nil {
+			t.tell(e, answer{err: err})
+			return goOn, nil
+		}
+		defer func() { next.Release() }()
+	default:
+		if err := a.fits(may.ctx, c); err != nil {
+			t.tell(e, answer{err: err})
+			return goOn, nil
+		}
+	}
+	payloads, err := agent.Decide(a.state(), c)
+	if err != nil {
+		t.tell(e, answer{err: err})
+		return goOn, nil
+	}
+	err = a.emitCommand(ctx, t, e, byCaller(e), payloads)
+	if errors.Is(err, events.ErrTooLarge) { // nothing was applied
+		t.tell(e, answer{err: fmt.Errorf("update agent %s: %w", a.id, &events.MigrationError{Outcome: events.OutcomeEffectsTooLarge, Detail: err.Error()})})
+		return goOn, nil
+	}
+	if err != nil || len(payloads) == 0 {
+		return goOn, err
+	}
+	if next != nil {
+		next = a.take(next)
+	} else if a.live.Guest != nil {
+		a.live.Guest.SetMaxMemory(a.state().Limits.MaxMemoryBytes)
+	}
+	return goOn, nil
+}
+
+// migrate makes an instance of the new module and has it migrate the agent's state.
+func (a *agentActor) migrate(ctx context.Context, c *agent.Update) (*replay.Agent, error) {
+	st := a.state()
+	limits := c.LimitsOf(st.Limits)
+	mod, guest, err := a.sys.source.Begin(ctx, c.Module, limits.MaxMemoryBytes)
+	if err != nil {
+		return nil, fmt.Errorf("update agent %s: %w", a.id, err)
+	}
+	next := &replay.Agent{Module: mod, Guest: guest}
+	if guest == nil || !mod.Info().Migrates {
+		return next, nil
+	}
+	host := events.HostRecord{NowMicros: st.Now(a.sys.deps.Now().UnixMicro())}
+	seeded := host
+	seeded.Seed = rand.Uint64()
+	a.running = a.box.runs.context(ctx)
+	out := guest.Migrate(a.running, wasmhost.Call{
+		Host: seeded, Fuel: limits.MaxFuel, State: st,
+		Timeout: time.Duration(limits.MaxExecutionTimeMS) * time.Millisecond,
+	}, wasmhost.Change{From: st.Module, To: c.Module})
+	if out.Status != events.OutcomeOK {
+		next.Release()
+		return nil, fmt.Errorf("update agent %s: %w", a.id, &events.MigrationError{Outcome: out.Status, Detail: out.Detail})
+	}
+	if out.SeedUsed {
+		host.Seed = seeded.Seed
+	}
+	c.Migration = &events.Migration{Host: host, State: out.State, Logs: out.Logs, Fuel: out.Fuel, MeterVersion: meter.Version}
+	return next, nil
+}
+
+// fits refuses a memory limit below what the guest has: a snapshot of it could not be
+// restored. Which takes a guest to be known.
+func (a *agentActor) fits(ctx context.Context, c agent.Update) error {
+	if c.Limits.MaxMemoryBytes == 0 || c.Limits.MaxMemoryBytes >= a.state().Limits.MaxMemoryBytes {
+		return nil
+	}
+	if a.live.Guest == nil {
+		live, err := a.sys.source.Agent(ctx, a.id)
+		if err != nil {
+			return err
+		}
+		defer live.Release()
+		return fitsIn(live, c.Limits.MaxMemoryBytes)
+	}
+	return fitsIn(a.live, c.Limits.MaxMemoryBytes)
+}
+
+func fitsIn(live *replay.Agent, limit uint64) error {
+	if live.Guest == nil || live.Guest.MemoryBytes() <= limit {
+		return nil
+	}
+	return events.Invalidf("resource_limits.max_memory_bytes", "must be at least %d, which the agent's memory has grown to; a restart empties it", live.Guest.MemoryBytes())
+}
+
+// take makes another instance the agent's guest, in place of the one it had, which
+// it returns. It is written down as a snapshot after the turn: no wake need run what
+// led to the old one again.
+func (a *agentActor) take(next *replay.Agent) (old *replay.Agent) {
+	old = &replay.Agent{Module: a.live.Module, Guest: a.live.Guest}
+	a.live.Module, a.live.Guest = next.Module, next.Guest
+	a.guest = true
+	a.debt.events, a.snapshotTook = a.sys.cfg.SnapshotEvery, 0
+	return old
+}
+
+// restart carries out a Restart.
+func (a *agentActor) restart(ctx context.Context, t *turn, e *envelope, c agent.Restart) (verdict, error) {
+	payloads, err := agent.Decide(a.state(), c)
+	if err != nil {
+		t.tell(e, answer{err: err})
+		return goOn, nil
+	}
+	may := a.sys.licence.Load()
+	if !may.take() {
+		t.tell(e, answer{err: events.ErrEmergencyStop})
+		return goOn, nil
+	}
+	defer may.leave()
+	st := a.state()
+	mod, guest, err := a.sys.source.Begin(may.ctx, st.Module, st.Limits.MaxMemoryBytes)
+	if err != nil {
+		t.tell(e, answer{err: fmt.Errorf("restart agent %s: %w", a.id, err)})
+		return goOn, nil
+	}
+	next := &replay.Agent{Module: mod, Guest: guest}
+	defer func() { next.Release() }()
+	if err := a.emitCommand(ctx, t, e, byCaller(e), payloads); err != nil {
+		return goOn, err
+	}
+	next = a.take(next)
+	a.rereadInbox()
+	return endTurn, nil // what was held goes before what follows
+}

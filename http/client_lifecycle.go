@@ -1,0 +1,168 @@
+package http
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"net/url"
+	"strconv"
+	"time"
+
+	"github.com/caxton-run/caxton/events"
+	"github.com/caxton-run/caxton/projections"
+)
+
+// Suspend holds an agent still; reason may be empty.
+func (c *Client) Suspend(ctx context.Context, ref, reason string) (projections.AgentView, error) {
+	return c.change(ctx, ref, "/suspend", reason)
+}
+
+// Resume lets an agent that does not run go on as it was; reason may be empty.
+func (c *Client) Resume(ctx context.Context, ref, reason string) (projections.AgentView, error) {
+	return c.change(ctx, ref, "/resume", reason)
+}
+
+// Changes is what is to become of an agent. What is zero stays as it is.
+type Changes struct {
+	Wasm     []byte
+	Limits   events.ResourceLimits
+	Priority events.Priority
+	Labels   events.Labels // all of them from now on
+	Reason   string
+}
+
+// Update changes an agent and returns it whole.
+func (c *Client) Update(ctx context.Context, ref string, ch Changes) (projections.AgentView, error) {
+	var view projections.AgentView
+	_, err := c.do(ctx, ch.call(ref, false), &view)
+	return view, err
+}
+
+// TryUpdate tells what an update would make of messages that were handled.
+func (c *Client) TryUpdate(ctx context.Context, ref string, ch Changes) (DryRun, error) {
+	var out DryRun
+	_, err := c.do(ctx, ch.call(ref, true), &out)
+	return out, err
+}
+
+// call makes an update's request. A module travels as it is, without base64.
+func (ch Changes) call(ref string, dry bool) call {
+	in := call{method: http.MethodPut, path: agentPath(ref, ""), query: url.Values{}}
+	if dry {
+		in.query.Set("dry_run", "true")
+	}
+	if ch.Wasm == nil {
+		in.media, in.body = typeJSON, ch.object()
+		return in
+	}
+	in.media, in.body = typeWasm, ch.Wasm
+	if ch.Priority != "" {
+		in.query.Set("priority", string(ch.Priority))
+	}
+	if ch.Reason != "" {
+		in.query.Set("reason", ch.Reason)
+	}
+	for _, k := range sortedKeys(ch.Labels) {
+		in.query.Add("label", k+"="+ch.Labels[k])
+	}
+	setLimits(in.query, ch.Limits)
+	return in
+}
+
+// object is the JSON form of changes without a module.
+func (ch Changes) object() []byte {
+	fields := map[string]any{}
+	limits := map[string]uint64{}
+	for name, v := range limitFields(ch.Limits) {
+		if v > 0 {
+			limits[name] = v
+		}
+	}
+	if len(limits) > 0 {
+		fields["resource_limits"] = limits
+	}
+	if ch.Priority != "" {
+		fields["priority"] = ch.Priority
+	}
+	if ch.Labels != nil {
+		fields["labels"] = ch.Labels
+	}
+	if ch.Reason != "" {
+		fields["reason"] = ch.Reason
+	}
+	b, err := json.Marshal(fields)
+	if err != nil { // strings and numbers: cannot fail
+		panic(err)
+	}
+	return b
+}
+
+func limitFields(l events.ResourceLimits) map[string]uint64 {
+	return map[string]uint64{
+		"max_memory_bytes":      l.MaxMemoryBytes,
+		"max_fuel":              uint64(l.MaxFuel),
+		"max_execution_time_ms": l.MaxExecutionTimeMS,
+	}
+}
+
+func setLimits(q url.Values, l events.ResourceLimits) {
+	for name, v := range limitFields(l) {
+		if v > 0 {
+			q.Set(name, strconv.FormatUint(v, 10))
+		}
+	}
+}
+
+// Restart has an agent's guest begin anew and lets the agent run; reason may be
+// empty.
+func (c *Client) Restart(ctx context.Context, ref, reason string) (projections.AgentView, error) {
+	return c.change(ctx, ref, "/restart", reason)
+}
+
+// Stopping says how an agent is to be stopped.
+type Stopping struct {
+	Reason string        // may be empty
+	Grace  time.Duration // whole seconds, 0 to an hour
+	Drain  bool          // whether what waits is worked off first
+}
+
+// Stop puts an agent out of service, and returns it as it then is: stopped, or
+// draining for at most the grace.
+func (c *Client) Stop(ctx context.Context, ref string, how Stopping) (projections.AgentView, error) {
+	fields := map[string]any{"grace_period_seconds": int64(how.Grace / time.Second), "drain_messages": how.Drain}
+	if how.Reason != "" {
+		fields["reason"] = how.Reason
+	}
+	return c.post(ctx, agentPath(ref, "/stop"), fields)
+}
+
+// post sends a JSON object and returns the agent that is the answer.
+func (c *Client) post(ctx context.Context, path string, fields any) (projections.AgentView, error) {
+	b, err := json.Marshal(fields)
+	if err != nil {
+		return projections.AgentView{}, err
+	}
+	var view projections.AgentView
+	_, err = c.do(ctx, call{method: http.MethodPost, path: path, media: typeJSON, body: b}, &view)
+	return view, err
+}
+
+func (c *Client) change(ctx context.Context, ref, verb, why string) (projections.AgentView, error) {
+	in := call{method: http.MethodPost, path: agentPath(ref, verb)}
+	if why != "" {
+		b, err := json.Marshal(map[string]string{"reason": why})
+		if err != nil {
+			return projections.AgentView{}, err
+		}
+		in.media, in.body = typeJSON, b
+	}
+	var view projections.AgentView
+	_, err := c.do(ctx, in, &view)
+	return view, err
+}
+
+// Remove ends an agent. Its history stays.
+func (c *Client) Remove(ctx context.Context, ref string) error {
+	_, err := c.do(ctx, call{method: http.MethodDelete, path: agentPath(ref, "")}, nil)
+	return err
+}

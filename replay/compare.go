@@ -1,0 +1,124 @@
+package replay
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/caxton-run/caxton/events"
+	"github.com/caxton-run/caxton/wasmhost"
+)
+
+// maxShown bounds each side of a difference, in bytes: enough to see what differs,
+// for content may be 256 KiB.
+const maxShown = 2048
+
+// recorded is a message as the log has it.
+type recorded struct {
+	revision events.Revision
+	handled  events.MessageHandled
+	said     []events.Message // sends, those that led nowhere too
+}
+
+// tried runs a recorded message and reports whether the trial has come to a
+// difference, or to the end of its time.
+func (t *trial) tried(ctx context.Context, r *recorded) bool {
+	if r == nil {
+		return false
+	}
+	if ctx.Err() != nil {
+		return true
+	}
+	h := &r.handled
+	out := wasmhost.Outcome{Status: events.OutcomeNoHandler, Detail: "the module handles no messages"}
+	if t.guest != nil {
+		out = t.guest.Handle(ctx, wasmhost.Call{Message: &h.Message, Host: h.Host, Fuel: t.limits.MaxFuel, State: &t.state, Agent: t.folded})
+	}
+	if ctx.Err() != nil {
+		return true // its time ended within the run
+	}
+	t.out.Messages++
+	differs := func(what, before, now string) bool {
+		if before == now {
+			return false
+		}
+		t.out.Difference = &Difference{r.revision, h.Message.ID, what, clip(before), clip(now)}
+		return true
+	}
+	if out.Status != events.OutcomeOK {
+		return differs("outcome", string(events.OutcomeOK), fmt.Sprintf("%s: %s", out.Status, out.Detail))
+	}
+	t.state.apply(out.State)
+	reply, sends := said(&h.Message, &out)
+	return differs("reply", content(h.Reply), content(reply)) ||
+		differs("sends", lines(r.said), lines(sends)) ||
+		differs("state", changes(h.State), changes(out.State))
+}
+
+// said is what a run tells whoever asked from outside, and what it tells agents.
+func said(m *events.Message, out *wasmhost.Outcome) (reply *events.Message, sends []events.Message) {
+	sends = out.Sends
+	if !out.Replied {
+		return nil, sends
+	}
+	reply = &events.Message{Performative: events.Inform, Protocol: m.Protocol, InReplyTo: m.ReplyWith}
+	if reply.InReplyTo == "" {
+		reply.InReplyTo = m.ID.String()
+	}
+	reply.SetContent(out.Reply)
+	if _, ok := m.FromAgent(); ok {
+		return nil, append(slices.Clone(sends), *reply)
+	}
+	return reply, sends
+}
+
+func content(m *events.Message) string {
+	switch {
+	case m == nil:
+		return "none"
+	case len(m.Content) > 0:
+		var b bytes.Buffer // the log has no white space between tokens
+		if json.Compact(&b, m.Content) != nil {
+			return string(m.Content)
+		}
+		return b.String()
+	}
+	return fmt.Sprintf("bytes %x", m.ContentBase64)
+}
+
+// lines writes sends in an order of their own: those that led nowhere stand in the
+// log behind those that did not. Receivers are left out, because the log has ids
+// where the guest may have said names, and what is caxton's to say.
+func lines(list []events.Message) string {
+	out := make([]string, len(list))
+	for i := range list {
+		m := &list[i]
+		if m.Performative == "" {
+			m.Performative = events.Inform
+		}
+		out[i] = fmt.Sprintf("%s %s (protocol %q, reply_with %q, in_reply_to %q, language %q, ontology %q)",
+			m.Performative, content(m), m.Protocol, m.ReplyWith, m.InReplyTo, m.Language, m.Ontology)
+	}
+	slices.Sort(out)
+	return strings.Join(out, "\n")
+}
+
+func changes(list []events.StateChange) string {
+	list = slices.Clone(list)
+	slices.SortFunc(list, func(a, b events.StateChange) int { return strings.Compare(a.Key, b.Key) }) // each key once
+	b, err := json.Marshal(list)
+	if err != nil || len(list) == 0 {
+		return "none"
+	}
+	return string(b)
+}
+
+func clip(s string) string {
+	if len(s) > maxShown {
+		return strings.ToValidUTF8(s[:maxShown], "") + "…"
+	}
+	return s
+}
