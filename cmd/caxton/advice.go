@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 
@@ -78,4 +79,16 @@ func outcomeAdvice(o events.OutcomeStatus) string {
 		return "the guest stopped itself: a panic, a failed assertion, a division by 0, or memory that is not there"
 	}
 	return ""
+}
+
+// failureAdvice reads the outcome that caxton's own failures name in their code.
+// What an agent says of itself has none.
+func failureAdvice(content []byte) string {
+	var said struct {
+		Code events.OutcomeStatus `json:"code"`
+	}
+	if json.Unmarshal(content, &said) != nil {
+		return ""
+	}
+	return outcomeAdvice(said.Code)
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -15,9 +16,9 @@ import (
 const contentHelp = "Content is JSON; text that is not JSON is sent as a JSON string, bytes that are not text as base64;\n" +
 	"@FILE reads a file, - reads standard input. Text that begins with @ goes in quotes: '\"@all\"'."
 
-// content reads what a flag says to an agent: exactly one of text and bytes is
+// content reads what a flag says to an agent: exactly one of text and raw is
 // set, unless the flag is empty text.
-func (a *app) content(flag, arg string) (text json.RawMessage, bytes []byte, err error) {
+func (a *app) content(flag, arg string) (text json.RawMessage, raw []byte, err error) {
 	b := []byte(arg)
 	switch file, named := strings.CutPrefix(arg, "@"); {
 	case arg == "-":
@@ -32,16 +33,25 @@ func (a *app) content(flag, arg string) (text json.RawMessage, bytes []byte, err
 	case json.Valid(b):
 		text = b
 	case utf8.Valid(b):
+		if looksLikeJSON(b) {
+			a.note("note: --%s begins like JSON and is none, so it is sent as text", flag)
+		}
 		if text, err = json.Marshal(string(b)); err != nil {
 			return nil, nil, err
 		}
 	default:
-		bytes = b
+		raw = b
 	}
-	if len(text)+len(bytes) > events.MaxMessageContent {
+	if len(text)+len(raw) > events.MaxMessageContent {
 		return nil, nil, usagef("--%s must be at most %s", flag, bytesOf(events.MaxMessageContent))
 	}
-	return text, bytes, nil
+	return text, raw, nil
+}
+
+// looksLikeJSON tells what was meant to be JSON from text.
+func looksLikeJSON(b []byte) bool {
+	text := bytes.TrimSpace(b)
+	return len(text) > 0 && (text[0] == '{' || text[0] == '[')
 }
 
 func readContentFile(name string) (b []byte, err error) {

@@ -113,7 +113,7 @@ func (a *app) showReceipt(got caxtonhttp.MessageReceipt, wait time.Duration) err
 		}
 	}
 	if r := got.Reply; r != nil && r.Performative == events.Failure {
-		return fmt.Errorf("the agent answered with a failure")
+		return &failure{text: "the agent answered with a failure", next: failureAdvice(r.Content)}
 	}
 	return nil
 }
