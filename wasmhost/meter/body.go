@@ -22,6 +22,7 @@ func (m *module) body(i int, b []byte, caps Caps) {
 	function := m.importedFunc + i
 	r := &reader{b: b}
 	locals := r.locals(function, caps.Locals) + len(m.types[m.funcs[function]].params)
+	m.calls = append(m.calls, calls{})
 	loops, branches := 0, 0
 	nest := []byte{opBlock}
 	for len(nest) > 0 {
@@ -96,7 +97,10 @@ func (m *module) branchTable(b []byte, in instr, depth int, caps Caps) {
 func (m *module) use(in instr) {
 	switch in.op {
 	case opCall:
-		m.funcIndex(in.imm)
+		c := &m.calls[len(m.calls)-1]
+		c.callees = append(c.callees, m.funcIndex(in.imm))
+	case opCallIndirect:
+		m.calls[len(m.calls)-1].indirect = true
 	case opRefFunc:
 		m.reachable = append(m.reachable, m.funcIndex(in.imm))
 	case opGlobalGet, opGlobalSet:

@@ -1,5 +1,12 @@
 package meter
 
+// calls is what a body calls: functions by index, often more than once, and
+// whether by call_indirect too.
+type calls struct {
+	callees  []uint32
+	indirect bool
+}
+
 // recursive tells for each defined function whether it lies on a cycle of the
 // call graph. Only those count call depth: a function off every cycle is on the
 // stack once at most.
@@ -14,23 +21,12 @@ func (m *module) recursive() []bool {
 	for _, f := range m.reachable {
 		g.add(n, int(f)-m.importedFunc)
 	}
-	for i, body := range m.bodies {
-		r := &reader{b: body}
-		for range r.u32() {
-			r.u32()
-			r.valueType()
+	for i, c := range m.calls {
+		for _, f := range c.callees {
+			g.add(i, int(f)-m.importedFunc)
 		}
-		indirect := false
-		for r.more() {
-			switch in := r.next(); in.op {
-			case opCall:
-				g.add(i, int(in.imm)-m.importedFunc)
-			case opCallIndirect:
-				if !indirect {
-					g.add(i, n)
-					indirect = true
-				}
-			}
+		if c.indirect {
+			g.add(i, n)
 		}
 	}
 	g.find()

@@ -18,12 +18,21 @@ func (r *reader) next() instr {
 	in := instr{pos: r.p}
 	in.op = r.byte()
 	in.immAt = r.p
-	switch op := in.op; {
+	switch op := in.op; { // the most frequent first
+	case op >= 0x45 && op <= 0xc4:
+	case op >= opLocalGet && op <= opTableSet:
+		in.imm = r.u32()
+	case op >= 0x28 && op <= 0x3e:
+		r.memoryArgument()
+	case op == opI32Const || op == opRefNull:
+		r.skipLEB(5)
+	case op == opI64Const:
+		r.skipLEB(10)
 	case op == opBlock || op == opLoop || op == opIf:
 		in.block = r.blockType()
 	case op <= 0x01 || op == opElse || op == opEnd || op == opReturn || op == opDrop ||
-		op == opSelect || op == opRefIsNull || op >= 0x45 && op <= 0xc4:
-	case op == opBr || op == opBrIf || op == opCall || op >= opLocalGet && op <= opTableSet || op == opRefFunc:
+		op == opSelect || op == opRefIsNull:
+	case op == opBr || op == opBrIf || op == opCall || op == opRefFunc:
 		in.imm = r.u32()
 	case op == opBrTable:
 		in.imm = r.u32()
@@ -41,14 +50,8 @@ func (r *reader) next() instr {
 			malformed("select of %d types", n)
 		}
 		r.valueType()
-	case op >= 0x28 && op <= 0x3e:
-		r.memoryArgument()
 	case op == opMemorySize || op == opMemoryGrow:
 		in.imm = r.u32()
-	case op == opI32Const || op == opRefNull:
-		r.skipLEB(5)
-	case op == opI64Const:
-		r.skipLEB(10)
 	case op == opF32Const:
 		r.take(4)
 	case op == opF64Const:

@@ -76,6 +76,7 @@ type module struct {
 	exports  []exportEntry
 	funcs    []uint32 // type of each function, imported ones first
 	bodies   [][]byte // of the defined functions
+	calls    []calls  // of each body
 	globals  int      // imported ones first
 	// mutable lists the indices of the defined mutable globals of number types;
 	// opaque says that there are others, whose values the host cannot read.

@@ -60,8 +60,16 @@ func (r *reader) take(n int) []byte {
 // bytes reads a length and as many bytes.
 func (r *reader) bytes() []byte { return r.take(int(r.u32())) }
 
-// u32 reads an unsigned LEB128 of 32 bits.
+// u32 reads an unsigned LEB128 of 32 bits; nearly all take one byte.
 func (r *reader) u32() uint32 {
+	if r.p < len(r.b) && r.b[r.p] < 0x80 {
+		r.p++
+		return uint32(r.b[r.p-1])
+	}
+	return r.longU32()
+}
+
+func (r *reader) longU32() uint32 {
 	var v uint64
 	for shift := uint(0); shift < 35; shift += 7 {
 		c := r.byte()
@@ -97,10 +105,17 @@ func (r *reader) s33() int64 {
 // skipLEB passes an integer of at most n bytes; its range is the engine's to
 // check.
 func (r *reader) skipLEB(n int) {
-	for range n {
-		if r.byte() < 0x80 {
+	for i, c := range r.b[r.p:] {
+		if i == n {
+			break
+		}
+		if c < 0x80 {
+			r.p += i + 1
 			return
 		}
+	}
+	if len(r.b)-r.p < n {
+		malformed("unexpected end")
 	}
 	malformed("integer representation too long")
 }
