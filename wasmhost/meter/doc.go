@@ -24,7 +24,7 @@ package meter
 // are comparable only between equal versions, so it is part of every event, and
 // compiled code is kept under it; raise it with any change that alters a total
 // or what Instrument emits.
-const Version = 2
+const Version = 3
 
 // Names of what Instrument adds. A module that brings them itself is refused
 // (rules reserved_export, unknown_import).
@@ -39,8 +39,9 @@ const (
 	RefillName   = "refill"
 
 	// FuelGlobal is the exported i64 global of fuel left in this slice. Before
-	// an entry the host sets it to the first grant. At a trap it may miss what
-	// was burnt since the last call, loop exit or return: deterministically so.
+	// an entry the host sets it to the first grant. At a trap other than by
+	// unreachable it may miss what was burnt since the function's entry or its last
+	// call: deterministically so.
 	FuelGlobal = "__cx_fuel"
 
 	// DepthGlobal is the exported i32 global of call depth left; the host sets

@@ -118,7 +118,7 @@ func (e *emitter) patch(x patch) {
 	switch x.kind {
 	case atSegment:
 		e.segment(e.p.segs[x.n])
-	case atCall:
+	case atCall, atTrap:
 		e.store()
 	case afterCall:
 		if e.cached {

@@ -67,10 +67,10 @@ const (
 	typeFuncref = 0x70
 )
 
-// Shifts from a bulk operation's size to its charge: 64 bytes of memory, or 8
-// table entries, cost about as much as one instruction.
+// Shifts from a bulk operation's size to its charge: 16 bytes of memory that no
+// cache holds, or 8 table entries, cost about as much as one instruction.
 const (
-	memoryShift = 6
+	memoryShift = 4
 	tableShift  = 3
 	// growCharge is the charge of one page that memory.grow adds: as a fill.
 	growCharge = 65536 >> memoryShift

@@ -29,6 +29,7 @@ const (
 	atCall                      // before a call: the callee needs the global
 	afterCall                   // the callee changed the global
 	atReturn                    // before return
+	atTrap                      // before unreachable: what a panic ends in shows what it burnt
 	atBulk                      // top of stack is a size to charge
 	atGrow                      // top of stack is a size to remember
 	afterGrow                   // charge it if the result is not -1
@@ -110,6 +111,8 @@ func (p *planner) instr(r *reader, in instr) {
 		p.top().lowest = -1
 		if in.op == opReturn {
 			p.add(patch{pos: in.pos, kind: atReturn})
+		} else {
+			p.add(patch{pos: in.pos, kind: atTrap})
 		}
 		p.dead = true
 	case opCall, opCallIndirect:

@@ -158,10 +158,10 @@ func kernelRuns() []struct {
 		n    uint64
 		fuel int64
 	}{
-		{"fib", 15, 23_671}, {"sieve", 20_000, 859_532}, {"matmul", 1, 4_465_887}, {"crc32", 5000, 515_010},
-		{"quicksort", 3000, 1_231_143}, {"sha", 100, 981_646}, {"mandel", 30, 644_485}, {"hashmap", 5000, 224_105},
-		{"interpreter", 3000, 1_737_008}, {"indirect", 10_000, 175_031}, {"bulk", 50, 7_273}, {"collatz", 500, 557_681},
-		{"grow", 20, 21_028}, {"depth", 300, 8_114},
+		{"fib", 15, 23_671}, {"sieve", 20_000, 860_470}, {"matmul", 1, 4_465_887}, {"crc32", 5000, 515_010},
+		{"quicksort", 3000, 1_231_143}, {"sha", 100, 981_646}, {"mandel", 30, 644_485}, {"hashmap", 5000, 236_393},
+		{"interpreter", 3000, 1_737_008}, {"indirect", 10_000, 175_031}, {"bulk", 50, 26_527}, {"collatz", 500, 557_681},
+		{"grow", 20, 82_468}, {"depth", 300, 8_114},
 	}
 }
 
@@ -339,9 +339,9 @@ func TestChargesBySize(t *testing.T) {
 		n    uint64
 		cost int64 // more than for size 0
 	}{
-		{"memory.fill", join(zero, zero, size, []byte{opMisc, miscMemoryFill, 0}), 6400, 100},
-		{"memory.copy", join(zero, zero, size, []byte{opMisc, miscMemoryCopy, 0, 0}), 640_000, 10_000},
-		{"memory.init", join(zero, zero, size, []byte{opMisc, miscMemoryInit, 0, 0}), 4096, 64},
+		{"memory.fill", join(zero, zero, size, []byte{opMisc, miscMemoryFill, 0}), 6400, 400},
+		{"memory.copy", join(zero, zero, size, []byte{opMisc, miscMemoryCopy, 0, 0}), 640_000, 40_000},
+		{"memory.init", join(zero, zero, size, []byte{opMisc, miscMemoryInit, 0, 0}), 4096, 256},
 		{"memory.grow", join(size, []byte{opMemoryGrow, 0, opDrop}), 3, 3 * growCharge},
 		{"memory.grow refused", join(size, []byte{opMemoryGrow, 0, opDrop}), 70_000, 0},
 	} {
