@@ -71,18 +71,24 @@ func checkEveryCall(t *testing.T, m triedMessage) {
 	want := map[string]any{
 		"sender": trialPrincipal, "absent": -1.0, "long": 2000.0, "parsed": -12.0, "bad": 2.0,
 		"before": -1.0, "put": 0.0, "after": 5.0, "deleted": 0.0, "badkey": -3.0, "sent": 0.0, "badsend": -3.0,
+		"timer": 1.0, "cancelled": 0.0, "notimer": -1.0, "capability": 0.0,
 		"now": 1.0, "random": 0.0, "drawn": 1.0, "fuel": 1.0,
 	}
 	if diff := cmp.Diff(want, answer); diff != "" {
 		t.Errorf("answer (-want +got):\n%s", diff)
 	}
-	effects := []any{m.Logs, m.State, m.Sends}
+	effects := []any{m.Logs, m.State, m.Sends, m.Timers, m.Capabilities}
 	wanted := []any{
 		[]events.LogLine{{Level: events.LogDebug, Text: "debug"}, {Level: events.LogError, Text: "error"}},
 		[]events.StateChange{{Key: "k", Delete: true}, {Key: "kept", Value: []byte("yes")}},
 		[]spoken{{Performative: events.Request, Receiver: "peer", Content: json.RawMessage("1")}},
+		[]triedTimer{
+			{Timer: 1, AfterUS: 60_000_000, Content: json.RawMessage("2")},
+			{Timer: 2, AfterUS: 70_000_000, Content: json.RawMessage("3")}, {Timer: 2, Cancelled: true},
+		},
+		[]string{"add"},
 	}
 	if diff := cmp.Diff(wanted, effects); diff != "" {
-		t.Errorf("logs, state, sends (-want +got):\n%s", diff)
+		t.Errorf("logs, state, sends, timers, capabilities (-want +got):\n%s", diff)
 	}
 }

@@ -23,6 +23,10 @@ static int on_message(const char *msg, int n) {
 	p = put_int(put(p, ",\"badkey\":"), caxton_state_put("", 0, "v", 1));
 	p = put_int(put(p, ",\"sent\":"), caxton_send("{\"receiver\":\"peer\",\"content\":1}", 31));
 	p = put_int(put(p, ",\"badsend\":"), caxton_send("{}", 2));
+	p = put_int(put(p, ",\"timer\":"), caxton_timer_set(60000000, "2", 1));
+	p = put_int(put(p, ",\"cancelled\":"), caxton_timer_cancel(caxton_timer_set(70000000, "3", 1)));
+	p = put_int(put(p, ",\"notimer\":"), caxton_timer_cancel(99));
+	p = put_int(put(p, ",\"capability\":"), caxton_register_capability("add", 3));
 	log_line(LOG_DEBUG, "debug");
 	log_line(LOG_ERROR, "error");
 	p = put_int(put(p, ",\"now\":"), caxton_now() > 1000000000000000ll);

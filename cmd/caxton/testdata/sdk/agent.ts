@@ -29,6 +29,10 @@ function handle(): i32 {
   const badkey = caxton.statePut("", "v");
   const sent = caxton.send(`{"receiver":"peer","content":1}`);
   const badsend = caxton.send("{}");
+  const timer = caxton.timerSet(60000000, "2");
+  const cancelled = caxton.timerCancel(caxton.timerSet(70000000, "3"));
+  const notimer = caxton.timerCancel(99);
+  const capability = caxton.registerCapability("add");
   caxton.log(caxton.Level.Debug, "debug");
   caxton.log(caxton.Level.Error, "error");
   const random = new StaticArray<u8>(8);
@@ -38,6 +42,7 @@ function handle(): i32 {
   const left = caxton.fuelLeft();
   const fuel = number(left > 0 && left > caxton.fuelLeft());
   out += `,"before":${before},"put":${put},"after":${after},"deleted":${deleted},"badkey":${badkey},"sent":${sent},"badsend":${badsend}`;
+  out += `,"timer":${timer},"cancelled":${cancelled},"notimer":${notimer},"capability":${capability}`;
   out += `,"now":${number(caxton.now() > 1000000000000000)},"random":${drawn},"drawn":${number(nonzero != 0)},"fuel":${fuel}}`;
   caxton.reply(out);
   return caxton.reply("1") == caxton.Fault.Replied ? 0 : 3;

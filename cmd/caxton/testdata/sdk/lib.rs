@@ -21,6 +21,10 @@ fn handle(_msg: &[u8]) -> i32 {
     let badkey = caxton::state_put("", b"v");
     let sent = caxton::send(br#"{"receiver":"peer","content":1}"#);
     let badsend = caxton::send(b"{}");
+    let timer = caxton::timer_set(60_000_000, b"2");
+    let cancelled = caxton::timer_cancel(caxton::timer_set(70_000_000, b"3"));
+    let notimer = caxton::timer_cancel(99);
+    let capability = caxton::register_capability("add");
     caxton::log(caxton::Level::Debug, "debug");
     caxton::log(caxton::Level::Error, "error");
     let mut random = [0u8; 8];
@@ -28,8 +32,9 @@ fn handle(_msg: &[u8]) -> i32 {
     let left = caxton::fuel_left();
     let out = format!(
         "{{\"sender\":\"{}\",\"absent\":{},\"long\":{},\"parsed\":{},\"bad\":{},\"before\":{},\"put\":{},\"after\":{},\"deleted\":{},\
-         \"badkey\":{},\"sent\":{},\"badsend\":{},\"now\":{},\"random\":{},\"drawn\":{},\"fuel\":{}}}",
+         \"badkey\":{},\"sent\":{},\"badsend\":{},\"timer\":{},\"cancelled\":{},\"notimer\":{},\"capability\":{},\"now\":{},\"random\":{},\"drawn\":{},\"fuel\":{}}}",
         sender, absent, long, caxton::parse_int("-12").unwrap_or(0), bad, before, put, after, deleted, badkey, sent, badsend,
+        timer, cancelled, notimer, capability,
         (caxton::now() > 1_000_000_000_000_000) as i32, drawn, (random != [0u8; 8]) as i32,
         (left > 0 && left > caxton::fuel_left()) as i32,
     );
