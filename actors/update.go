@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/caxton-run/caxton/actors/agent"
@@ -179,7 +180,7 @@ func (a *agentActor) migrate(ctx context.Context, c *agent.Update) (*replay.Agen
 	seeded.Seed = rand.Uint64()
 	a.running = a.box.runs.context(ctx)
 	out := guest.Migrate(a.running, wasmhost.Call{
-		Host: seeded, Fuel: limits.MaxFuel, State: st,
+		Host: seeded, Fuel: limits.MaxFuel, State: st, Agent: st,
 		Timeout: time.Duration(limits.MaxExecutionTimeMS) * time.Millisecond,
 	}, wasmhost.Change{From: st.Module, To: c.Module})
 	if out.Status != events.OutcomeOK {
@@ -188,6 +189,11 @@ func (a *agentActor) migrate(ctx context.Context, c *agent.Update) (*replay.Agen
 	}
 	if out.SeedUsed {
 		host.Seed = seeded.Seed
+	}
+	for _, name := range out.Capabilities {
+		if !slices.Contains(c.Capabilities, name) {
+			c.Capabilities = append(c.Capabilities[:len(c.Capabilities):len(c.Capabilities)], name) // the list is the module's
+		}
 	}
 	c.Migration = &events.Migration{Host: host, State: out.State, Logs: out.Logs, Fuel: out.Fuel, MeterVersion: meter.Version}
 	return next, nil

@@ -118,6 +118,19 @@ func badBodies() map[string][]badBody {
 		{`{"grace_period_seconds":"5s"}`, "grace_period_seconds", "a number"},
 		{`{"drain_messages":1}`, "drain_messages", "true or false"},
 	}
+	bulk := []row{
+		{`{}`, "action", "must be one of suspend"},
+		{`{"action":"explode","filter":{"all":true}}`, "action", "must be one of suspend"},
+		{`{"action":"suspend"}`, "filter", "must name status"},
+		{`{"action":"suspend","filter":{}}`, "filter", "must name status"},
+		{`{"action":"suspend","filter":{"all":true,"priority":"low"}}`, "filter.all", "beside"},
+		{`{"action":"suspend","filter":{"status":"removed"}}`, "filter.status", "must be one of running"},
+		{`{"action":"suspend","filter":{"priority":"urgent"}}`, "priority", "unknown"},
+		{`{"action":"suspend","filter":{"labels":{"k":1}}}`, "filter.labels.k", "a string"},
+		{`{"action":"suspend","filter":{"name":"a"}}`, "filter.name", "is not a field"},
+		{`{"action":"stop","filter":{"all":true},"grace_period_seconds":3601}`, "grace_period_seconds", "0 to 3600"},
+		{`{"action":"stop","filter":{"all":true},"dry_run":1}`, "dry_run", "true or false"},
+	}
 	broken := []row{
 		{`{"name": "a",`, "body", "malformed JSON at byte 13"},
 		{`{"a":1}}`, "body", "malformed JSON at byte 8"},
@@ -138,6 +151,7 @@ func badBodies() map[string][]badBody {
 		"/emergency/lift":   append(change, broken...),
 		"/queue/drain":      append(badDrains(), broken...),
 		"/memory/gc":        append([]badBody{{`{"aggressive":1}`, "aggressive", "true or false"}, {`{"x":1}`, "x", "is not a field"}}, broken...),
+		"/agents/actions":   append(bulk, broken...),
 		"/agents/a/suspend": append(change, broken...),
 		"/agents/a/resume":  append(change, broken...),
 		"/agents/a/restart": append(change, broken...),

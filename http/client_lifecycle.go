@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/caxton-run/caxton/actors"
 	"github.com/caxton-run/caxton/events"
 	"github.com/caxton-run/caxton/projections"
 )
@@ -165,4 +166,36 @@ func (c *Client) change(ctx context.Context, ref, verb, why string) (projections
 func (c *Client) Remove(ctx context.Context, ref string) error {
 	_, err := c.do(ctx, call{method: http.MethodDelete, path: agentPath(ref, "")}, nil)
 	return err
+}
+
+// Bulk does one action to every agent that a filter fits. Agents that it failed for
+// are no error: the result names them.
+func (c *Client) Bulk(ctx context.Context, r actors.BulkRequest) (actors.BulkResult, error) {
+	filter := map[string]any{}
+	if r.Filter.All {
+		filter["all"] = true
+	}
+	if r.Filter.Status != "" {
+		filter["status"] = r.Filter.Status
+	}
+	if r.Filter.Priority != "" {
+		filter["priority"] = r.Filter.Priority
+	}
+	if len(r.Filter.Labels) > 0 {
+		filter["labels"] = r.Filter.Labels
+	}
+	fields := map[string]any{
+		"action": r.Action, "filter": filter, "dry_run": r.DryRun,
+		"grace_period_seconds": int64(r.Grace / time.Second), "drain_messages": r.Drain,
+	}
+	if r.Reason != "" {
+		fields["reason"] = r.Reason
+	}
+	b, err := json.Marshal(fields)
+	if err != nil {
+		return actors.BulkResult{}, err
+	}
+	var out actors.BulkResult
+	_, err = c.do(ctx, call{method: http.MethodPost, path: "/agents/actions", media: typeJSON, body: b, wait: bulkTime}, &out)
+	return out, err
 }

@@ -131,6 +131,26 @@ func TestAgentLife(t *testing.T) {
 	}
 }
 
+func TestBulk(t *testing.T) {
+	r := start(t, nil)
+	r.deploy(t, "a")
+	want := actors.BulkRequest{
+		Caller: actors.Caller{Principal: principal}, Action: actors.ActionStop, Reason: "night", DryRun: true, Grace: 5 * time.Second,
+		Filter: actors.Filter{Status: "running", Priority: events.Low, Labels: events.Labels{"team": "red"}},
+	}
+	out, err := r.Bulk(context.Background(), want)
+	if err != nil || out.Matched != 3 || out.Failed != 1 || !out.DryRun || out.Agents[0].Error != "no" {
+		t.Errorf("%+v, %v", out, err)
+	}
+	if diff := cmp.Diff(want, r.node.bulk); diff != "" {
+		t.Error(diff)
+	}
+	got := post(t, r, base+"/agents/actions", `{"action":"resume","filter":{"all":true}}`)
+	if q := r.node.bulk; got.status != 200 || !q.Filter.All || !q.Drain || q.Grace != DefaultGrace || got.header.Get(HeaderPosition) != "1" {
+		t.Errorf("%d %s: %+v", got.status, got.body, q)
+	}
+}
+
 func TestUpdates(t *testing.T) {
 	r := start(t, nil)
 	ctx := context.Background()

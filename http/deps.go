@@ -20,6 +20,7 @@ type Commands interface {
 	Send(ctx context.Context, r actors.SendRequest) (actors.Sent, error)
 	Suspend(ctx context.Context, c actors.Command) (events.Position, error)
 	Resume(ctx context.Context, c actors.Command) (events.Position, error)
+	Bulk(ctx context.Context, r actors.BulkRequest) (actors.BulkResult, error)
 	Update(ctx context.Context, r actors.UpdateRequest) (events.Position, error)
 	TryUpdate(ctx context.Context, r actors.UpdateRequest) (replay.Trial, error)
 	Stop(ctx context.Context, r actors.StopRequest) (events.Position, error)

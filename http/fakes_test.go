@@ -44,6 +44,7 @@ type fakeNode struct {
 	command  actors.Command
 	stop     actors.StopRequest
 	update   actors.UpdateRequest
+	bulk     actors.BulkRequest
 	fail     error                                                          // what every command returns
 	onSend   func(context.Context, actors.SendRequest) (actors.Sent, error) // nil: handled, echoing the content
 	onGet    func()
@@ -157,6 +158,13 @@ func (n *fakeNode) Stop(_ context.Context, r actors.StopRequest) (events.Positio
 		return n.change(r.Command, "draining", events.AgentStopRequested{Reason: r.Reason})
 	}
 	return n.change(r.Command, "stopped", events.AgentStopped{Reason: r.Reason})
+}
+
+func (n *fakeNode) Bulk(_ context.Context, r actors.BulkRequest) (actors.BulkResult, error) {
+	leave, err := n.enter()
+	defer leave()
+	n.bulk = r
+	return actors.BulkResult{Action: r.Action, DryRun: r.DryRun, Matched: 3, Changed: 2, Failed: 1, Agents: []actors.BulkAgent{{Name: "a", From: "running", Error: "no"}}, Position: n.at}, err
 }
 
 func (n *fakeNode) Update(_ context.Context, r actors.UpdateRequest) (events.Position, error) {

@@ -48,6 +48,7 @@ func agentRoutes() []route {
 
 		{method: http.MethodGet, path: base + "/agents", read: true, query: []string{"limit", "cursor"}, handle: (*Server).listAgents},
 		{method: http.MethodPost, path: base + "/agents", change: true, keyed: true, body: anyModule, query: deployQuery(), many: "label", handle: (*Server).deploy},
+		{method: http.MethodPost, path: base + "/agents/actions", change: true, body: mustJSON, long: bulkTime, handle: (*Server).bulkAgents},
 		{method: http.MethodGet, path: base + "/agents/:id", read: true, handle: (*Server).getAgent},
 		{method: http.MethodPut, path: base + "/agents/:id", change: true, keyed: true, body: anyModule, query: updateQuery(), many: "label", handle: (*Server).updateAgent},
 		{method: http.MethodDelete, path: base + "/agents/:id", change: true, keyed: true, handle: (*Server).removeAgent},

@@ -24,6 +24,8 @@ func TestOtherMethodsAreRefused(t *testing.T) {
 			allowed[concrete(rt)] = append(allowed[concrete(rt)], http.MethodHead)
 		}
 	}
+	const actions = base + "/agents/actions" // an agent may have that name
+	allowed[actions] = append(allowed[actions], allowed[base+"/agents/a"]...)
 	for path, methods := range allowed {
 		for _, m := range []string{"GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"} {
 			if slices.Contains(methods, m) {

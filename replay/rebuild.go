@@ -216,7 +216,7 @@ func (r *rebuild) migrate(ctx context.Context, rev events.Revision, u *events.Ag
 		return r.diverged(rev, "the module handles no messages, and had a migration")
 	}
 	m := u.Migration
-	out := r.out.Guest.Migrate(ctx, wasmhost.Call{Host: m.Host, Fuel: fuelFor(m.MeterVersion, fuel), State: r.out.State}, wasmhost.Change{From: u.From, To: u.Module})
+	out := r.out.Guest.Migrate(ctx, wasmhost.Call{Host: m.Host, Fuel: fuelFor(m.MeterVersion, fuel), State: r.out.State, Agent: r.out.State}, wasmhost.Change{From: u.From, To: u.Module})
 	switch {
 	case out.Status != events.OutcomeOK:
 		return r.diverged(rev, "migration recorded OK, now %s: %s", out.Status, out.Detail)

@@ -133,7 +133,7 @@ func (t *trial) begin(ctx context.Context, st *agent.State) (m *TrialMigration, 
 	if t.guest == nil || !t.mod.Info().Migrates {
 		return nil, nil
 	}
-	call := wasmhost.Call{Host: events.HostRecord{NowMicros: st.Now(0)}, Fuel: t.limits.MaxFuel, State: &t.state}
+	call := wasmhost.Call{Host: events.HostRecord{NowMicros: st.Now(0)}, Fuel: t.limits.MaxFuel, State: &t.state, Agent: st}
 	out := t.guest.Migrate(ctx, call, wasmhost.Change{From: st.Module, To: t.module})
 	t.state.apply(out.State)
 	return &TrialMigration{out.Status, out.Detail, out.Fuel, len(out.State)}, nil

@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/caxton-run/caxton/actors"
 	"github.com/caxton-run/caxton/events"
 	caxtonhttp "github.com/caxton-run/caxton/http"
 	"github.com/caxton-run/caxton/projections"
@@ -18,12 +19,12 @@ func (a *app) agentCommand() *cobra.Command {
 		"caxton agent init --lang go tally\n  caxton agent run counter.wasm --message '{\"op\":\"get\"}'\n"+
 			"  caxton agent deploy counter.wasm --name counter\n  caxton agent list")
 	cmd.AddCommand(a.deployCommand(), a.listCommand(), a.getCommand(), a.eventsCommand(),
-		a.changeCommand("suspend", "Hold an agent still; its messages are kept", (*caxtonhttp.Client).Suspend),
-		a.withAll(a.changeCommand("resume", "Let an agent that is suspended, stopped or failed go on as it was", (*caxtonhttp.Client).Resume)),
+		a.withMany(actors.ActionSuspend, a.changeCommand("suspend", "Hold agents still; their messages are kept", (*caxtonhttp.Client).Suspend)),
+		a.withMany(actors.ActionResume, a.changeCommand("resume", "Let agents that are suspended, stopped or failed go on as they were", (*caxtonhttp.Client).Resume)),
 		a.updateCommand(),
-		a.stopCommand(),
-		a.changeCommand("restart", "Let an agent begin anew with an empty memory; its state is kept", (*caxtonhttp.Client).Restart),
-		a.removeCommand())
+		a.withMany(actors.ActionStop, a.stopCommand()),
+		a.withMany(actors.ActionRestart, a.changeCommand("restart", "Let agents begin anew with an empty memory; their state is kept", (*caxtonhttp.Client).Restart)),
+		a.withMany(actors.ActionRemove, a.removeCommand()))
 	cmd.AddCommand(a.initCommand(), a.checkCommand(), a.runCommand()) // these need no server
 	cmd.AddCommand(a.slowCommand())
 	return cmd
