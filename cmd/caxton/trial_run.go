@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -75,6 +76,10 @@ func (a *app) trialMessages(in trialFlags, given func(string) bool) ([]events.Me
 	performative, err := events.ParsePerformative(in.performative)
 	if err != nil {
 		return nil, usagef("--%s", err)
+	}
+	stdin := func(arg string) bool { return arg == "-" }
+	if i := slices.IndexFunc(in.messages, stdin); i >= 0 && slices.ContainsFunc(in.messages[i+1:], stdin) {
+		return nil, usagef("--message - may be given once: there is one standard input")
 	}
 	said := make([]events.Message, len(in.messages))
 	for i, arg := range in.messages {
