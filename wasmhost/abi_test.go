@@ -374,7 +374,10 @@ func FuzzPointers(f *testing.F) {
 		in.call.handling = true
 		in.depth.Set(1000)
 		fn := in.guest.ExportedFunction(names[int(which)%len(names)])
-		args := []uint64{a, b, c, d}[:len(fn.Definition().ParamTypes())]
+		if fn == nil {
+			t.Fatalf("probe.wat does not export %s", names[int(which)%len(names)])
+		}
+		args := []uint64{a, b, c, d, b, c}[:len(fn.Definition().ParamTypes())]
 		_, err = fn.Call(in.ctx, args...)
 		if status, detail := in.classify(err); status == events.OutcomeHostFault || status == events.OutcomeTrap && in.call.stop == "" {
 			t.Fatalf("%s%v: %s: %s", names[int(which)%len(names)], args, status, detail)

@@ -9,14 +9,13 @@ import (
 	"io"
 	"os"
 	"os/exec"
-	"runtime/debug"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
 	"github.com/tetratelabs/wazero"
-	"golang.org/x/sys/unix"
 
 	"github.com/caxton-run/caxton/events"
 	"github.com/caxton-run/caxton/wasmhost/meter"
@@ -66,8 +65,9 @@ type verdict struct {
 // are the directory, the memory and the seconds of processor time it may have,
 // and translateOptions as JSON. It prints a verdict and returns the exit status.
 func WorkerMain(args []string, in io.Reader, out io.Writer) int {
+	say := &speaker{out: out}
 	v := verdict{}
-	if err := work(args, in); err != nil {
+	if err := work(args, in, say); err != nil {
 		var refused *events.RefusedError
 		switch {
 		case errors.As(err, &refused):
@@ -78,13 +78,31 @@ func WorkerMain(args []string, in io.Reader, out io.Writer) int {
 			v.Failed = err.Error()
 		}
 	}
-	if err := json.NewEncoder(out).Encode(v); err != nil {
-		return 1
-	}
-	return 0
+	return say.verdict(v)
 }
 
-func work(args []string, in io.Reader) error {
+// speaker prints one verdict, the first.
+type speaker struct {
+	mu   sync.Mutex
+	out  io.Writer // guarded by mu; nil when the verdict is out
+	exit int       // guarded by mu
+}
+
+// verdict returns the exit status that goes with what was printed.
+func (s *speaker) verdict(v verdict) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.out == nil {
+		return s.exit
+	}
+	if json.NewEncoder(s.out).Encode(v) != nil {
+		s.exit = 1
+	}
+	s.out = nil
+	return s.exit
+}
+
+func work(args []string, in io.Reader, say *speaker) error {
 	if len(args) != 4 {
 		return fmt.Errorf("worker takes 4 arguments, got %d", len(args))
 	}
@@ -103,6 +121,7 @@ func work(args []string, in io.Reader) error {
 	if err := confine(memory, seconds); err != nil {
 		return err
 	}
+	go watch(memory, say) // to the end of the process
 	wasm, err := io.ReadAll(io.LimitReader(in, meter.MaxModuleBytes+1))
 	if err != nil {
 		return fmt.Errorf("read the module: %w", err)
@@ -117,26 +136,6 @@ func work(args []string, in io.Reader) error {
 		_, err = translate(ctx, rt, wasm, opts)
 	}
 	return errors.Join(err, rt.Close(ctx), cache.Close(ctx))
-}
-
-// confine limits this process for good. RLIMIT_DATA and not RLIMIT_AS: Go's
-// runtime reserves address space that it never touches.
-func confine(memory int64, seconds uint64) error {
-	debug.SetMemoryLimit(memory / 2) // collect harder before the kernel says no
-	for _, l := range []struct {
-		name string
-		what int
-		most uint64
-	}{
-		{"memory", unix.RLIMIT_DATA, uint64(memory)},
-		{"processor time", unix.RLIMIT_CPU, seconds},
-		{"core size", unix.RLIMIT_CORE, 0},
-	} {
-		if err := unix.Setrlimit(l.what, &unix.Rlimit{Cur: l.most, Max: l.most}); err != nil {
-			return fmt.Errorf("limit %s: %w", l.name, err)
-		}
-	}
-	return nil
 }
 
 // runWorker compiles wasm in a child process that leaves its code in dir.
@@ -198,7 +197,7 @@ func (i Isolation) autopsy(err error, stderr string) error {
 	}
 	for _, sign := range memorySigns {
 		if strings.Contains(stderr, sign) {
-			return &events.RefusedError{Rule: "compile_memory", Detail: fmt.Sprintf("compiling it takes more than %d MiB of memory", i.Memory>>20)}
+			return needsMore(i.Memory)
 		}
 	}
 	return &events.RefusedError{Rule: "engine_fault", Detail: "the compiler failed: " + firstLine(stderr+"\n"+exit.String())}

@@ -1,0 +1,74 @@
+package wasmhost
+
+import (
+	"fmt"
+	"os"
+	"runtime/debug"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/caxton-run/caxton/events"
+)
+
+// A worker's memory has two bounds. The worker itself looks how much it has, and
+// says so when it is too much. The kernel's bound lies above that, for what comes
+// between two looks: a Go program that is refused memory dies of it in many ways,
+// and not all of its last words tell why.
+const (
+	lookEvery   = 2 * time.Millisecond
+	kernelSlack = 256 << 20 // Go's runtime maps some of it without touching it
+)
+
+// confine limits this process for good. RLIMIT_DATA and not RLIMIT_AS: Go's
+// runtime reserves address space that it never touches.
+func confine(memory int64, seconds uint64) error {
+	debug.SetMemoryLimit(memory / 2) // collect harder long before
+	for _, l := range []struct {
+		name string
+		what int
+		most uint64
+	}{
+		{"memory", unix.RLIMIT_DATA, uint64(memory + kernelSlack)},
+		{"processor time", unix.RLIMIT_CPU, seconds},
+		{"core size", unix.RLIMIT_CORE, 0},
+	} {
+		if err := unix.Setrlimit(l.what, &unix.Rlimit{Cur: l.most, Max: l.most}); err != nil {
+			return fmt.Errorf("limit %s: %w", l.name, err)
+		}
+	}
+	return nil
+}
+
+// watch ends this process with a verdict when it has more memory than it may.
+func watch(memory int64, say *speaker) {
+	for range time.Tick(lookEvery) {
+		if resident() > memory {
+			os.Exit(say.verdict(verdict{Refused: needsMore(memory)}))
+		}
+	}
+}
+
+// resident is the memory that this process has, in bytes; 0 where the system
+// does not tell, and only the kernel's bound holds.
+func resident() int64 {
+	b, err := os.ReadFile("/proc/self/statm") // proc(5): size resident …, in pages
+	if err != nil {
+		return 0
+	}
+	fields := strings.Fields(string(b))
+	if len(fields) < 2 {
+		return 0
+	}
+	pages, err := strconv.ParseInt(fields[1], 10, 64)
+	if err != nil {
+		return 0
+	}
+	return pages * int64(os.Getpagesize())
+}
+
+func needsMore(memory int64) *events.RefusedError {
+	return &events.RefusedError{Rule: "compile_memory", Detail: fmt.Sprintf("compiling it takes more than %d MiB of memory", memory>>20)}
+}
