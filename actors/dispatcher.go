@@ -3,7 +3,9 @@ package actors
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -124,6 +126,9 @@ func (d *dispatcher) round(ctx context.Context, c *courier) (pause time.Duration
 	if d.sys.deps.Room.Admit() != nil {
 		return 0, true
 	}
+	if i := d.overdue(next); i >= 0 {
+		return d.tooLate(ctx, c, next[i])
+	}
 	list, err := d.load(ctx, c.pair.From, next)
 	if err != nil {
 		if ctx.Err() == nil {
@@ -149,6 +154,26 @@ func (d *dispatcher) round(ctx context.Context, c *courier) (pause time.Duration
 		return d.failed(ctx, c, list[len(offered)], offerErr)
 	}
 	return 0, false
+}
+
+// overdue returns the first send whose deadline has passed; -1 for none.
+func (d *dispatcher) overdue(list []projections.Sent) int {
+	now := time.Now()
+	return slices.IndexFunc(list, func(s projections.Sent) bool { return !s.Deadline.After(now) })
+}
+
+// tooLate gives up one send whose deadline has passed, wherever it stands in the
+// order: those before it may have more time.
+func (d *dispatcher) tooLate(ctx context.Context, c *courier, s projections.Sent) (pause time.Duration, held bool) {
+	list, err := d.load(ctx, c.pair.From, []projections.Sent{s})
+	if err != nil {
+		return sendBackoff, false
+	}
+	why := fmt.Errorf("%w: it was to be delivered by %s", events.ErrMessageTimeout, s.Deadline.UTC().Format(time.RFC3339Nano))
+	after, fails := c.after, c.fails
+	pause, held = d.giveUp(ctx, c, list[0], events.DeadTimeout, why)
+	c.after, c.fails = after, fails // what stands before it is not dealt with
+	return pause, held
 }
 
 // offer puts envelopes into the receiver's mailbox, in order, up to the first
@@ -190,7 +215,11 @@ func (d *dispatcher) giveUp(ctx context.Context, c *courier, env *envelope, reas
 	letter.command = agent.DeadLetter{Event: events.MessageDeadLettered{
 		Message: env.message, Reason: reason, Detail: cause.Error(), Attempts: max(c.fails, 1),
 	}}
-	if _, err := d.sys.ask(ctx, c.pair.From, letter); err != nil {
+	ans, err := d.sys.ask(ctx, c.pair.From, letter)
+	if err == nil { // or another courier would find the send in flight still
+		err = d.sys.deps.Runner.WaitFor(ctx, ans.position)
+	}
+	if err != nil {
 		if ctx.Err() == nil {
 			d.sys.log.Error("dead letter not recorded", slog.String("agent", c.pair.From.String()), slog.Any("err", err))
 		}

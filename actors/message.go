@@ -52,7 +52,10 @@ func (a *agentActor) message(ctx context.Context, t *turn, e *envelope) (verdict
 	if a.sys.discarding.Load() {
 		return goOn, a.discard(ctx, t, e)
 	}
-	run := a.tryRun(ctx, e)
+	run, late := a.expired(e)
+	if !late {
+		run = a.tryRun(ctx, e)
+	}
 	if run.Status == events.OutcomeKilled && a.interrupted(ctx) {
 		e.takes--
 		return giveBack, nil // a command waits that says why
@@ -174,6 +177,21 @@ func (a *agentActor) tryRun(ctx context.Context, e *envelope) agent.Run {
 	run := a.newRun(e)
 	run.Status, run.Detail = events.OutcomeHostFault, fmt.Sprintf("the host failed on it %d times", maxTakes)
 	return run
+}
+
+// expired ends a message unread whose sender no longer wants an answer. It is told
+// all the same: it may have missed the time by little.
+func (a *agentActor) expired(e *envelope) (run agent.Run, late bool) {
+	by := e.message.ReplyBy
+	if by == nil {
+		return agent.Run{}, false
+	}
+	if run = a.newRun(e); run.Host.NowMicros <= by.UnixMicro() {
+		return agent.Run{}, false
+	}
+	run.Status = events.OutcomeExpired
+	run.Detail = fmt.Sprintf("its reply_by, %s, had passed when its turn came", by.UTC().Format(time.RFC3339Nano))
+	return run, true
 }
 
 func (a *agentActor) newRun(e *envelope) agent.Run {

@@ -22,22 +22,23 @@ const patience = 30 * time.Second
 
 // rig is a live system on a real log and a real host.
 type rig struct {
-	t       testing.TB
-	dir     string
-	cfg     Config
-	log     *pebblestore.Store
-	store   *faultyStore
-	host    *wasmhost.Host
-	agents  *projections.Agents
-	flight  *projections.InFlight
-	inboxes *projections.Inboxes
-	timers  *projections.Timers
-	talks   *projections.Conversations
-	quiet   time.Duration // until a conversation times out; 0 is half an hour
-	runner  *projections.Runner
-	watch   *watcher
-	room    Room // nil: there always is
-	sys     *System
+	t        testing.TB
+	dir      string
+	cfg      Config
+	log      *pebblestore.Store
+	store    *faultyStore
+	host     *wasmhost.Host
+	agents   *projections.Agents
+	flight   *projections.InFlight
+	inboxes  *projections.Inboxes
+	timers   *projections.Timers
+	talks    *projections.Conversations
+	patience time.Duration // of sends; 0 is a week
+	quiet    time.Duration // until a conversation times out; 0 is half an hour
+	runner   *projections.Runner
+	watch    *watcher
+	room     Room // nil: there always is
+	sys      *System
 	*Gateway
 	before func() // called when all is made and nothing runs yet
 	end    func()
@@ -70,6 +71,7 @@ func (r *rig) start() {
 	}
 	discard := slog.New(slog.DiscardHandler)
 	r.agents, r.flight, r.inboxes = projections.NewAgents("here"), projections.NewInFlight(), projections.NewInboxes()
+	r.flight.SendTimeout = cmp.Or(r.patience, r.flight.SendTimeout)
 	r.timers, r.talks = projections.NewTimers(), projections.NewConversations(cmp.Or(r.quiet, 30*time.Minute))
 	r.watch = newWatcher()
 	r.runner = projections.NewRunner(r.log, discard, r.agents, r.flight, r.inboxes, r.timers, r.talks, r.watch)

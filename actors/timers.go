@@ -15,19 +15,23 @@ import (
 const (
 	timerBatch = 256             // given out between two looks at the clock
 	timerRetry = 5 * time.Second // after a delivery that came to nothing
+	sweepEvery = time.Second     // at most, all sends in flight are looked at for their deadlines
 	maxDoze    = time.Minute     // between two looks at the clock: a step of the machine's clock is noticed this late
 )
 
-// timekeeper delivers timers as projections.Timers tells, and has conversations time out
-// as projections.Conversations tells. A timer is in the log until
+// timekeeper delivers timers as projections.Timers tells, and has conversations and
+// sends time out as projections.Conversations and InFlight tell. A timer is in the log until
 // the event that ends its message, so one that is lost on the way, in a crash for
 // instance, is due again.
 type timekeeper struct {
 	sys   *System
+	swept time.Time     // when sends were last looked at for their deadlines
 	again chan struct{} // holds a token when something may no longer be barred
 }
 
-func newTimekeeper(sys *System) *timekeeper { return &timekeeper{sys, make(chan struct{}, 1)} }
+func newTimekeeper(sys *System) *timekeeper {
+	return &timekeeper{sys: sys, again: make(chan struct{}, 1)}
+}
 
 // resume has it look again at what is due.
 func (c *timekeeper) resume() {
@@ -44,7 +48,7 @@ func (c *timekeeper) run(ctx context.Context) {
 	case <-ctx.Done():
 		return
 	}
-	timers, talks := c.sys.deps.Timers, c.sys.deps.Talks
+	timers, talks, flight := c.sys.deps.Timers, c.sys.deps.Talks, c.sys.deps.InFlight
 	alarm := time.NewTimer(maxDoze)
 	defer alarm.Stop()
 	for {
@@ -61,6 +65,7 @@ func (c *timekeeper) run(ctx context.Context) {
 			return
 		case <-timers.Changed():
 		case <-talks.Changed():
+		case <-flight.Sooner():
 		case <-c.again:
 		case <-alarm.C:
 		}
@@ -77,7 +82,7 @@ func (c *timekeeper) round(ctx context.Context) (more bool) {
 	if c.barred() {
 		return false
 	}
-	now := c.sys.deps.Now()
+	now := time.Now()
 	due, expired := c.sys.deps.Timers.TakeDue(now, timerBatch), c.sys.deps.Talks.TakeExpired(now, timerBatch)
 	for _, d := range due {
 		c.deliver(ctx, d)
@@ -85,19 +90,35 @@ func (c *timekeeper) round(ctx context.Context) (more bool) {
 	for _, e := range expired {
 		c.expire(ctx, e)
 	}
+	if at, ok := c.sendsDue(); ok && !at.After(now) {
+		c.swept = now
+		c.sys.deps.InFlight.Expire(now)
+	}
 	return len(due) == timerBatch || len(expired) == timerBatch
 }
 
 // doze is how long there is nothing to do.
 func (c *timekeeper) doze() time.Duration {
-	doze, now := maxDoze, c.sys.deps.Now()
+	doze, now := maxDoze, time.Now()
 	if at, ok := c.sys.deps.Timers.Next(); ok {
 		doze = min(doze, at.Sub(now))
 	}
 	if at, ok := c.sys.deps.Talks.Next(); ok {
 		doze = min(doze, at.Sub(now))
 	}
+	if at, ok := c.sendsDue(); ok {
+		doze = min(doze, at.Sub(now))
+	}
 	return max(doze, 0)
+}
+
+// sendsDue is when to look for sends whose deadline has passed.
+func (c *timekeeper) sendsDue() (at time.Time, ok bool) {
+	at, ok = c.sys.deps.InFlight.Soonest()
+	if soon := c.swept.Add(sweepEvery); at.Before(soon) {
+		at = soon
+	}
+	return at, ok
 }
 
 // expire has the agent that waits record that its conversation has timed out.
@@ -106,7 +127,7 @@ func (c *timekeeper) expire(ctx context.Context, e projections.Expired) {
 	env.command = agent.TimeOut{Event: e.Event}
 	env.done = func(a answer) {
 		if (a.err != nil || a.delivery == Held) && ctx.Err() == nil {
-			c.sys.deps.Talks.Return(e, c.sys.deps.Now().Add(timerRetry))
+			c.sys.deps.Talks.Return(e, time.Now().Add(timerRetry))
 		}
 	}
 	if _, err := c.sys.registry.offer(e.Agent, env); err != nil {
@@ -121,7 +142,7 @@ func (c *timekeeper) deliver(ctx context.Context, d projections.DueTimer) {
 	env.timer = &d
 	env.done = func(a answer) {
 		if (a.err != nil || a.delivery == Held) && ctx.Err() == nil && !errors.Is(a.err, events.ErrAgentNotFound) {
-			c.sys.deps.Timers.Return(d, c.sys.deps.Now().Add(timerRetry))
+			c.sys.deps.Timers.Return(d, time.Now().Add(timerRetry))
 		}
 	}
 	if _, err := c.sys.registry.offer(d.Agent, env); err != nil {

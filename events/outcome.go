@@ -15,6 +15,7 @@ const (
 	OutcomeTrap            OutcomeStatus = "Trap"            // any other Wasm trap, proc_exit, abort
 	OutcomeKilled          OutcomeStatus = "Killed"          // from outside; not deterministic
 	OutcomeBadABI          OutcomeStatus = "BadABI"          // the guest broke the calling convention
+	OutcomeExpired         OutcomeStatus = "Expired"         // not run: its reply_by had passed
 	OutcomeEffectsTooLarge OutcomeStatus = "EffectsTooLarge" // its events do not fit one append, or its state would pass its bound
 	OutcomeHostFault       OutcomeStatus = "HostFault"       // a fault of caxton itself, not of the guest
 )

@@ -54,7 +54,8 @@ type MessageHandled struct {
 //
 //   - Stream: agent-<uuid> of the receiver.
 //   - When: a run ended with Refused, OutOfFuel, MemoryLimit, StackOverflow, Trap,
-//     BadABI or EffectsTooLarge.
+//     BadABI or EffectsTooLarge; or the message's reply_by had passed when its turn came
+//     (Expired), and it was not run.
 //   - By: the agent's actor. Metadata as of MessageHandled.
 //   - Agent: the message counts as handled, its sequence as seen, its inbox entry as
 //     closed, its Idempotency-Key as used; the clock moves; the sends use up their
@@ -129,7 +130,7 @@ type DeadLetterReason string
 // Why a message becomes a dead letter.
 const (
 	DeadAgentNotFound DeadLetterReason = "AgentNotFound" // no agent has that id or name, or it was removed
-	DeadTimeout       DeadLetterReason = "Timeout"       // its time to be delivered ran out; not written yet
+	DeadTimeout       DeadLetterReason = "Timeout"       // its reply_by, or messaging.send_timeout, passed before it was delivered
 	DeadTooLarge      DeadLetterReason = "TooLarge"      // beyond the limit of a message; not written yet
 	DeadHopLimit      DeadLetterReason = "HopLimit"      // 1,000 agents had passed its cause on
 	DeadInvalid       DeadLetterReason = "Invalid"       // a field is out of bounds; not written yet

@@ -185,7 +185,7 @@ func (n *naive) add(s events.Stream, p events.Payload) {
 		if n.sends[Pair{id, to}] == nil {
 			n.sends[Pair{id, to}] = map[uint64]Sent{}
 		}
-		n.sends[Pair{id, to}][m.Sequence] = Sent{m.Sequence, rev, i}
+		n.sends[Pair{id, to}][m.Sequence] = Sent{Sequence: m.Sequence, Revision: rev, Index: i}
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"sort"
 	"sync"
+	"time"
 
 	"github.com/caxton-run/caxton/events"
 )
@@ -17,28 +18,41 @@ type Sent struct {
 	Sequence uint64
 	Revision events.Revision
 	Index    int
+	Deadline time.Time // to be delivered by: its reply_by, or SendTimeout after it was sent
 }
+
+// DefaultSendTimeout is how long a send may stay in flight: a week, in which an
+// operator comes across an agent that is held.
+const DefaultSendTimeout = 7 * 24 * time.Hour
 
 // InFlight is what agents have sent and nobody has handled or given up: sent
 // minus handled, by pair, in order. It is the dispatcher's only list of work, so
 // what is in flight after a crash is the same as what was before it.
 type InFlight struct {
+	// SendTimeout is for sends without a reply_by, and the most for those with one.
+	// It is not changed once the fold has begun.
+	SendTimeout time.Duration
+
 	changed chan struct{} // holds a token while dirty is not empty
+	sooner  chan struct{} // holds a token when soonest may have become earlier
 
 	mu      sync.Mutex                           // guards all below
 	pairs   map[Pair][]Sent                      // ascending sequences, never empty
 	senders map[events.AgentID]map[Pair]struct{} // receiver → pairs with sends in flight
 	dirty   map[Pair]struct{}                    // pairs worth a look since TakeChanged
 	total   int
+	soonest time.Time // no deadline is earlier; zero when none may come
 }
 
 // NewInFlight returns the fold of an empty log.
 func NewInFlight() *InFlight {
 	return &InFlight{
-		changed: make(chan struct{}, 1),
-		pairs:   make(map[Pair][]Sent),
-		senders: make(map[events.AgentID]map[Pair]struct{}),
-		dirty:   make(map[Pair]struct{}),
+		SendTimeout: DefaultSendTimeout,
+		changed:     make(chan struct{}, 1),
+		sooner:      make(chan struct{}, 1),
+		pairs:       make(map[Pair][]Sent),
+		senders:     make(map[events.AgentID]map[Pair]struct{}),
+		dirty:       make(map[Pair]struct{}),
 	}
 }
 
@@ -53,13 +67,13 @@ func (f *InFlight) Apply(rec events.Recorded, p events.Payload) {
 	switch e := p.(type) {
 	case events.MessageHandled:
 		f.ended(id, &e.Message)
-		f.added(id, rec.Revision, e.Sends)
+		f.added(id, rec, e.Sends)
 	case events.MessageFailed:
 		f.ended(id, &e.Message)
-		f.added(id, rec.Revision, e.Sends)
+		f.added(id, rec, e.Sends)
 	case events.AgentQuarantined:
 		f.ended(id, &e.Message)
-		f.added(id, rec.Revision, e.Sends)
+		f.added(id, rec, e.Sends)
 	case events.MessageDeadLettered:
 		f.gaveUp(id, &e.Message)
 	case events.AgentResumed, events.AgentRestarted, events.AgentRemoved:
@@ -71,14 +85,14 @@ func (f *InFlight) Apply(rec events.Recorded, p events.Payload) {
 
 // added records the sends of one event. No receiver can have handled one before
 // this: effects follow their append, so the log has them in this order.
-func (f *InFlight) added(from events.AgentID, rev events.Revision, sends []events.Message) {
+func (f *InFlight) added(from events.AgentID, rec events.Recorded, sends []events.Message) {
 	for i := range sends {
 		to, err := events.ParseAgentID(sends[i].Receiver)
 		if err != nil {
 			continue
 		}
 		pair := Pair{from, to}
-		f.pairs[pair] = append(f.pairs[pair], Sent{sends[i].Sequence, rev, i})
+		f.pairs[pair] = append(f.pairs[pair], Sent{sends[i].Sequence, rec.Revision, i, f.deadline(&sends[i], rec.RecordedAt)})
 		if f.senders[to] == nil {
 			f.senders[to] = make(map[Pair]struct{}, 1)
 		}
@@ -133,6 +147,50 @@ func (f *InFlight) cut(pair Pair, from, to int) {
 	delete(f.senders[pair.To], pair)
 	if len(f.senders[pair.To]) == 0 {
 		delete(f.senders, pair.To)
+	}
+}
+
+func (f *InFlight) deadline(m *events.Message, sent time.Time) time.Time {
+	by := sent.Add(f.SendTimeout)
+	if m.ReplyBy != nil && m.ReplyBy.Before(by) {
+		by = *m.ReplyBy
+	}
+	if f.soonest.IsZero() || by.Before(f.soonest) {
+		f.soonest = by
+		select {
+		case f.sooner <- struct{}{}:
+		default: // a token lies there already
+		}
+	}
+	return by
+}
+
+// Sooner yields a token when Soonest may have become earlier.
+func (f *InFlight) Sooner() <-chan struct{} { return f.sooner }
+
+// Soonest returns a time before which Expire has nothing to do; ok is false when no
+// send is in flight. It may be that of a send that has been handled.
+func (f *InFlight) Soonest() (at time.Time, ok bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.soonest, !f.soonest.IsZero()
+}
+
+// Expire makes TakeChanged give every pair with a send whose deadline has passed at
+// now. It looks at all that is in flight.
+func (f *InFlight) Expire(now time.Time) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.soonest = time.Time{}
+	for pair, list := range f.pairs {
+		for _, s := range list {
+			switch {
+			case !s.Deadline.After(now):
+				f.mark(pair)
+			case f.soonest.IsZero() || s.Deadline.Before(f.soonest):
+				f.soonest = s.Deadline
+			}
+		}
 	}
 }
 

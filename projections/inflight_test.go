@@ -43,19 +43,19 @@ func TestInFlight(t *testing.T) {
 	log.agent(1, deployed(1, "a"), events.MessageHandled{Sends: []events.Message{sent(1, 2, 1), sent(1, 3, 1), sent(1, 2, 2)}})
 	same(t, "pairs", taken(t, f), []Pair{pair(1, 2), pair(1, 3)})
 	same(t, "taken once", taken(t, f), []Pair{})
-	same(t, "1 to 2", f.Next(pair(1, 2), 0, 10), []Sent{{1, 1, 0}, {2, 1, 2}})
-	same(t, "1 to 3", f.Next(pair(1, 3), 0, 10), []Sent{{1, 1, 1}})
-	same(t, "after the first", f.Next(pair(1, 2), 1, 10), []Sent{{2, 1, 2}})
-	same(t, "at most one", f.Next(pair(1, 2), 0, 1), []Sent{{1, 1, 0}})
+	same(t, "1 to 2", f.Next(pair(1, 2), 0, 10), []Sent{{Sequence: 1, Revision: 1, Index: 0}, {Sequence: 2, Revision: 1, Index: 2}})
+	same(t, "1 to 3", f.Next(pair(1, 3), 0, 10), []Sent{{Sequence: 1, Revision: 1, Index: 1}})
+	same(t, "after the first", f.Next(pair(1, 2), 1, 10), []Sent{{Sequence: 2, Revision: 1, Index: 2}})
+	same(t, "at most one", f.Next(pair(1, 2), 0, 1), []Sent{{Sequence: 1, Revision: 1, Index: 0}})
 	same(t, "at most none", f.Next(pair(1, 2), 0, 0), []Sent{})
 	same(t, "of nobody", f.Next(pair(2, 1), 0, 10), []Sent{})
 
 	// Failures and quarantines send too, and end what they name.
 	log.agent(2, deployed(2, "b"), events.MessageFailed{Message: sent(1, 2, 1), Sends: []events.Message{sent(2, 1, 1)}})
-	same(t, "1 to 2 after its first", f.Next(pair(1, 2), 0, 10), []Sent{{2, 1, 2}})
-	same(t, "2 to 1", f.Next(pair(2, 1), 0, 10), []Sent{{1, 1, 0}})
+	same(t, "1 to 2 after its first", f.Next(pair(1, 2), 0, 10), []Sent{{Sequence: 2, Revision: 1, Index: 2}})
+	same(t, "2 to 1", f.Next(pair(2, 1), 0, 10), []Sent{{Sequence: 1, Revision: 1, Index: 0}})
 	log.agent(1, events.AgentQuarantined{Message: sent(2, 1, 1), Sends: []events.Message{sent(1, 2, 3)}})
-	same(t, "1 to 2 with a third", f.Next(pair(1, 2), 0, 10), []Sent{{2, 1, 2}, {3, 2, 0}})
+	same(t, "1 to 2 with a third", f.Next(pair(1, 2), 0, 10), []Sent{{Sequence: 2, Revision: 1, Index: 2}, {Sequence: 3, Revision: 2, Index: 0}})
 	if f.Len() != 3 {
 		t.Fatalf("%d in flight, want 3", f.Len())
 	}
@@ -76,12 +76,12 @@ func TestDeadLettersEndOneSend(t *testing.T) {
 	giveUp := func(m events.Message) { log.agent(1, events.MessageDeadLettered{Message: m}) }
 
 	giveUp(sent(1, 2, 2))
-	same(t, "the second", f.Next(pair(1, 2), 0, 10), []Sent{{1, 1, 0}, {3, 1, 2}})
+	same(t, "the second", f.Next(pair(1, 2), 0, 10), []Sent{{Sequence: 1, Revision: 1, Index: 0}, {Sequence: 3, Revision: 1, Index: 2}})
 	giveUp(sent(1, 2, 2))
 	giveUp(sent(1, 2, 0))
 	giveUp(sent(1, 2, 9))
 	giveUp(events.Message{Receiver: "nobody"})
-	same(t, "what is not in flight", f.Next(pair(1, 2), 0, 10), []Sent{{1, 1, 0}, {3, 1, 2}})
+	same(t, "what is not in flight", f.Next(pair(1, 2), 0, 10), []Sent{{Sequence: 1, Revision: 1, Index: 0}, {Sequence: 3, Revision: 1, Index: 2}})
 	if f.Len() != 2 {
 		t.Fatalf("%d in flight, want 2", f.Len())
 	}
@@ -117,12 +117,12 @@ func TestInFlightIgnoresOutsiders(t *testing.T) {
 	log.agent(1, events.MessageHandled{Message: events.Message{Sender: "user:a", Sequence: 1}})
 	log.agent(1, events.MessageHandled{Message: events.Message{Sender: agentID(1).String()}})
 	log.put("agent-x", events.MessageHandled{Sends: []events.Message{sent(1, 2, 1)}})
-	same(t, "to itself", f.Next(pair(1, 1), 0, 10), []Sent{{1, 0, 0}})
+	same(t, "to itself", f.Next(pair(1, 1), 0, 10), []Sent{{Sequence: 1, Revision: 0, Index: 0}})
 	if f.Len() != 1 {
 		t.Fatalf("%d in flight, want 1", f.Len())
 	}
 	log.agent(1, events.MessageHandled{Message: sent(1, 1, 1), Sends: []events.Message{sent(1, 1, 2)}})
-	same(t, "to itself again", f.Next(pair(1, 1), 0, 10), []Sent{{2, 3, 0}})
+	same(t, "to itself again", f.Next(pair(1, 1), 0, 10), []Sent{{Sequence: 2, Revision: 3, Index: 0}})
 }
 
 // What Next gave stays as it was.
@@ -132,5 +132,5 @@ func TestNextGivesACopy(t *testing.T) {
 	log.agent(1, events.MessageHandled{Sends: []events.Message{sent(1, 2, 1), sent(1, 2, 2), sent(1, 2, 3)}})
 	got := f.Next(pair(1, 2), 0, 10)
 	log.agent(1, events.MessageDeadLettered{Message: sent(1, 2, 2)})
-	same(t, "what was given", got, []Sent{{1, 0, 0}, {2, 0, 1}, {3, 0, 2}})
+	same(t, "what was given", got, []Sent{{Sequence: 1, Revision: 0, Index: 0}, {Sequence: 2, Revision: 0, Index: 1}, {Sequence: 3, Revision: 0, Index: 2}})
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"github.com/caxton-run/caxton/events"
@@ -133,6 +134,7 @@ type sendFields struct {
 	Language       string          `json:"language"`
 	Ontology       string          `json:"ontology"`
 	Priority       string          `json:"priority"`
+	ReplyBy        *time.Time      `json:"reply_by"`
 }
 
 // parseSend reads a message that a guest sends. Identity, sender, hops and
@@ -150,7 +152,7 @@ func parseSend(b []byte) (events.Message, int32) {
 	m := events.Message{
 		Performative: p, Receiver: f.Receiver, Content: f.Content, ContentBase64: f.ContentBase64,
 		ConversationID: f.ConversationID, ReplyWith: f.ReplyWith, InReplyTo: f.InReplyTo,
-		Protocol: f.Protocol, Language: f.Language, Ontology: f.Ontology, Priority: events.Priority(f.Priority),
+		Protocol: f.Protocol, Language: f.Language, Ontology: f.Ontology, Priority: events.Priority(f.Priority), ReplyBy: f.ReplyBy,
 	}
 	if m.ContentSize() > events.MaxMessageContent {
 		return events.Message{}, codeTooLarge

@@ -73,6 +73,8 @@ func outcomeAdvice(o events.OutcomeStatus) string {
 		return "caxton_handle returned a status other than 0: the agent does not want this message"
 	case events.OutcomeBadABI, events.OutcomeNoHandler:
 		return "export memory, caxton_alloc and caxton_handle; the SDKs of \"caxton agent init\" do it"
+	case events.OutcomeExpired:
+		return "the message's reply_by had passed; send it again with a later one, or without"
 	case events.OutcomeEffectsTooLarge:
 		return "send and store less for one message; docs/agents.md has the limits"
 	case events.OutcomeTrap:

@@ -54,6 +54,7 @@ func openNode(ctx context.Context, cfg config.Config, log *slog.Logger) (*node, 
 func (n *node) open(ctx context.Context) error {
 	agents := projections.NewAgents(events.MemberID(n.cfg.Node.ID))
 	inFlight, inboxes, timers := projections.NewInFlight(), projections.NewInboxes(), projections.NewTimers()
+	inFlight.SendTimeout = n.cfg.Messaging.SendTimeout
 	talks := projections.NewConversations(n.cfg.Messaging.ConversationTimeout)
 	n.index = projections.NewMessages()
 	n.agents, n.letters = agents, new(projections.Letters)
