@@ -3,6 +3,7 @@ package wasmhost
 import (
 	"fmt"
 	"os"
+	"path/filepath"
 	"runtime/debug"
 	"strconv"
 	"strings"
@@ -37,6 +38,31 @@ func confine(memory int64, seconds uint64) error {
 	} {
 		if err := unix.Setrlimit(l.what, &unix.Rlimit{Cur: l.most, Max: l.most}); err != nil {
 			return fmt.Errorf("limit %s: %w", l.name, err)
+		}
+	}
+	return nil
+}
+
+// closeInherited closes every descriptor beside stdin, stdout and stderr. Go opens
+// none that a child process inherits; a library that it is linked with might. What
+// Go's own poller has opened stays.
+func closeInherited() error {
+	const dir = "/proc/self/fd"
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return fmt.Errorf("find inherited descriptors: %w", err)
+	}
+	for _, e := range entries {
+		fd, err := strconv.Atoi(e.Name())
+		if err != nil || fd <= 2 {
+			continue
+		}
+		to, err := os.Readlink(filepath.Join(dir, e.Name()))
+		if err != nil || strings.HasPrefix(to, "anon_inode:[event") { // gone, or the poller's
+			continue
+		}
+		if err := unix.Close(fd); err != nil {
+			return fmt.Errorf("close inherited descriptor %d: %w", fd, err)
 		}
 	}
 	return nil
