@@ -5,14 +5,12 @@ import (
 	"encoding/binary"
 )
 
-// generated describes a module to be put together: an agent whose caxton_handle
-// has the body given, beside other functions without parameters.
+// generated describes a module to be put together: an agent that handles every
+// message by doing nothing, with other functions that have no parameters.
 type generated struct {
-	handle []byte   // instructions; none answers 0
 	others [][]byte // bodies with their locals, of functions numbered from 2
 	data   []byte   // from 64 KiB on
 	pages  int      // of memory
-	tables []byte   // the table section's body
 }
 
 // Bytes of types, and of what has no constant in the package.
@@ -30,8 +28,7 @@ func sized(b []byte) []byte { return append(leb(len(b)), b...) }
 func (g generated) wasm() []byte {
 	types := vector([]byte{0x60, 2, typeI32, typeI32, 1, typeI32}, []byte{0x60, 1, typeI32, 1, typeI32}, []byte{0x60, 0, 0})
 	functions := [][]byte{{0}, {1}}
-	handle := append([]byte{0}, g.handle...)
-	bodies := [][]byte{sized(append(handle, opI32Const, 0, opEnd)), sized([]byte{0, opI32Const, 8, opEnd})}
+	bodies := [][]byte{sized([]byte{0, opI32Const, 0, opEnd}), sized([]byte{0, opI32Const, 8, opEnd})}
 	for _, b := range g.others {
 		functions = append(functions, []byte{2})
 		bodies = append(bodies, sized(b))
@@ -40,9 +37,6 @@ func (g generated) wasm() []byte {
 	out := []byte("\x00asm\x01\x00\x00\x00")
 	out = appendSection(out, 1, types)
 	out = appendSection(out, 3, vector(functions...))
-	if g.tables != nil {
-		out = appendSection(out, sectionTable, g.tables)
-	}
 	out = appendSection(out, 5, append([]byte{1, 0}, leb(max(g.pages, 1))...))
 	out = appendSection(out, 7, vector(name(exportHandle, 0, 0), name(exportAlloc, 0, 1), name(exportMemory, 2, 0)))
 	out = appendSection(out, sectionCode, vector(bodies...))
@@ -52,8 +46,6 @@ func (g generated) wasm() []byte {
 	}
 	return out
 }
-
-func times(n int, b ...byte) []byte { return bytes.Repeat(b, n) }
 
 // benignModule is of size bytes (a MiB at least), half of it code as compilers
 // write it: functions of loops, branches, arithmetic and memory, that call each
