@@ -195,6 +195,9 @@ func (a *agentActor) release(ctx context.Context, s settled, pos events.Position
 		now := time.Now()
 		a.box.latency.add(now.Sub(s.env.arrived), now)
 		a.sys.deps.Observer.Processed(s.status, s.fuel, now.Sub(s.env.arrived))
+		if ans.delivery != Quarantined { // its last crash was counted as such
+			a.sys.breakers.report(a.id, s.env, s.status)
+		}
 	}
 	if s.dead == events.DeadDiscarded {
 		a.sys.discarded.Add(1)

@@ -180,7 +180,12 @@ func (d *dispatcher) tooLate(ctx context.Context, c *courier, s projections.Sent
 // that is refused.
 func (d *dispatcher) offer(to events.AgentID, list []*envelope) ([]*envelope, error) {
 	for i, env := range list {
-		if _, err := d.sys.registry.offer(to, env); err != nil {
+		var err error
+		if env.claims, err = d.sys.breakers.admit(to); err == nil {
+			_, err = d.sys.registry.offer(to, env)
+		}
+		if err != nil {
+			env.respond(answer{err: err})
 			return list[:i], err
 		}
 	}
@@ -205,6 +210,9 @@ func (d *dispatcher) failed(ctx context.Context, c *courier, env *envelope, err 
 	}
 	if c.fails++; c.fails < sendAttempts {
 		return sendBackoff << (c.fails - 1), false
+	}
+	if errors.Is(err, events.ErrBreakerOpen) {
+		return d.giveUp(ctx, c, env, events.DeadBreakerOpen, err)
 	}
 	return d.giveUp(ctx, c, env, events.DeadRefused, err)
 }

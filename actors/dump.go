@@ -112,6 +112,9 @@ type dumper struct {
 }
 
 func (d *dumper) write(ctx context.Context, at time.Time) error {
+	if err := d.sys.caughtUp(ctx); err != nil { // with what was put into inboxes just now
+		return err
+	}
 	page, err := d.sys.deps.Agents.List("", 0)
 	if err != nil {
 		return err

@@ -87,20 +87,22 @@ func (s *System) recordStop(ctx context.Context, r StopAllRequest) error {
 		return nil
 	}
 	s.emergency.since = s.deps.Now()
-	return s.recordControl(ctx, events.EmergencyStream(), events.EmergencyStopped{Reason: r.Reason, Cluster: r.Cluster}, r.Caller)
+	_, err := s.recordControl(ctx, events.EmergencyStream(), events.EmergencyStopped{Reason: r.Reason, Cluster: r.Cluster}, r.Caller)
+	return err
 }
 
 // recordControl appends an event that no agent's actor writes, whatever the stream's
 // revision, and repeats it until its outcome is known.
-func (s *System) recordControl(ctx context.Context, stream events.Stream, p events.Payload, c Caller) error {
+func (s *System) recordControl(ctx context.Context, stream events.Stream, p events.Payload, c Caller) (events.Result, error) {
 	ev, err := events.Encode(events.NewEventID(), p, events.Metadata{Actor: c.Principal, Member: s.deps.Member, TraceParent: c.TraceParent})
 	if err != nil {
-		return err
+		return events.Result{}, err
 	}
-	if _, err := s.append(ctx, stream, events.Any(), ev); err != nil {
-		return fmt.Errorf("record %s: %w", p.EventType(), err)
+	res, err := s.append(ctx, stream, events.Any(), ev)
+	if err != nil {
+		return res, fmt.Errorf("record %s: %w", p.EventType(), err)
 	}
-	return nil
+	return res, nil
 }
 
 // spillAll waits until mailboxes are empty: turns put what they find into inboxes
@@ -137,7 +139,7 @@ func (g *Gateway) LiftStop(ctx context.Context, c Caller) (bool, error) {
 	if !s.halted() {
 		return false, nil
 	}
-	if err := s.recordControl(ctx, events.EmergencyStream(), events.EmergencyLifted{}, c); err != nil {
+	if _, err := s.recordControl(ctx, events.EmergencyStream(), events.EmergencyLifted{}, c); err != nil {
 		return false, err
 	}
 	s.emergency.since = time.Time{}

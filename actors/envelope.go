@@ -32,6 +32,7 @@ type envelope struct {
 	timer     *projections.DueTimer // of a timer's message, which the turn reads from the log
 	done      func(answer)          // called with the answer; nil calls nobody
 	arrived   time.Time
+	claims    []claim // of half-open breakers whose trial it is
 
 	phase   atomic.Int32
 	spilled chan struct{}    // closed when a spill has ended
@@ -129,6 +130,9 @@ func (e *envelope) ended() bool {
 // respond gives the answer. Only the first one counts: a message may be both
 // answered by a failing system and finished by its turn.
 func (e *envelope) respond(a answer) {
+	for _, c := range e.claims {
+		c.giveBack() // the message has come to no outcome
+	}
 	e.note(a)
 	if e.answered.CompareAndSwap(false, true) {
 		e.answer <- a

@@ -27,7 +27,7 @@ type Gateway struct{ sys *System }
 // Errors: events.ErrAgentNotFound, *events.InvalidError,
 // events.ErrContentTooLarge, events.ErrMailboxFull, events.ErrKeyReused,
 // events.ErrAgentStopped, events.ErrAgentFailed, events.ErrOverloaded (the queue is
-// being drained), events.ErrShuttingDown, events.ErrDiskLow, those of the store, and
+// being drained), events.ErrBreakerOpen, events.ErrShuttingDown, events.ErrDiskLow, those of the store, and
 // events.ErrUnknownOutcome when ctx ended first: the message may yet be handled;
 // repeat it with its Idempotency-Key to know.
 func (g *Gateway) Send(ctx context.Context, r SendRequest) (Sent, error) {
@@ -42,8 +42,12 @@ func (g *Gateway) Send(ctx context.Context, r SendRequest) (Sent, error) {
 	if err := g.sys.deps.Room.Admit(); err != nil {
 		return Sent{}, fmt.Errorf("message to agent %s: %w", r.To, err)
 	}
+	if env.claims, err = g.sys.breakers.admit(r.To); err != nil {
+		return Sent{}, fmt.Errorf("message to agent %s: %w", r.To, err)
+	}
 	box, err := g.sys.registry.offer(r.To, env)
 	if err != nil {
+		env.respond(answer{err: err})
 		return Sent{}, fmt.Errorf("message to agent %s: %w", r.To, err)
 	}
 	g.sys.deps.Observer.Routed(time.Since(began))

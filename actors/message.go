@@ -301,6 +301,7 @@ func (a *agentActor) after(t *turn, e *envelope, payloads []events.Payload) verd
 			next, a.tainted = endTurn, true
 		case events.AgentCrashed:
 			a.sys.deps.Observer.Crashed()
+			a.sys.breakers.report(a.id, e, p.Outcome)
 			a.holdFor(time.Duration(p.BackoffMS) * time.Millisecond)
 			next = giveBack
 		case events.AgentQuarantined:

@@ -39,6 +39,7 @@ type rig struct {
 	watch    *watcher
 	room     Room // nil: there always is
 	sys      *System
+	now      func() time.Time // nil: time.Now
 	*Gateway
 	before func() // called when all is made and nothing runs yet
 	end    func()
@@ -77,7 +78,7 @@ func (r *rig) start() {
 	r.runner = projections.NewRunner(r.log, discard, r.agents, r.flight, r.inboxes, r.timers, r.talks, r.watch)
 	r.sys, err = New(r.cfg, Deps{
 		Store: r.store, Host: r.host, Agents: r.agents, InFlight: r.flight, Inboxes: r.inboxes, Timers: r.timers, Talks: r.talks,
-		Runner: r.runner, Room: r.room, Log: discard, Member: "here",
+		Runner: r.runner, Room: r.room, Log: discard, Member: "here", Now: r.now,
 	})
 	if err != nil {
 		r.t.Fatal(err)

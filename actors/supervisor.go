@@ -17,12 +17,23 @@ type spawnAgent struct {
 	box *Mailbox
 }
 
-// supervisor is the parent of all agents' actors of this node.
-type supervisor struct{ sys *System }
+// supervisor is the parent of all agents' actors of this node, and of the one that
+// moves its circuit breakers.
+type supervisor struct {
+	sys      *System
+	open     map[events.BreakerScope]breaker // as the log had them at the start
+	breakers *actor.PID
+}
 
 // Receive implements actor.Actor.
 func (s *supervisor) Receive(ctx actor.Context) {
-	if m, ok := ctx.Message().(spawnAgent); ok {
+	switch m := ctx.Message().(type) {
+	case *actor.Started:
+		moves := &breakerActor{breakers: s.sys.breakers, known: s.open} // one for ever: what it knows survives its restarts
+		s.breakers = ctx.Spawn(actor.PropsFromProducer(func() actor.Actor { return moves }))
+	case breakerTrips, breakerTried, breakerDue, breakerOrder:
+		ctx.Send(s.breakers, m)
+	case spawnAgent:
 		ctx.Spawn(actor.PropsFromProducer(
 			func() actor.Actor { return newAgentActor(s.sys, m.id, m.box) },
 			actor.WithMailbox(func() actor.Mailbox { return m.box }),

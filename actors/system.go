@@ -2,6 +2,7 @@ package actors
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -49,6 +50,7 @@ type System struct {
 	recents    recents
 	licence    atomic.Pointer[licence]
 	emergency  emergency
+	breakers   *breakers
 	spilled    atomic.Uint64   // messages put into inboxes because no guest may run
 	draining   atomic.Bool     // nothing from outside is admitted
 	discarding atomic.Bool     // what comes up meets its end unread
@@ -59,7 +61,7 @@ type System struct {
 
 // New returns a system that accepts requests at once; Run must be called for
 // agents' own sends to go out, and for an orderly end.
-// It reads whether an emergency stop is in force. Errors: *events.InvalidError from
+// It reads how breakers stand and whether an emergency stop is in force. Errors: *events.InvalidError from
 // Config.Validate, those of the store.
 func New(cfg Config, deps Deps) (*System, error) {
 	if err := cfg.Validate(); err != nil {
@@ -77,16 +79,19 @@ func New(cfg Config, deps Deps) (*System, error) {
 	s := &System{cfg: cfg, deps: deps, log: deps.Log}
 	s.life, s.end = context.WithCancel(context.Background())
 	s.licence.Store(newLicence(s.life))
-	if err := s.restoreStop(s.life); err != nil {
+	s.breakers = newBreakers(s)
+	open, err := s.restoreBreakers(s.life)
+	if err = errors.Join(err, s.restoreStop(s.life)); err != nil {
 		s.end()
 		return nil, err
 	}
+	s.breakers.publish(open)
 	s.source = replay.Source{Store: deps.Store, Host: deps.Host, Modules: modules{deps.Store, deps.Host}}
 	s.engine = actor.NewActorSystem(actor.WithLoggerFactory(func(*actor.ActorSystem) *slog.Logger {
 		return slog.New(slog.DiscardHandler) // what matters is logged where it happens
 	}))
 	s.supervisor = s.engine.Root.Spawn(actor.PropsFromProducer(
-		func() actor.Actor { return &supervisor{sys: s} },
+		func() actor.Actor { return &supervisor{sys: s, open: open} },
 		actor.WithSupervisor(restarts{sys: s}),
 	))
 	s.registry = newRegistry(cfg.MailboxSize, func(id events.AgentID, box *Mailbox) {

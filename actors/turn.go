@@ -143,6 +143,9 @@ func (a *agentActor) lost(batch []*envelope, err error) {
 		}
 		err = errors.Join(events.ErrConflict, err)
 	}
+	if conflict == nil && a.sys.life.Err() == nil {
+		a.sys.breakers.reportNode()
+	}
 	for _, e := range unanswered(batch) {
 		e.respond(answer{err: err})
 	}

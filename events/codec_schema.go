@@ -92,6 +92,16 @@ func schemaOf(t Type) (s schema, ok bool) {
 		return schema{1, decode[MessageReceived], nil}, true
 	case InboxSkipped{}.EventType():
 		return schema{1, decode[InboxSkipped], nil}, true
+	case BreakerOpened{}.EventType():
+		return schema{1, decode[BreakerOpened], nil}, true
+	case BreakerHalfOpened{}.EventType():
+		return schema{1, decode[BreakerHalfOpened], nil}, true
+	case BreakerClosed{}.EventType():
+		return schema{1, decode[BreakerClosed], nil}, true
+	case BreakerForced{}.EventType():
+		return schema{1, decode[BreakerForced], nil}, true
+	case BreakerResetStarted{}.EventType():
+		return schema{1, decode[BreakerResetStarted], nil}, true
 	case EmergencyStopped{}.EventType():
 		return schema{1, decode[EmergencyStopped], nil}, true
 	case EmergencyLifted{}.EventType():

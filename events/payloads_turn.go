@@ -135,6 +135,7 @@ const (
 	DeadHopLimit      DeadLetterReason = "HopLimit"      // 1,000 agents had passed its cause on
 	DeadInvalid       DeadLetterReason = "Invalid"       // a field is out of bounds; not written yet
 	DeadRefused       DeadLetterReason = "Refused"       // delivery ended in an error three times
+	DeadBreakerOpen   DeadLetterReason = "BreakerOpen"   // a circuit breaker held the receiver off, three times
 	DeadDiscarded     DeadLetterReason = "Discarded"     // an operator emptied the queue
 )
 

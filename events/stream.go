@@ -22,6 +22,7 @@ const (
 	CategorySnapshot Category = "snapshot"
 
 	CategoryEmergency Category = "emergency"
+	CategoryBreaker   Category = "breaker"
 )
 
 // Category groups streams of one kind: the part of the name before the first
@@ -40,6 +41,9 @@ func ModuleStream(h ModuleHash) Stream { return Stream("module-" + string(h)) }
 
 // SnapshotStream holds the last snapshots of one agent.
 func SnapshotStream(id AgentID) Stream { return Stream("snapshot-" + id.String()) }
+
+// BreakerStream holds the transitions of one circuit breaker.
+func BreakerStream(s BreakerScope) Stream { return Stream("breaker-" + string(s)) }
 
 // EmergencyStream holds emergency stops of all agents, and their ends.
 func EmergencyStream() Stream { return "emergency-all" }

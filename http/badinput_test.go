@@ -16,6 +16,24 @@ const okModule = `"wasm_module":"AGFzbQEAAAA="`
 // badBody is one JSON body with a fault.
 type badBody = struct{ body, field, reason string }
 
+func badBreakerOrders() []badBody {
+	return []badBody{
+		{`{}`, "action", "activate or reset"},
+		{`{"action":"open"}`, "action", "activate or reset"},
+		{`{"action":"activate"}`, "scope", "must be all"},
+		{`{"action":"activate","scope":"galaxy"}`, "scope", "must be all"},
+		{`{"action":"activate","scope":"all","name":"x"}`, "name", "not taken"},
+		{`{"action":"activate","scope":"agent"}`, "name", "must be an agent"},
+		{`{"action":"activate","scope":"node"}`, "scope", "a name of 1 to"},
+		{`{"action":"activate","scope":"all","gradual":true}`, "duration", "of a gradual reset"},
+		{`{"action":"reset","duration":"10m"}`, "duration", "of a gradual reset"},
+		{`{"action":"reset","gradual":true,"duration":"10ms"}`, "duration", "must be 1s"},
+		{`{"action":"reset","gradual":true,"duration":"25h"}`, "duration", "at most 24h"},
+		{`{"action":"reset","name":"x"}`, "scope", "must be all"},
+		{`{"action":"reset","now":true}`, "now", "is not a field"},
+	}
+}
+
 func badDrains() []badBody {
 	return []badBody{
 		{`{"timeout":"10m1s"}`, "timeout", "at most 10m0s"},
@@ -148,6 +166,7 @@ func badBodies() map[string][]badBody {
 			{`{"preserve_state":true}`, "dump_to", "must name a directory"}, {`{"cluster":1}`, "cluster", "true or false"},
 			{`{"dump_to":1}`, "dump_to", "a string"}, {`{"agents":[]}`, "agents", "is not a field"},
 		}, broken...),
+		"/circuit-breakers": append(badBreakerOrders(), broken...),
 		"/emergency/lift":   append(change, broken...),
 		"/queue/drain":      append(badDrains(), broken...),
 		"/memory/gc":        append([]badBody{{`{"aggressive":1}`, "aggressive", "true or false"}, {`{"x":1}`, "x", "is not a field"}}, broken...),

@@ -84,8 +84,8 @@ type Observer interface {
 	Request(method string, status int, d time.Duration)
 }
 
-// Deps is what a Server works with. Commands, Agents, History, Messages, Operations
-// and Emergency are required.
+// Deps is what a Server works with. Commands, Agents, History, Messages, Operations,
+// Emergency and Breakers are required.
 type Deps struct {
 	Commands   Commands
 	Agents     Agents
@@ -93,6 +93,7 @@ type Deps struct {
 	Messages   Messages
 	Operations Operations
 	Emergency  Emergency
+	Breakers   Breakers
 
 	// Started is closed when reads can be answered; until then every route but
 	// those of the node's own state is refused with NOT_READY. nil is closed.

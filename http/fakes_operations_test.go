@@ -17,6 +17,9 @@ type fakeOperations struct {
 	window time.Duration
 	flag   bool
 	stop   actors.StopAllRequest
+	order  actors.BreakerRequest
+
+	breakers []actors.BreakerView
 }
 
 func (f *fakeOperations) note(what string, d time.Duration, flag bool) error {
@@ -73,4 +76,17 @@ func (f *fakeOperations) StopAll(_ context.Context, r actors.StopAllRequest) (Em
 
 func (f *fakeOperations) LiftStop(context.Context, actors.Caller) (bool, error) {
 	return true, f.note("lift", 0, false)
+}
+
+func (f *fakeOperations) Breakers() []actors.BreakerView {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.breakers
+}
+
+func (f *fakeOperations) OrderBreaker(_ context.Context, r actors.BreakerRequest) ([]actors.BreakerView, error) {
+	f.mu.Lock()
+	f.order = r
+	f.mu.Unlock()
+	return f.Breakers(), f.note("breaker", r.Over, r.Activate)
 }

@@ -362,7 +362,7 @@ func start(t *testing.T, tune func(*Config, *Deps)) *running {
 	t.Helper()
 	node := newFakeNode()
 	ops := new(fakeOperations)
-	cfg, deps := DefaultConfig(), Deps{Commands: node, Agents: node, History: node, Messages: node, Operations: ops, Emergency: ops}
+	cfg, deps := DefaultConfig(), Deps{Commands: node, Agents: node, History: node, Messages: node, Operations: ops, Emergency: ops, Breakers: ops}
 	if tune != nil {
 		tune(&cfg, &deps)
 	}

@@ -55,6 +55,7 @@ const (
 	CodeAgentSuspended  Code = "AGENT_SUSPENDED"
 	CodeAgentStopped    Code = "AGENT_STOPPED"
 	CodeAgentFailed     Code = "AGENT_FAILED"
+	CodeBreakerOpen     Code = "BREAKER_OPEN"
 	CodeEmergencyStop   Code = "EMERGENCY_STOP"
 	CodeAgentLimit      Code = "TOO_MANY_AGENTS"
 	CodeEffectsTooLarge Code = "EFFECTS_TOO_LARGE"
@@ -109,6 +110,7 @@ var kinds = []kind{
 	{code: CodeAgentSuspended, status: http.StatusConflict, title: "The agent is suspended", causes: []error{events.ErrAgentSuspended}},
 	{code: CodeAgentStopped, status: http.StatusConflict, title: "The agent is stopped", causes: []error{events.ErrAgentStopped}},
 	{code: CodeAgentFailed, status: http.StatusConflict, title: "The agent has failed", causes: []error{events.ErrAgentFailed}},
+	{code: CodeBreakerOpen, status: http.StatusServiceUnavailable, title: "A circuit breaker holds the agent off", causes: []error{events.ErrBreakerOpen}, retry: 60}, // *events.BreakerOpenError says when
 	{code: CodeEmergencyStop, status: http.StatusServiceUnavailable, title: "An emergency stop is in force", causes: []error{events.ErrEmergencyStop}, retry: 60},
 	{code: CodeAgentLimit, status: http.StatusConflict, title: "The node holds as many agents as it may", causes: []error{events.ErrTooManyAgents}},
 	{code: CodeEffectsTooLarge, status: http.StatusUnprocessableEntity, title: "What the message causes is too large", causes: []error{events.ErrEffectsTooLarge}},

@@ -55,6 +55,7 @@ func sentinels() map[string]struct {
 		"ErrNoConversation":   {events.ErrNoConversation, CodeNoConversation},
 		"ErrAmbiguousAgent":   {events.ErrAmbiguousAgent, CodeAmbiguous},
 		"ErrContentTooLarge":  {events.ErrContentTooLarge, CodeTooLarge},
+		"ErrBreakerOpen":      {events.ErrBreakerOpen, CodeBreakerOpen},
 		"ErrEmergencyStop":    {events.ErrEmergencyStop, CodeEmergencyStop},
 		"ErrIllegalLifecycle": {events.ErrIllegalLifecycle, CodeIllegalState},
 		"ErrUnknownType":      {events.ErrUnknownType, CodeInternal},

@@ -38,7 +38,9 @@ type route struct {
 }
 
 // routes is the whole interface. A GET answers HEAD too.
-func routes() []route { return slices.Concat(agentRoutes(), operationRoutes(), emergencyRoutes()) }
+func routes() []route {
+	return slices.Concat(agentRoutes(), operationRoutes(), emergencyRoutes(), breakerRoutes())
+}
 
 func agentRoutes() []route {
 	return []route{

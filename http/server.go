@@ -16,6 +16,8 @@ import (
 
 	"github.com/gofiber/fiber/v2"
 	"github.com/valyala/fasthttp"
+
+	"github.com/caxton-run/caxton/events"
 )
 
 // Server answers the REST interface. Make one with New; its methods may be
@@ -219,9 +221,18 @@ func (s *Server) writeProblem(ctx *fasthttp.RequestCtx, id string, err error) {
 	ctx.Response.SetStatusCode(p.Status)
 	ctx.Response.Header.SetContentType("application/problem+json")
 	if k.retry > 0 {
-		ctx.Response.Header.Set("Retry-After", strconv.Itoa(k.retry))
+		ctx.Response.Header.Set("Retry-After", strconv.Itoa(retryAfter(err, k)))
 	}
 	ctx.Response.SetBodyRaw(p.encode())
+}
+
+// retryAfter is in seconds: what the error says, or what its kind does.
+func retryAfter(err error, k kind) int {
+	var open *events.BreakerOpenError
+	if errors.As(err, &open) && open.Retry > 0 {
+		return int((open.Retry + time.Second - 1) / time.Second)
+	}
+	return k.retry
 }
 
 func clipPath(p string) string {

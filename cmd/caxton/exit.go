@@ -75,6 +75,8 @@ func judge(code caxtonhttp.Code) verdict {
 		return verdict{exitConflict, ""}
 	case caxtonhttp.CodeAgentSuspended, caxtonhttp.CodeAgentStopped, caxtonhttp.CodeAgentFailed:
 		return verdict{exitConflict, "let it run again with: caxton agent resume AGENT"}
+	case caxtonhttp.CodeBreakerOpen:
+		return verdict{exitUnreachable, "see which and why with: caxton circuit-breaker status"}
 	case caxtonhttp.CodeEmergencyStop:
 		return verdict{exitConflict, "let agents run again with: caxton agents resume --all"}
 	case caxtonhttp.CodeAgentLimit:

@@ -133,7 +133,7 @@ func (n *node) openAPI() error {
 	c.MaxModuleBytes = int(n.cfg.Runtime.MaxModuleBytes)
 	c.DrainTimeout = time.Duration(float64(n.cfg.Runtime.DrainTimeout) * drainShare)
 	n.api, err = caxtonhttp.New(c, caxtonhttp.Deps{
-		Commands: n.system.Gateway(), Agents: readModel{n.agents, n.runner}, History: n.store, Messages: n.index, Operations: operations{n}, Emergency: operations{n},
+		Commands: n.system.Gateway(), Agents: readModel{n.agents, n.runner}, History: n.store, Messages: n.index, Operations: operations{n}, Emergency: operations{n}, Breakers: operations{n},
 		Started: n.runner.Ready(), NotReady: n.notReady, Warnings: n.warnings, Observer: observer, Log: n.log,
 	})
 	return err
@@ -188,6 +188,8 @@ func (n *node) sources(inFlight *projections.InFlight, inboxes *projections.Inbo
 		DiskTotal:     func() uint64 { return n.store.Disk().Total },
 		DiskLevel:     func() int { return int(n.store.Disk().Level) },
 		Now:           time.Now,
+		Breakers:      func(kind, state string) int { return n.breakersIn(kind, state) },
+		Halted:        func() bool { return !n.system.StoppedSince().IsZero() },
 	}
 }
 

@@ -23,6 +23,9 @@ type Sources struct {
 	DiskTotal     func() uint64  // bytes of its disk
 	DiskLevel     func() int     // 0 roomy, 1 filling, 2 low, 3 full
 	Now           func() time.Time
+
+	Breakers func(scope, state string) int // circuit breakers of a kind of scope that stand at a state
+	Halted   func() bool                   // an emergency stop is in force
 }
 
 // Metrics is everything a node counts. It implements the observers of the
@@ -50,6 +53,7 @@ func New(src Sources) *Metrics {
 	m.counters()
 	m.runbook(src)
 	m.gauges(src)
+	m.breakers(src)
 	m.registry.MustRegister(collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
@@ -116,6 +120,25 @@ func (m *Metrics) gauges(src Sources) {
 	m.gauge("caxton_disk_free_bytes", "What may still be used of the log's disk; 0 where the system does not tell.", func() float64 { return float64(src.DiskFree()) })
 	m.gauge("caxton_disk_total_bytes", "The log's disk.", func() float64 { return float64(src.DiskTotal()) })
 	m.gauge("caxton_disk_level", "0 roomy, 1 filling, 2 low (messages are refused), 3 full (read-only).", count(src.DiskLevel))
+}
+
+// breakers registers the metrics of what holds agents off. Closed breakers are not
+// counted: there is one for each agent.
+func (m *Metrics) breakers(src Sources) {
+	for _, scope := range events.BreakerKinds() {
+		for _, state := range []string{"open", "half-open", "recovering"} {
+			m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+				Name: "caxton_breaker_state", Help: "Circuit breakers that are not closed.",
+				ConstLabels: prometheus.Labels{"scope": string(scope), "state": state},
+			}, func() float64 { return float64(src.Breakers(string(scope), state)) }))
+		}
+	}
+	m.gauge("caxton_emergency_stop", "1 while an emergency stop is in force.", func() float64 {
+		if src.Halted() {
+			return 1
+		}
+		return 0
+	})
 }
 
 func (m *Metrics) gauge(name, help string, read func() float64) {

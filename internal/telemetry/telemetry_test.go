@@ -27,6 +27,7 @@ func sources(c *clock) Sources {
 		GuestMemory: func() int64 { return 6 }, ProjectionLag: func() float64 { return 7 },
 		DiskBytes: func() uint64 { return 8 }, DiskFree: func() uint64 { return 9 }, DiskTotal: func() uint64 { return 10 },
 		DiskLevel: func() int { return 2 }, Now: c.now,
+		Breakers: func(scope, state string) int { return len(scope) }, Halted: func() bool { return true },
 	}
 }
 
@@ -79,6 +80,9 @@ func TestMetrics(t *testing.T) {
 		if v, ok := got[name]; !ok || v != want {
 			t.Errorf("%s is %v (there: %v), want %v", name, v, ok, want)
 		}
+	}
+	if got["caxton_emergency_stop"] != 1 {
+		t.Error("no emergency stop")
 	}
 	if p99 := got["caxton_agent_message_latency_p99"]; p99 < 3.9 || p99 > 4.1 {
 		t.Errorf("p99 is %v ms, want 4", p99)

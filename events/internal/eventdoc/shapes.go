@@ -12,7 +12,7 @@ func shapes() []string {
 
 // sets are the closed sets of strings, in the order of the page.
 func sets() []string {
-	return []string{"OutcomeStatus", "StopCause", "DeadLetterReason", "Performative", "Priority", "LogLevel"}
+	return []string{"OutcomeStatus", "StopCause", "BreakerCause", "DeadLetterReason", "Performative", "Priority", "LogLevel"}
 }
 
 // unsaid is what fields of shapes mean whose names and types say it to a reader of

@@ -1,0 +1,205 @@
+package actors
+
+import (
+	"math/bits"
+	"time"
+
+	"github.com/caxton-run/caxton/events"
+)
+
+// When a circuit breaker moves.
+const (
+	breakerRow    = 10               // failures in a row that open it
+	breakerWindow = 100              // outcomes that are looked back at: more than half of them failures open it
+	breakerOpen   = 60 * time.Second // until one that opened by itself lets a trial through, and until a trial without an outcome is given up
+
+	MinReset = time.Second    // of a gradual reset
+	MaxReset = 24 * time.Hour // likewise
+)
+
+// BreakerState is how a circuit breaker stands:
+//
+//	           10 failures in a row,
+//	           or over half of 100              60 s
+//	closed ────────────────────────▶ open ──────────────▶ half-open
+//	  ▲  ▲ ▲                         ▲  ▲                  │   │
+//	  │  │ └──────── reset ──────────┤  └── trial failed ──┘   │
+//	  │  └────────────────────────── trial went well ──────────┘
+//	  │                              │
+//	  │   time over   reset, gradual │ failures
+//	  └───────────── recovering ◀────┴──────────▶ open again
+//
+// An operator forces any of them open; one that was forced stays open until it is
+// reset, and is open like that again when its gradual reset fails.
+type BreakerState string
+
+// The states of a circuit breaker.
+const (
+	BreakerClosed     BreakerState = "closed"     // admits all
+	BreakerOpen       BreakerState = "open"       // admits nothing
+	BreakerHalfOpen   BreakerState = "half-open"  // admits one message, and waits for its outcome
+	BreakerRecovering BreakerState = "recovering" // admits a share that rises to all
+)
+
+// breaker is one circuit breaker, pure: time is an argument, and every transition is an
+// event that decides it (by a method that returns one, or nil) and does it (apply). The
+// last event says how it stands. Its zero value is closed.
+type breaker struct {
+	state  BreakerState // "" is closed
+	since  time.Time    // of the state
+	forced bool         // opened by an operator: time does not move it
+	ramp   time.Duration
+	reason string // an operator's
+
+	failures, of int // what opened it
+}
+
+// opens decides that a closed or recovering breaker opens, from what w has counted.
+func (b *breaker) opens(w *window, now time.Time) events.Payload {
+	cause, failures, of := w.verdict()
+	if cause == "" || b.state == BreakerOpen || b.state == BreakerHalfOpen {
+		return nil
+	}
+	if b.state == BreakerRecovering {
+		cause = events.BreakerRecovery
+	}
+	return events.BreakerOpened{At: micros(now), Cause: cause, Failures: failures, Of: of, Forced: b.forced}
+}
+
+// tried decides what the outcome of a half-open breaker's one message means.
+func (b *breaker) tried(failed bool, now time.Time) events.Payload {
+	switch {
+	case b.state != BreakerHalfOpen:
+		return nil
+	case failed:
+		return events.BreakerOpened{At: micros(now), Cause: events.BreakerTrial, Failures: 1, Of: 1}
+	}
+	return events.BreakerClosed{At: micros(now), Cause: events.BreakerTrial}
+}
+
+// passed decides what time alone does.
+func (b *breaker) passed(now time.Time) events.Payload {
+	due, ok := b.due()
+	switch {
+	case !ok || now.Before(due):
+		return nil
+	case b.state == BreakerOpen:
+		return events.BreakerHalfOpened{At: micros(now)}
+	}
+	return events.BreakerClosed{At: micros(now), Cause: events.BreakerRecovered}
+}
+
+// due is when time moves the breaker; false when it does not.
+func (b *breaker) due() (time.Time, bool) {
+	switch {
+	case b.state == BreakerOpen && !b.forced:
+		return b.since.Add(breakerOpen), true
+	case b.state == BreakerRecovering:
+		return b.since.Add(b.ramp), true
+	}
+	return time.Time{}, false
+}
+
+// force decides that an operator opens it.
+func (b *breaker) force(reason string, now time.Time) events.Payload {
+	if b.state == BreakerOpen && b.forced {
+		return nil
+	}
+	return events.BreakerForced{At: micros(now), Reason: reason}
+}
+
+// reset decides that an operator closes it: at once, or over some time.
+func (b *breaker) reset(over time.Duration, now time.Time) events.Payload {
+	switch {
+	case b.closed():
+		return nil
+	case over == 0:
+		return events.BreakerClosed{At: micros(now), Cause: events.BreakerReset}
+	}
+	return events.BreakerResetStarted{At: micros(now), DurationMS: over.Milliseconds(), Forced: b.forced}
+}
+
+func (b *breaker) closed() bool { return b.state == "" || b.state == BreakerClosed }
+
+// apply does what an event of the breaker's stream says. Others change nothing.
+func (b *breaker) apply(p events.Payload) {
+	switch e := p.(type) {
+	case events.BreakerOpened:
+		*b = breaker{state: BreakerOpen, since: e.At, forced: e.Forced, failures: e.Failures, of: e.Of}
+	case events.BreakerHalfOpened:
+		*b = breaker{state: BreakerHalfOpen, since: e.At}
+	case events.BreakerClosed:
+		*b = breaker{state: BreakerClosed, since: e.At}
+	case events.BreakerForced:
+		*b = breaker{state: BreakerOpen, since: e.At, forced: true, reason: e.Reason}
+	case events.BreakerResetStarted:
+		*b = breaker{state: BreakerRecovering, since: e.At, forced: e.Forced, ramp: time.Duration(e.DurationMS) * time.Millisecond}
+	}
+}
+
+// share is the part of messages, 0 to 1, that is admitted. A half-open breaker's one
+// message is no share.
+func (b *breaker) share(now time.Time) float64 {
+	switch {
+	case b.closed():
+		return 1
+	case b.state == BreakerRecovering && b.ramp > 0:
+		return min(1, max(0, float64(now.Sub(b.since))/float64(b.ramp)))
+	}
+	return 0
+}
+
+// micros is a time as an event keeps it.
+func micros(t time.Time) time.Time { return t.UTC().Truncate(time.Microsecond) }
+
+// window remembers the last breakerWindow outcomes. Its zero value is as many
+// successes, so one without failures need not be kept: a new one is the same.
+type window struct {
+	failed [2]uint64 // a bit for each outcome; 1 is a failure
+	next   int       // the oldest, to be replaced
+	row    int       // failures in a row, the last one included
+	seen   int       // outcomes, at most breakerWindow
+}
+
+// add counts an outcome.
+func (w *window) add(failed bool) {
+	word, bit := w.next/64, uint64(1)<<(w.next%64)
+	w.failed[word] &^= bit
+	w.row++
+	if failed {
+		w.failed[word] |= bit
+	} else {
+		w.row = 0
+	}
+	w.next = (w.next + 1) % breakerWindow
+	w.seen = min(w.seen+1, breakerWindow)
+}
+
+func (w *window) failures() int {
+	return bits.OnesCount64(w.failed[0]) + bits.OnesCount64(w.failed[1])
+}
+
+// verdict says what the outcomes mean; no cause: nothing.
+func (w *window) verdict() (cause events.BreakerCause, failures, of int) {
+	failures = w.failures()
+	switch {
+	case w.row >= breakerRow:
+		return events.BreakerConsecutive, w.row, w.row
+	case failures*2 > breakerWindow:
+		return events.BreakerShare, failures, w.seen
+	}
+	return "", failures, w.seen
+}
+
+// counts says whether the outcome of a run tells a breaker anything, and whether it is a
+// failure. A refusal does not: the guest works, and says no; nor does being killed,
+// which somebody else wanted, nor a module that takes no messages at all.
+func counts(o events.OutcomeStatus) (told, failed bool) {
+	switch o {
+	case events.OutcomeOK:
+		return true, false
+	case events.OutcomeRefused, events.OutcomeKilled, events.OutcomeNoHandler:
+		return false, false
+	}
+	return true, true
+}

@@ -1,0 +1,197 @@
+package actors
+
+import (
+	"testing"
+	"time"
+
+	"github.com/caxton-run/caxton/events"
+	"github.com/google/go-cmp/cmp"
+	"pgregory.net/rapid"
+)
+
+// TestWindow holds the bits to a plain list of outcomes.
+func TestWindow(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		var w window
+		list := make([]bool, breakerWindow)
+		for i, failed := range rapid.SliceOfN(rapid.Bool(), 1, 350).Draw(t, "failed") {
+			w.add(failed)
+			list = append(list, failed)
+			last := list[len(list)-breakerWindow:]
+			row, failures := 0, 0
+			for _, f := range last {
+				row++
+				if f {
+					failures++
+				} else {
+					row = 0
+				}
+			}
+			if w.failures() != failures || min(w.row, breakerWindow) != row || w.seen != min(i+1, breakerWindow) {
+				t.Fatalf("%d failures, row %d of %d; want %d, %d", w.failures(), w.row, w.seen, failures, row)
+			}
+			cause, n, of := w.verdict()
+			if open := row >= breakerRow || failures > breakerWindow/2; open != (cause != "") || open && (n < 1 || n > of) {
+				t.Fatalf("verdict %q, %d of %d, with %d failures, row %d", cause, n, of, failures, row)
+			}
+		}
+	})
+}
+
+// TestBreakerMachine lets operators, time and outcomes happen in any order.
+func TestBreakerMachine(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		var b breaker
+		now := time.Unix(1_700_000_000, 0).UTC()
+		var log []events.Payload
+		do := func(p events.Payload) {
+			if p != nil {
+				b.apply(p)
+				log = append(log, p)
+			}
+		}
+		t.Repeat(map[string]func(*rapid.T){
+			"time": func(t *rapid.T) {
+				now = now.Add(time.Duration(rapid.Int64Range(0, 120_000_000).Draw(t, "µs")) * time.Microsecond)
+				before, due, ok := b, time.Time{}, false
+				due, ok = b.due()
+				do(b.passed(now))
+				if ok && !now.Before(due) == (b == before) {
+					t.Fatalf("due %s, now %s: %+v became %+v", due, now, before, b)
+				}
+				if !ok && b != before {
+					t.Fatalf("time moved %+v to %+v", before, b)
+				}
+			},
+			"failures": func(t *rapid.T) {
+				var w window
+				for range breakerRow {
+					w.add(true)
+				}
+				before := b
+				do(b.opens(&w, now))
+				switch before.state {
+				case "", BreakerClosed, BreakerRecovering:
+					if b.state != BreakerOpen || b.forced != before.forced {
+						t.Fatalf("%+v became %+v", before, b)
+					}
+				default:
+					if b != before {
+						t.Fatalf("failures moved %+v to %+v", before, b)
+					}
+				}
+			},
+			"successes": func(t *rapid.T) {
+				var w window
+				w.add(false)
+				if p := b.opens(&w, now); p != nil {
+					t.Fatalf("%+v opened at a success", b)
+				}
+			},
+			"trial": func(t *rapid.T) {
+				failed, before := rapid.Bool().Draw(t, "failed"), b
+				do(b.tried(failed, now))
+				switch {
+				case before.state != BreakerHalfOpen && b != before,
+					before.state == BreakerHalfOpen && failed && (b.state != BreakerOpen || b.forced),
+					before.state == BreakerHalfOpen && !failed && !b.closed():
+					t.Fatalf("failed %v: %+v became %+v", failed, before, b)
+				}
+			},
+			"force": func(t *rapid.T) {
+				do(b.force("storm", now))
+				if b.state != BreakerOpen || !b.forced {
+					t.Fatalf("%+v", b)
+				}
+				if p := b.force("again", now); p != nil {
+					t.Fatalf("forced twice: %+v", p)
+				}
+			},
+			"reset": func(t *rapid.T) {
+				before := b
+				if rapid.Bool().Draw(t, "gradual") {
+					do(b.reset(10*time.Minute, now))
+					if !before.closed() && (b.state != BreakerRecovering || b.share(now) != 0 || b.share(now.Add(5*time.Minute)) != 0.5) {
+						t.Fatalf("%+v became %+v", before, b)
+					}
+				} else if do(b.reset(0, now)); !b.closed() {
+					t.Fatalf("%+v became %+v", before, b)
+				}
+				if before.closed() && b != before {
+					t.Fatal("a closed breaker moved")
+				}
+			},
+			"": func(t *rapid.T) {
+				if len(log) > 0 { // a restart knows the last event only
+					var again breaker
+					again.apply(throughLog(t, log[len(log)-1]))
+					if d := cmp.Diff(b, again, cmp.AllowUnexported(breaker{})); d != "" {
+						t.Fatalf("restored (-was +is):\n%s", d)
+					}
+				}
+				if s := b.share(now); s < 0 || s > 1 || b.closed() != (s == 1 && b.state != BreakerRecovering) {
+					t.Fatalf("%+v admits %v", b, s)
+				}
+			},
+		})
+	})
+}
+
+// throughLog is an event as the log gives it back.
+func throughLog(t *rapid.T, p events.Payload) events.Payload {
+	ev, err := events.Encode(events.NewEventID(), p, events.Metadata{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	back, err := events.Decode(ev)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return back
+}
+
+// TestGateAdmitsAShare: over a gradual reset, as many messages get through as the area
+// under the line says, however they are spread.
+func TestGateAdmitsAShare(t *testing.T) {
+	start := time.Unix(1000, 0)
+	g := &breakerGate{scope: events.ScopeAll, breaker: breaker{state: BreakerRecovering, since: start, ramp: 10 * time.Minute}}
+	admitted, early := 0, 0
+	for i := range 6000 { // ten a second
+		if _, err := g.pass(start.Add(time.Duration(i) * 100 * time.Millisecond)); err == nil {
+			if admitted++; i < 3000 {
+				early++
+			}
+		}
+	}
+	if admitted < 2990 || admitted > 3010 || early < 740 || early > 760 {
+		t.Errorf("%d of 6000 admitted, %d of the first half; want 3000, 750", admitted, early)
+	}
+}
+
+// TestGateGivesOneClaim, and another when it is given back or comes to nothing.
+func TestGateGivesOneClaim(t *testing.T) {
+	now := time.Unix(1000, 0)
+	g := &breakerGate{scope: events.ScopeAll, breaker: breaker{state: BreakerHalfOpen, since: now}}
+	open := &breakerGate{scope: "node-x", breaker: breaker{state: BreakerOpen, since: now}}
+	if _, err := passAll([]*breakerGate{g, open}, now); err == nil || g.trial.Load() != 0 {
+		t.Errorf("%v: a claim was taken for a message that is refused", err)
+	}
+	claims, err := passAll([]*breakerGate{g}, now)
+	if err != nil || len(claims) != 1 {
+		t.Fatalf("%v, %v", claims, err)
+	}
+	if _, err := g.pass(now.Add(time.Second)); err == nil {
+		t.Error("two messages at once")
+	}
+	claims[0].giveBack()
+	if _, err := g.pass(now.Add(time.Second)); err != nil {
+		t.Errorf("given back: %v", err)
+	}
+	claims[0].giveBack() // of the past
+	if _, err := g.pass(now.Add(2 * time.Second)); err == nil {
+		t.Error("an old claim gave back a new one")
+	}
+	if _, err := g.pass(now.Add(time.Second + breakerOpen)); err != nil {
+		t.Errorf("one that came to nothing: %v", err)
+	}
+}

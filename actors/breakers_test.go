@@ -1,0 +1,272 @@
+package actors
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/caxton-run/caxton/events"
+)
+
+// clocked makes the rig's time one that the test moves.
+type clocked struct {
+	*rig
+	at atomic.Int64
+}
+
+func newClocked(t *testing.T) *clocked {
+	c := new(clocked)
+	c.at.Store(time.Now().UnixMicro())
+	r := &rig{t: t, dir: t.TempDir(), cfg: DefaultConfig(), now: func() time.Time { return time.UnixMicro(c.at.Load()) }}
+	r.cfg.DrainTimeout = 2 * time.Second
+	c.rig = r
+	r.start()
+	t.Cleanup(func() { r.end() })
+	return c
+}
+
+// passes moves the time, and has the breakers look at it.
+func (c *clocked) passes(d time.Duration) {
+	c.at.Add(d.Microseconds())
+	c.sys.tellBreakers(breakerDue{})
+}
+
+// stands waits until a breaker is as a test wants it.
+func (c *clocked) stands(scope events.BreakerScope, state BreakerState) BreakerView {
+	c.t.Helper()
+	var got BreakerView
+	c.until(fmt.Sprintf("%s is %s", scope, state), func() bool {
+		got = BreakerView{State: BreakerClosed}
+		for _, v := range c.sys.Breakers() {
+			if v.Scope == scope {
+				got = v
+			}
+		}
+		return got.State == state
+	})
+	return got
+}
+
+func (c *clocked) refused(id events.AgentID, scope events.BreakerScope) {
+	c.t.Helper()
+	_, err := c.Send(context.Background(), request(id, `1`))
+	var open *events.BreakerOpenError
+	if !errors.As(err, &open) || open.Scope != scope || open.Retry <= 0 || !errors.Is(err, events.ErrBreakerOpen) {
+		c.t.Errorf("%v, want the breaker %s", err, scope)
+	}
+}
+
+func (c *clocked) orders(r BreakerRequest) {
+	c.t.Helper()
+	r.Principal = "user:test"
+	if _, err := c.OrderBreaker(context.Background(), r); err != nil {
+		c.t.Fatal(err)
+	}
+}
+
+// history is the events of a breaker, by type and cause.
+func (c *clocked) history(scope events.BreakerScope) string {
+	var out []string
+	for _, p := range c.payloads(events.BreakerStream(scope)) {
+		s := strings.TrimPrefix(string(p.EventType()), "Breaker")
+		switch p := p.(type) {
+		case events.BreakerOpened:
+			s += ":" + string(p.Cause)
+		case events.BreakerClosed:
+			s += ":" + string(p.Cause)
+		}
+		out = append(out, s)
+	}
+	return strings.Join(out, " ")
+}
+
+// recorded waits for a breaker's history: a breaker moves before its event is durable.
+func (c *clocked) recorded(scope events.BreakerScope, want string) {
+	c.t.Helper()
+	c.until("the history is "+want, func() bool { return c.history(scope) == want })
+}
+
+// TestBreakerOfAnAgent: ten traps open it, a trial closes it again or does not; it
+// stands over a restart, and other agents are none of its business.
+func TestBreakerOfAnAgent(t *testing.T) {
+	c := newClocked(t)
+	id, other := c.deployWasm("trap", hostile(t, "trap")), c.deploy("echo", "echo")
+	scope := events.AgentScope(id)
+	for range breakerRow {
+		if s := c.ask(id, `1`); s.Status != Failed {
+			t.Fatal(s.Status)
+		}
+	}
+	if v := c.stands(scope, BreakerOpen); v.Failures != breakerRow || v.Of != breakerRow || v.Forced || v.Admitted != 0 {
+		t.Errorf("%+v", v)
+	}
+	c.refused(id, scope)
+	c.wants(other, `1`, `1`)
+	c.restart()
+	c.stands(scope, BreakerOpen)
+	c.refused(id, scope)
+	c.passes(breakerOpen)
+	c.stands(scope, BreakerHalfOpen)
+	if s := c.ask(id, `1`); s.Status != Failed {
+		t.Errorf("the trial was %s", s.Status)
+	}
+	c.stands(scope, BreakerOpen)
+	c.passes(breakerOpen)
+	c.stands(scope, BreakerHalfOpen)
+	c.restart()
+	c.stands(scope, BreakerHalfOpen)
+	c.orders(BreakerRequest{})
+	c.stands(scope, BreakerClosed)
+	if s := c.ask(id, `1`); s.Status != Failed {
+		t.Errorf("closed: %s", s.Status)
+	}
+	c.recorded(scope, "Opened:consecutive HalfOpened Opened:trial HalfOpened Closed:reset")
+}
+
+// TestBreakerTrialThatGoesWell: one message is let through, and then all.
+func TestBreakerTrialThatGoesWell(t *testing.T) {
+	c := newClocked(t)
+	id := c.deploy("kv", "kv")
+	scope := events.AgentScope(id)
+	c.sys.tellBreakers(breakerTrips{scope, failing(breakerRow)})
+	c.stands(scope, BreakerOpen)
+	c.passes(breakerOpen)
+	c.stands(scope, BreakerHalfOpen)
+	if s := c.ask(id, `{"op":"nonsense"}`); s.Status != Failed { // a refusal tells nothing
+		t.Fatalf("%s", s.Status)
+	}
+	c.stands(scope, BreakerHalfOpen)
+	c.wants(id, `{"op":"get","key":"k"}`, `{"found":false}`)
+	c.stands(scope, BreakerClosed)
+	c.recorded(scope, "Opened:consecutive HalfOpened Closed:trial")
+	if c.sys.breakers.table.Load() != nil {
+		t.Error("messages still look")
+	}
+}
+
+func failing(n int) (w window) {
+	for range n {
+		w.add(true)
+	}
+	return w
+}
+
+// TestBreakerOfAll: forced open it stays so until it is reset; reset gradually it
+// admits a share, and is forced open again when failures come back.
+func TestBreakerOfAll(t *testing.T) {
+	c := newClocked(t)
+	echo, trap := c.deploy("echo", "echo"), c.deployWasm("trap", hostile(t, "trap"))
+	c.orders(BreakerRequest{Scope: events.ScopeAll, Activate: true, Reason: "storm"})
+	c.refused(echo, events.ScopeAll)
+	c.passes(10 * breakerOpen)
+	c.restart()
+	if v := c.stands(events.ScopeAll, BreakerOpen); !v.Forced || v.Reason != "storm" {
+		t.Errorf("%+v", v)
+	}
+	c.refused(trap, events.ScopeAll)
+	c.orders(BreakerRequest{Over: 10 * time.Minute})
+	c.stands(events.ScopeAll, BreakerRecovering)
+	c.refused(echo, events.ScopeAll) // nothing yet
+	c.passes(5 * time.Minute)
+	admitted := 0
+	for range 40 {
+		if _, err := c.Send(context.Background(), request(echo, `1`)); err == nil {
+			admitted++
+		}
+	}
+	if admitted < 19 || admitted > 21 {
+		t.Errorf("%d of 40 at half the time", admitted)
+	}
+	for range 10 * breakerRow {
+		if _, err := c.Send(context.Background(), request(trap, `1`)); err != nil && !errors.Is(err, events.ErrBreakerOpen) {
+			t.Fatal(err)
+		}
+	}
+	if v := c.stands(events.ScopeAll, BreakerOpen); !v.Forced {
+		t.Errorf("%+v, want it forced as before", v)
+	}
+	c.orders(BreakerRequest{Scope: events.ScopeAll, Over: MinReset})
+	c.passes(MinReset)
+	c.stands(events.ScopeAll, BreakerClosed)
+	c.wants(echo, `1`, `1`)
+	c.recorded(events.ScopeAll, "Forced ResetStarted Opened:recovery ResetStarted Closed:recovered")
+}
+
+// TestBreakerHoldsSendsOff: a send to an agent whose breaker is open becomes a dead
+// letter with that reason.
+func TestBreakerHoldsSendsOff(t *testing.T) {
+	c := newClocked(t)
+	ping, pong := c.deploy("ping", "ping"), c.deploy("pong", "pong")
+	c.orders(BreakerRequest{Scope: events.AgentScope(pong), Activate: true})
+	c.play(ping, "pong", 3)
+	c.eventually("a dead letter", func() bool {
+		return len(only[events.MessageDeadLettered](c.rig, events.AgentStream(ping))) > 0
+	})
+	letter := only[events.MessageDeadLettered](c.rig, events.AgentStream(ping))[0]
+	if letter.Reason != events.DeadBreakerOpen || letter.Attempts != sendAttempts {
+		t.Errorf("%+v", letter)
+	}
+	if n := len(only[events.MessageHandled](c.rig, events.AgentStream(pong))); n != 0 {
+		t.Errorf("pong handled %d messages", n)
+	}
+}
+
+// TestBreakerOfTheNode: turns that cannot be appended open it.
+func TestBreakerOfTheNode(t *testing.T) {
+	c := newClocked(t)
+	id := c.deploy("echo", "echo")
+	c.store.fail(times(breakerRow, events.AgentStream(id), errors.New("no disk")), nil)
+	for range breakerRow {
+		if _, err := c.Send(context.Background(), request(id, `1`)); err == nil {
+			t.Fatal("acknowledged without a disk")
+		}
+	}
+	c.stands("node-here", BreakerOpen)
+	c.refused(id, "node-here")
+	c.passes(breakerOpen)
+	c.stands("node-here", BreakerHalfOpen)
+	c.wants(id, `1`, `1`)
+	c.stands("node-here", BreakerClosed)
+}
+
+// TestBreakerOfARemovedAgent goes with it.
+func TestBreakerOfARemovedAgent(t *testing.T) {
+	c := newClocked(t)
+	id := c.deploy("echo", "echo")
+	scope := events.AgentScope(id)
+	c.sys.tellBreakers(breakerTrips{scope, failing(breakerRow)})
+	c.stands(scope, BreakerOpen)
+	if err := c.command(c.Remove, id); err != nil {
+		t.Fatal(err)
+	}
+	c.passes(breakerOpen)
+	c.stands(scope, BreakerClosed)
+	c.recorded(scope, "Opened:consecutive Closed:removed")
+	_, err := c.OrderBreaker(context.Background(), BreakerRequest{Scope: scope, Activate: true})
+	if !errors.Is(err, events.ErrAgentNotFound) {
+		t.Errorf("%v, want events.ErrAgentNotFound", err)
+	}
+}
+
+func TestBreakerOrdersAreChecked(t *testing.T) {
+	c := newClocked(t)
+	var invalid *events.InvalidError
+	for _, r := range []BreakerRequest{
+		{Activate: true}, {Scope: "everything", Activate: true}, {Scope: "agent-x"}, {Scope: "node-"}, {Scope: "all-x"},
+		{Over: MinReset - 1}, {Over: MaxReset + 1}, {Scope: "all", Activate: true, Over: MinReset},
+		{Scope: "all", Activate: true, Reason: strings.Repeat("r", MaxReason+1)},
+	} {
+		if _, err := c.OrderBreaker(context.Background(), r); !errors.As(err, &invalid) {
+			t.Errorf("%+v: %v, want an *events.InvalidError", r, err)
+		}
+	}
+	stopped := c.Gateway
+	c.end()
+	if _, err := stopped.OrderBreaker(context.Background(), BreakerRequest{}); !errors.Is(err, events.ErrShuttingDown) {
+		t.Errorf("%v, want events.ErrShuttingDown", err)
+	}
+}
