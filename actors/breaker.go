@@ -191,10 +191,10 @@ func (w *window) verdict() (cause events.BreakerCause, failures, of int) {
 	return "", failures, w.seen
 }
 
-// counts says whether the outcome of a run tells a breaker anything, and whether it is a
+// breakerCounts says whether the outcome of a run tells a breaker anything, and whether it is a
 // failure. A refusal does not: the guest works, and says no; nor does being killed,
 // which somebody else wanted, nor a module that takes no messages at all.
-func counts(o events.OutcomeStatus) (told, failed bool) {
+func breakerCounts(o events.OutcomeStatus) (told, failed bool) {
 	switch o {
 	case events.OutcomeOK:
 		return true, false
