@@ -35,6 +35,7 @@ type rig struct {
 	talks    *projections.Conversations
 	patience time.Duration // of sends; 0 is a week
 	quiet    time.Duration // until a conversation times out; 0 is half an hour
+	letters  *projections.Letters
 	runner   *projections.Runner
 	watch    *watcher
 	room     Room // nil: there always is
@@ -75,9 +76,10 @@ func (r *rig) start() {
 	r.flight.SendTimeout = cmp.Or(r.patience, r.flight.SendTimeout)
 	r.timers, r.talks = projections.NewTimers(), projections.NewConversations(cmp.Or(r.quiet, 30*time.Minute))
 	r.watch = newWatcher()
-	r.runner = projections.NewRunner(r.log, discard, r.agents, r.flight, r.inboxes, r.timers, r.talks, r.watch)
+	r.letters = projections.NewLetters()
+	r.runner = projections.NewRunner(r.log, discard, r.agents, r.flight, r.inboxes, r.timers, r.talks, r.letters, r.watch)
 	r.sys, err = New(r.cfg, Deps{
-		Store: r.store, Host: r.host, Agents: r.agents, InFlight: r.flight, Inboxes: r.inboxes, Timers: r.timers, Talks: r.talks,
+		Store: r.store, Host: r.host, Agents: r.agents, InFlight: r.flight, Inboxes: r.inboxes, Timers: r.timers, Talks: r.talks, Letters: r.letters,
 		Runner: r.runner, Room: r.room, Log: discard, Member: "here", Now: r.now,
 	})
 	if err != nil {

@@ -25,6 +25,7 @@ type Deps struct {
 	Inboxes  *projections.Inboxes
 	Timers   *projections.Timers
 	Talks    *projections.Conversations
+	Letters  *projections.Letters
 	Runner   *projections.Runner
 	Room     Room     // nil: there always is
 	Observer Observer // nil: Unobserved

@@ -39,6 +39,7 @@ func samples() []Payload {
 		},
 		AgentSuspended{Reason: "maintenance"},
 		AgentResumed{},
+		DeadLetterRetried{MessageID: msg.ID, RetryID: reply.ID, Receiver: id},
 		AgentUpdated{
 			From: module, Module: HashModule([]byte("next")), ModuleSize: 5, Warnings: []string{"handles no messages"},
 			Limits: new(DefaultLimits()), Priority: High, Labels: &Labels{"team": "red"}, Reason: "a fix",

@@ -22,6 +22,7 @@ var (
 // Sentinels of agents and their messages.
 var (
 	ErrAgentNotFound    = errors.New("agent not found")
+	ErrLetterNotFound   = errors.New("no such dead letter")
 	ErrAgentFailed      = errors.New("agent failed: supervision gave up")
 	ErrAgentSuspended   = errors.New("agent is suspended")
 	ErrAgentStopped     = errors.New("agent is stopped, or about to be")

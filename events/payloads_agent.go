@@ -64,7 +64,8 @@ type AgentResumed struct{}
 // AgentRemoved ends an agent. Its history stays and can be read; its name is free
 // and its id is never used again. What it sent before is still delivered.
 //
-//   - Stream: agent-<uuid>. After it only MessageDeadLettered and InboxSkipped follow.
+//   - Stream: agent-<uuid>. After it only MessageDeadLettered, InboxSkipped,
+//     ConversationTimedOut and DeadLetterRetried follow.
 //   - When: an agent of any status is removed.
 //   - By: the agent's actor, at the request of the principal in the metadata.
 //   - Agent: status becomes removed, for ever.

@@ -32,17 +32,22 @@ type TimeOut struct {
 	Event events.ConversationTimedOut
 }
 
+// RetryLetter records that a message which was set aside has been given to its
+// receiver again.
+type RetryLetter struct{ Event events.DeadLetterRetried }
+
 // SkipInbox closes an inbox entry whose request was handled already.
 type SkipInbox struct{ Event events.InboxSkipped }
 
-func (Deploy) isCommand()     {}
-func (Suspend) isCommand()    {}
-func (Resume) isCommand()     {}
-func (Remove) isCommand()     {}
-func (Finish) isCommand()     {}
-func (DeadLetter) isCommand() {}
-func (SkipInbox) isCommand()  {}
-func (TimeOut) isCommand()    {}
+func (Deploy) isCommand()      {}
+func (Suspend) isCommand()     {}
+func (Resume) isCommand()      {}
+func (Remove) isCommand()      {}
+func (Finish) isCommand()      {}
+func (DeadLetter) isCommand()  {}
+func (SkipInbox) isCommand()   {}
+func (RetryLetter) isCommand() {}
+func (TimeOut) isCommand()     {}
 
 // Run is one message and what the guest made of it.
 type Run struct {

@@ -30,6 +30,8 @@ func Decide(s *State, c Command) ([]events.Payload, error) {
 		return []events.Payload{c.Event}, nil
 	case SkipInbox:
 		return []events.Payload{c.Event}, nil
+	case RetryLetter:
+		return []events.Payload{c.Event}, nil
 	}
 	if s.Status == Removed {
 		return nil, fmt.Errorf("agent %s: %w", s.ID, events.ErrAgentNotFound)

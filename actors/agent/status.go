@@ -52,7 +52,7 @@ func (s Status) living() bool { return s != None && s != Removed }
 // AgentDeployed is not in it: it must be the first event and no other.
 func (s Status) admits(p events.Payload) bool {
 	switch p.(type) {
-	case events.MessageDeadLettered, events.InboxSkipped, events.ConversationTimedOut:
+	case events.MessageDeadLettered, events.InboxSkipped, events.ConversationTimedOut, events.DeadLetterRetried:
 		return s != None // what an agent sent and received outlives it
 	case events.MessageHandled, events.MessageFailed, events.AgentCrashed, events.AgentQuarantined, events.AgentFailed,
 		events.TimerSet, events.TimerFired, events.TimerCancelled, events.CapabilityRegistered:

@@ -57,7 +57,7 @@ func (n *node) open(ctx context.Context) error {
 	inFlight.SendTimeout = n.cfg.Messaging.SendTimeout
 	talks := projections.NewConversations(n.cfg.Messaging.ConversationTimeout)
 	n.index = projections.NewMessages()
-	n.agents, n.letters = agents, new(projections.Letters)
+	n.agents, n.letters = agents, projections.NewLetters()
 	n.metrics = telemetry.New(n.sources(inFlight, inboxes))
 
 	if err := os.MkdirAll(n.dir, 0o700); err != nil {
@@ -84,7 +84,7 @@ func (n *node) open(ctx context.Context) error {
 	n.runner = projections.NewRunner(n.store, n.log, agents, inFlight, inboxes, timers, talks, n.index, n.letters)
 	n.system, err = actors.New(n.actorsConfig(), actors.Deps{
 		Store: n.store, Host: n.host, Agents: agents, InFlight: inFlight, Inboxes: inboxes,
-		Timers: timers, Talks: talks, Runner: n.runner, Room: n.store, Observer: n.metrics, Log: n.log, Member: events.MemberID(n.cfg.Node.ID),
+		Timers: timers, Talks: talks, Letters: n.letters, Runner: n.runner, Room: n.store, Observer: n.metrics, Log: n.log, Member: events.MemberID(n.cfg.Node.ID),
 	})
 	if err != nil {
 		return err

@@ -1,0 +1,94 @@
+package projections
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/caxton-run/caxton/events"
+)
+
+// letterLog feeds a fold with letters of one agent.
+type letterLog struct {
+	t   *testing.T
+	l   *Letters
+	id  events.AgentID
+	rev events.Revision
+}
+
+func (x *letterLog) put(p events.Payload) {
+	x.rev++
+	x.l.Apply(events.Recorded{Stream: events.AgentStream(x.id), Revision: x.rev, Position: events.Position(10 * x.rev)}, p)
+}
+
+func (x *letterLog) dead(n byte) {
+	x.put(events.MessageDeadLettered{Message: events.Message{ID: events.MessageID{n}, Receiver: "nobody"}, Reason: events.DeadAgentNotFound, Attempts: 1})
+}
+
+// ids lists a page's messages by their first byte, and walks all pages.
+func (x *letterLog) ids(limit int) string {
+	x.t.Helper()
+	var out []string
+	for cursor := ""; ; {
+		page, err := x.l.List(cursor, limit)
+		if err != nil {
+			x.t.Fatal(err)
+		}
+		for _, m := range page.Letters {
+			out = append(out, fmt.Sprint(m.MessageID[0]))
+		}
+		if cursor = page.Next; cursor == "" {
+			return strings.Join(out, " ")
+		}
+	}
+}
+
+func TestLetters(t *testing.T) {
+	x := &letterLog{t: t, l: NewLetters(), id: events.NewAgentID()}
+	for n := byte(1); n <= 5; n++ {
+		x.dead(n)
+	}
+	x.put(events.AgentQuarantined{Message: events.Message{ID: events.MessageID{6}}, Outcome: events.OutcomeTimeout, Detail: strings.Repeat("é", 200), Attempts: 3})
+	for _, limit := range []int{1, 2, 4, 100} {
+		if got := x.ids(limit); got != "6 5 4 3 2 1" {
+			t.Errorf("by %d: %s", limit, got)
+		}
+	}
+	q, ok := x.l.Get(events.MessageID{6})
+	if !ok || q.Kind != Quarantined || q.Reason != "Timeout" || q.Agent != x.id || len(q.Detail) > maxLetterDetail+3 || !strings.HasSuffix(q.Detail, "é…") {
+		t.Errorf("%+v", q)
+	}
+	x.put(events.DeadLetterRetried{MessageID: events.MessageID{4}})
+	x.put(events.DeadLetterRetried{MessageID: events.MessageID{1}})
+	x.put(events.DeadLetterRetried{MessageID: events.MessageID{9}}) // unknown
+	x.dead(3)                                                       // again
+	if got := x.ids(2); got != "3 6 5 2" {
+		t.Errorf("after retries: %s", got)
+	}
+	if _, ok := x.l.Get(events.MessageID{4}); ok || x.l.Len() != 4 {
+		t.Errorf("%d letters, the one that was retried is there: %v", x.l.Len(), ok)
+	}
+	var invalid *events.InvalidError
+	if _, err := x.l.List("!", 1); !errors.As(err, &invalid) {
+		t.Errorf("%v, want an *events.InvalidError", err)
+	}
+}
+
+// TestLettersAreBounded: the newest stay, whatever was taken out.
+func TestLettersAreBounded(t *testing.T) {
+	x := &letterLog{t: t, l: NewLetters(), id: events.NewAgentID()}
+	x.l.most = 4
+	for n := byte(1); n <= 100; n++ {
+		x.dead(n)
+		if n%3 == 0 {
+			x.put(events.DeadLetterRetried{MessageID: events.MessageID{n - 1}})
+		}
+	}
+	if got := x.ids(3); got != "100 99 97 96" {
+		t.Errorf("left: %s", got)
+	}
+	if len(x.l.list) > 2*x.l.most+2 || x.l.Len() != 4 {
+		t.Errorf("%d places for %d letters", len(x.l.list), x.l.Len())
+	}
+}
