@@ -131,6 +131,30 @@ func TestAgentLife(t *testing.T) {
 	}
 }
 
+func TestDeadLetters(t *testing.T) {
+	r := start(t, nil)
+	ctx := context.Background()
+	page, err := r.Letters(ctx, "", 10)
+	if err != nil || page.Total != 1 || page.Next != "" || len(page.Letters) != 1 || page.Letters[0].MessageID != messageSaid() || page.Letters[0].Reason != "AgentNotFound" {
+		t.Errorf("%+v, %v", page, err)
+	}
+	view, err := r.Letter(ctx, messageSaid().String())
+	if err != nil || view.Receiver != "nobody" || string(view.Message.Content) != "1" {
+		t.Errorf("%+v, %v", view, err)
+	}
+	out, err := r.RetryLetter(ctx, messageSaid().String())
+	if err != nil || out.RetryOf != messageSaid() || r.node.retried != messageSaid() || out.Status != actors.Queued {
+		t.Errorf("%+v, %v", out, err)
+	}
+	_, err = r.Letter(ctx, events.NewMessageID().String())
+	if p := problem(t, err); p.Code != CodeLetterNotFound || p.Status != 404 {
+		t.Errorf("%+v", p)
+	}
+	for _, path := range []string{"/dead-letters/x", "/dead-letters?limit=0", "/dead-letters?cursor=!"} {
+		wantProblem(t, get(t, r, base+path), http.StatusBadRequest, CodeInvalidRequest)
+	}
+}
+
 func TestBulk(t *testing.T) {
 	r := start(t, nil)
 	r.deploy(t, "a")

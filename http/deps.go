@@ -20,6 +20,7 @@ type Commands interface {
 	Send(ctx context.Context, r actors.SendRequest) (actors.Sent, error)
 	Suspend(ctx context.Context, c actors.Command) (events.Position, error)
 	Resume(ctx context.Context, c actors.Command) (events.Position, error)
+	RetryLetter(ctx context.Context, c actors.Caller, id events.MessageID) (actors.Retried, error)
 	Bulk(ctx context.Context, r actors.BulkRequest) (actors.BulkResult, error)
 	Update(ctx context.Context, r actors.UpdateRequest) (events.Position, error)
 	TryUpdate(ctx context.Context, r actors.UpdateRequest) (replay.Trial, error)
@@ -78,19 +79,32 @@ type Messages interface {
 	Find(id events.MessageID) (at events.Position, ok bool)
 }
 
+// Letters lists messages that are set aside. It may be called from any goroutine and
+// does not block.
+type Letters interface {
+	// List returns at most limit of them, the newest first, from cursor ("" is the
+	// first) on. A cursor that no page gave is an *events.InvalidError for field
+	// "cursor".
+	List(cursor string, limit int) (projections.LetterPage, error)
+
+	// Get returns the letter of a message; ok is false when there is none (any more).
+	Get(id events.MessageID) (letter projections.Letter, ok bool)
+}
+
 // Observer is told of every request that was answered. It is called from many
 // goroutines and must not block.
 type Observer interface {
 	Request(method string, status int, d time.Duration)
 }
 
-// Deps is what a Server works with. Commands, Agents, History, Messages, Operations,
-// Emergency and Breakers are required.
+// Deps is what a Server works with. Commands, Agents, History, Messages, Letters,
+// Operations, Emergency and Breakers are required.
 type Deps struct {
 	Commands   Commands
 	Agents     Agents
 	History    History
 	Messages   Messages
+	Letters    Letters
 	Operations Operations
 	Emergency  Emergency
 	Breakers   Breakers

@@ -45,6 +45,8 @@ type fakeNode struct {
 	stop     actors.StopRequest
 	update   actors.UpdateRequest
 	bulk     actors.BulkRequest
+	retried  events.MessageID
+	letters  *projections.Letters
 	fail     error                                                          // what every command returns
 	onSend   func(context.Context, actors.SendRequest) (actors.Sent, error) // nil: handled, echoing the content
 	onGet    func()
@@ -341,6 +343,27 @@ func (n *fakeNode) ReadCorrelation(_ context.Context, id string, _ int) iter.Seq
 	}
 }
 
+// setAside puts messageSaid into the list of dead letters.
+func (n *fakeNode) setAside() {
+	agent := events.AgentID{0: 0xa9, 6: 0x40, 8: 0x80, 15: 2}
+	p := events.MessageDeadLettered{
+		Message: events.Message{ID: messageSaid(), Performative: events.Request, Sender: agent.String(), Receiver: "nobody", Content: []byte("1"), ConversationID: "c"},
+		Reason:  events.DeadAgentNotFound, Attempts: 1,
+	}
+	n.record(agent, p)
+	s := events.AgentStream(agent)
+	n.letters = projections.NewLetters()
+	n.letters.Apply(n.history[s][0], p)
+	n.at = 0 // it does not count
+}
+
+func (n *fakeNode) RetryLetter(_ context.Context, c actors.Caller, id events.MessageID) (actors.Retried, error) {
+	leave, err := n.enter()
+	defer leave()
+	n.retried = id
+	return actors.Retried{MessageID: events.MessageID{1}, RetryOf: id, Receiver: events.AgentID{2}, Status: actors.Queued, Position: n.at}, err
+}
+
 // seen returns how many calls reached Commands.
 func (n *fakeNode) seen() int {
 	n.mu.Lock()
@@ -361,8 +384,9 @@ type running struct {
 func start(t *testing.T, tune func(*Config, *Deps)) *running {
 	t.Helper()
 	node := newFakeNode()
+	node.setAside()
 	ops := new(fakeOperations)
-	cfg, deps := DefaultConfig(), Deps{Commands: node, Agents: node, History: node, Messages: node, Operations: ops, Emergency: ops, Breakers: ops}
+	cfg, deps := DefaultConfig(), Deps{Commands: node, Agents: node, History: node, Messages: node, Letters: node.letters, Operations: ops, Emergency: ops, Breakers: ops}
 	if tune != nil {
 		tune(&cfg, &deps)
 	}

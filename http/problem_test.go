@@ -38,6 +38,7 @@ func sentinels() map[string]struct {
 		"ErrAgentNotFound":    {events.ErrAgentNotFound, CodeAgentNotFound},
 		"ErrAgentFailed":      {events.ErrAgentFailed, CodeAgentFailed},
 		"ErrAgentSuspended":   {events.ErrAgentSuspended, CodeAgentSuspended},
+		"ErrLetterNotFound":   {events.ErrLetterNotFound, CodeLetterNotFound},
 		"ErrMigrationFailed":  {events.ErrMigrationFailed, CodeMigrationFailed},
 		"ErrAgentStopped":     {events.ErrAgentStopped, CodeAgentStopped},
 		"ErrNameTaken":        {events.ErrNameTaken, CodeNameTaken},

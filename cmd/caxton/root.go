@@ -75,7 +75,7 @@ func (a *app) rootCommand() *cobra.Command {
 	f.StringVarP(&a.output, "output", "o", "table", "table, wide, json or yaml")
 	f.BoolVar(&a.noColor, "no-color", false, "print without colours (also $NO_COLOR)")
 	f.DurationVar(&a.timeout, "timeout", defaultTimeout, "for a call to be answered")
-	root.AddCommand(a.agentCommand(), a.messageCommand(), a.conversationCommand(), a.serverCommand(), a.logCommand(), a.doctorCommand(), a.benchmarkCommand(), a.versionCommand())
+	root.AddCommand(a.agentCommand(), a.messageCommand(), a.letterCommand(), a.conversationCommand(), a.serverCommand(), a.logCommand(), a.doctorCommand(), a.benchmarkCommand(), a.versionCommand())
 	root.AddCommand(a.queueCommand(), a.memoryCommand(), a.resourcesCommand(), a.clusterCommand(), a.emergencyCommand(), a.breakerCommand())
 	return root
 }
