@@ -3,6 +3,7 @@ package wasmhost
 import (
 	"context"
 	"testing"
+	"time"
 
 	"github.com/caxton-run/caxton/events"
 	"github.com/caxton-run/caxton/fixtures"
@@ -39,6 +40,54 @@ func BenchmarkHandle(b *testing.B) {
 	}
 }
 
+// BenchmarkCall is what a call of the smallest guest costs, whose handler does
+// nothing: the engine alone, with the two calls into the guest that a message
+// takes, and all that the host adds, the message's JSON foremost.
+func BenchmarkCall(b *testing.B) {
+	h := testHost(b)
+	m, err := h.Compile(context.Background(), generated{}.wasm())
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(m.Release)
+	c := Call{Message: request(`{"op":"add","n":1}`), Fuel: 1 << 40}
+	b.Run("engine", func(b *testing.B) {
+		in := start(b, h, m)
+		body, err := encodeMessage(c.Message)
+		if err != nil {
+			b.Fatal(err)
+		}
+		in.begin(context.Background(), c, body)
+		ways := in.entries()
+		for b.Loop() {
+			in.stack[0] = uint64(len(body))
+			if err := in.enter(ways.alloc); err != nil {
+				b.Fatal(err)
+			}
+			in.stack[0], in.stack[1] = 8, uint64(len(body))
+			if err := in.enter(ways.handle); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("handle", func(b *testing.B) {
+		in := start(b, h, m)
+		b.ReportAllocs()
+		for b.Loop() {
+			if out := in.Handle(context.Background(), c); out.Status != events.OutcomeOK {
+				b.Fatal(out.Status, out.Detail)
+			}
+		}
+	})
+	b.Run("message", func(b *testing.B) {
+		for b.Loop() {
+			if _, err := encodeMessage(c.Message); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+}
+
 // BenchmarkInstantiate begins at the module's image; BenchmarkRestore at a
 // snapshot after some messages.
 func BenchmarkInstantiate(b *testing.B) {
@@ -48,13 +97,17 @@ func BenchmarkInstantiate(b *testing.B) {
 		start(b, h, m) // makes the image
 		b.Run(name, func(b *testing.B) {
 			b.ReportAllocs()
+			var list []time.Duration
 			for b.Loop() {
+				began := time.Now()
 				in, err := h.Instantiate(context.Background(), m, testMemory)
 				if err != nil {
 					b.Fatal(err)
 				}
+				list = append(list, time.Since(began))
 				in.Close()
 			}
+			percentiles(b, "new", list)
 		})
 	}
 }

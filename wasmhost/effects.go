@@ -162,19 +162,3 @@ func parseSend(b []byte) (events.Message, int32) {
 	}
 	return m, 0
 }
-
-// encodeMessage returns the JSON in which a message reaches its guest. The form
-// is part of what a replay repeats: fields in order of events.Message, no
-// escaping beyond what JSON demands.
-func encodeMessage(m *events.Message) ([]byte, error) {
-	if m == nil {
-		return nil, fmt.Errorf("encode message: no message")
-	}
-	var buf bytes.Buffer
-	enc := json.NewEncoder(&buf)
-	enc.SetEscapeHTML(false)
-	if err := enc.Encode(m); err != nil {
-		return nil, fmt.Errorf("encode message: %w", err)
-	}
-	return bytes.TrimSuffix(buf.Bytes(), []byte{'\n'}), nil
-}

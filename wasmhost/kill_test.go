@@ -88,7 +88,7 @@ func percentiles(b *testing.B, name string, list []time.Duration) {
 		at   float64
 	}{{"p50", 0.5}, {"p99", 0.99}, {"max", 1}} {
 		i := min(int(p.at*float64(len(list))), len(list)-1)
-		b.ReportMetric(float64(list[i].Microseconds()), p.name+"-"+name+"-µs")
+		b.ReportMetric(float64(list[i].Nanoseconds())/1000, p.name+"-"+name+"-µs")
 	}
 }
 
