@@ -37,7 +37,7 @@ func (f *finding) worse(status, advice string) {
 }
 
 // doctor examines this machine for one node's configuration. It changes nothing,
-// but for a file in the data directory that it writes to and removes again.
+// but for small files in the data directory that it writes and removes again.
 type doctor struct {
 	cfg    config.Config
 	dir    string // of the log, absolute
@@ -61,8 +61,8 @@ func (a *app) doctorCommand() *cobra.Command {
 		Use:   "doctor",
 		Short: "Look whether this machine is fit to run a node",
 		Long: "Look whether this machine is fit to run a node: ports, data directory, speed and room of its disk, limits of\n" +
-			"the system, the clock. It needs no server, and harms none that runs: the disk is measured with a small file\n" +
-			"that is removed again. Give it the flags and the environment that the server has.\n\n" +
+			"the system, the compiler, the clock. It needs no server, and harms none that runs: what it writes to measure\n" +
+			"the disk is small, and removed again. Give it the flags and the environment that the server has.\n\n" +
 			"Exits 1 when a check fails.",
 		Example: "  caxton doctor\n  caxton doctor --config /etc/caxton/config.yaml --data-dir /var/lib/caxton",
 		Args:    exactly(),
@@ -89,7 +89,7 @@ func (a *app) examineMachine(ctx context.Context, opts serveOptions) error {
 	}
 	out := diagnosis{Healthy: true, DataDir: d.dir}
 	for _, check := range []func(context.Context) finding{
-		d.apiPort, d.metricsPort, d.directory, d.syncSpeed, d.space, d.files, d.memory, d.clock,
+		d.apiPort, d.metricsPort, d.directory, d.syncSpeed, d.space, d.files, d.memory, d.compiler, d.clock,
 	} {
 		if err := ctx.Err(); err != nil {
 			return err

@@ -12,7 +12,9 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/caxton-run/caxton/events"
 	"github.com/caxton-run/caxton/events/pebblestore"
+	"github.com/caxton-run/caxton/fixtures"
 	"github.com/caxton-run/caxton/wasmhost"
 )
 
@@ -155,6 +157,30 @@ func readNumber(system fs.FS, file string) (uint64, error) {
 		return 0, err
 	}
 	return strconv.ParseUint(strings.TrimSpace(string(b)), 10, 64) // "max" is none
+}
+
+// compiler compiles a small module as a server does: this program, started
+// once more, with limits that the system must let it set.
+func (d *doctor) compiler(ctx context.Context) finding {
+	f := finding{Check: "compiler", Status: checkOK}
+	began := d.now()
+	t, err := newTrial(ctx, d.ground(), fixtures.Agent("echo"), events.DefaultLimits(), d.now)
+	took := d.now().Sub(began)
+	if err == nil {
+		err = t.close(ctx)
+	}
+	switch {
+	case errors.Is(err, fs.ErrPermission):
+		f.Measured = "not tried: " + err.Error()
+		f.worse(checkWarn, "run this as the server's user")
+		return f
+	case err != nil:
+		f.Measured = err.Error()
+		f.worse(checkFail, "a node starts its own program once more to compile a module: let it do so, and have some memory")
+		return f
+	}
+	f.Measured = "a small module in " + brief(took)
+	return f
 }
 
 // What a clock may show.

@@ -54,14 +54,14 @@ type trialRun struct {
 // newTrial compiles a module in a process of its own, because a module need not
 // be its author's friend. Errors: *events.RefusedError; one that wraps
 // events.ErrInvalidWasm.
-func newTrial(ctx context.Context, wasm []byte, limits events.ResourceLimits, now func() time.Time) (_ *trial, err error) {
+func newTrial(ctx context.Context, parent string, wasm []byte, limits events.ResourceLimits, now func() time.Time) (_ *trial, err error) {
 	t := &trial{limits: limits, now: now}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, t.close(ctx))
 		}
 	}()
-	if t.dir, err = os.MkdirTemp("", "caxton-trial-*"); err != nil {
+	if t.dir, err = os.MkdirTemp(parent, ".caxton-trial-*"); err != nil {
 		return nil, fmt.Errorf("make room for the compiled code: %w", err)
 	}
 	cfg := wasmhost.DefaultConfig()

@@ -145,7 +145,7 @@ func (a *app) examine(ctx context.Context, out *checked, wasm []byte, limits eve
 		return err
 	}
 	out.describe(rep, limits)
-	t, err := newTrial(ctx, wasm, limits, a.now)
+	t, err := newTrial(ctx, "", wasm, limits, a.now)
 	if err != nil {
 		return err
 	}

@@ -180,7 +180,7 @@ func describeRun(r trialRun) triedMessage {
 
 // tryModule runs messages and tells of each as soon as it is done.
 func (a *app) tryModule(ctx context.Context, file string, wasm []byte, limits events.ResourceLimits, said []events.Message) (err error) {
-	t, err := newTrial(ctx, wasm, limits, a.now)
+	t, err := newTrial(ctx, "", wasm, limits, a.now)
 	if err != nil {
 		return refusal(file, err)
 	}

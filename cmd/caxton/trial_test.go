@@ -13,7 +13,7 @@ import (
 
 func tryFixture(t *testing.T, name string, limits events.ResourceLimits) *trial {
 	t.Helper()
-	tr, err := newTrial(t.Context(), fixtures.Agent(name), limits, time.Now)
+	tr, err := newTrial(t.Context(), t.TempDir(), fixtures.Agent(name), limits, time.Now)
 	if err != nil {
 		t.Fatal(err)
 	}
