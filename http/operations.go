@@ -67,7 +67,7 @@ type NodeMemory struct {
 	LimitBytes uint64          `json:"limit_bytes"` // runtime.memory_limit
 	Agents     int             `json:"agents"`
 	Awake      int             `json:"awake"`       // agents that do not hibernate
-	GuestBytes int64           `json:"guest_bytes"` // linear memory of their guests
+	GuestBytes int64           `json:"guest_bytes"` // memory that their guests take, with the engine's share
 }
 
 // MemoryCollected is what a node gave back.

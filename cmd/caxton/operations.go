@@ -60,9 +60,11 @@ func (o operations) Resources() []caxtonhttp.NodeResources {
 
 // Memory implements caxtonhttp.Operations.
 func (o operations) Memory() []caxtonhttp.NodeMemory {
+	// Where the system does not tell what is resident, it is an upper bound.
+	guests, _ := o.host.MemoryUsage()
 	return []caxtonhttp.NodeMemory{{
 		Node: o.id(), UsedBytes: telemetry.ResidentBytes(), LimitBytes: o.memoryLimit(),
-		Agents: o.agents.Len(), Awake: o.system.Awake(), GuestBytes: o.host.MemoryBytes(),
+		Agents: o.agents.Len(), Awake: o.system.Awake(), GuestBytes: guests.Total(),
 	}}
 }
 
