@@ -44,8 +44,8 @@ type doctor struct {
 	now    func() time.Time
 	system fs.FS // the root of the system's files, for what it tells in them
 	began  time.Time
-	served bool // a running server has the log open
-	log    logAge
+	served bool      // a running server has the log open
+	last   time.Time // when the log's last event was recorded; zero when nobody knows
 }
 
 // diagnosis is the structured form of "doctor".

@@ -15,9 +15,6 @@ import (
 	"github.com/caxton-run/caxton/events/pebblestore"
 )
 
-// logAge is when the log's last event was recorded; zero when nobody knows.
-type logAge struct{ last time.Time }
-
 // directory looks at the data directory and at the log in it.
 func (d *doctor) directory(ctx context.Context) finding {
 	f := finding{Check: "data directory", Status: checkOK, Measured: d.dir}
@@ -75,7 +72,7 @@ func (d *doctor) lookAtLog(ctx context.Context, f *finding) {
 	last := events.ReadAllOptions{From: events.EndOfLog, Direction: events.Backwards, Max: 1}
 	for rec, readErr := range s.ReadAll(ctx, last) {
 		if err = readErr; err == nil {
-			d.log.last = rec.RecordedAt
+			d.last = rec.RecordedAt
 		}
 	}
 	f.Measured += fmt.Sprintf(": %s, %s", count(uint64(s.Root().Next), "event"), bytesOf(s.Stats().DiskBytes))

@@ -192,6 +192,9 @@ const (
 // firstYear is before every caxton: a clock that shows less was never set.
 const firstYear = 2025
 
+// setClock is what to do about most of that.
+const setClock = "let chrony, systemd-timesyncd or the hypervisor set the clock"
+
 // clock compares the wall clock with the monotonic one, with the log and with
 // what the kernel knows of its synchronisation.
 func (d *doctor) clock(context.Context) finding {
@@ -201,7 +204,6 @@ func (d *doctor) clock(context.Context) finding {
 	var tx syscall.Timex
 	state, err := syscall.Adjtimex(&tx) // modes 0: only read
 	f := finding{Check: "clock", Status: checkOK, Measured: now.UTC().Format(time.RFC3339)}
-	const set = "let chrony, systemd-timesyncd or the hypervisor set the clock"
 	const stateError, unsynchronised = 5, 0x40 // TIME_ERROR and STA_UNSYNC of adjtimex(2)
 	switch {
 	case errors.Is(err, syscall.EPERM), errors.Is(err, syscall.ENOSYS):
@@ -210,26 +212,25 @@ func (d *doctor) clock(context.Context) finding {
 		f.Measured += ", not known whether synchronised: " + err.Error()
 	case state == stateError || tx.Status&unsynchronised != 0:
 		f.Measured += ", not synchronised"
-		f.worse(checkWarn, set)
+		f.worse(checkWarn, setClock)
 	default:
 		f.Measured += fmt.Sprintf(", synchronised to %s", brief(time.Duration(tx.Maxerror)*time.Microsecond))
 	}
-	judgeClock(&f, now, shown-elapsed, d.log.last)
+	judgeClock(&f, now, shown-elapsed, d.last)
 	return f
 }
 
 // judgeClock: jump is how far the wall clock went from the monotonic one in a
 // run, last when the log's last event was recorded.
 func judgeClock(f *finding, now time.Time, jump time.Duration, last time.Time) {
-	const set = "let chrony, systemd-timesyncd or the hypervisor set the clock"
 	switch {
 	case now.UTC().Year() < firstYear:
-		f.worse(checkFail, "the clock was never set: "+set)
+		f.worse(checkFail, "the clock was never set: "+setClock)
 	case jump.Abs() > maxJump:
 		f.Measured += fmt.Sprintf(", set by %s just now", jump.Round(time.Millisecond))
 		f.worse(checkWarn, "something sets the clock in steps; let one service do it, by slewing")
 	case last.Sub(now) > maxAhead:
 		f.Measured += fmt.Sprintf(", the log's last event is from %s later", age(last.Sub(now)))
-		f.worse(checkWarn, "the clock was set back, or the log comes from a machine whose clock is ahead: "+set)
+		f.worse(checkWarn, "the clock was set back, or the log comes from a machine whose clock is ahead: "+setClock)
 	}
 }
