@@ -193,13 +193,15 @@ func (w *window) verdict() (cause events.BreakerCause, failures, of int) {
 
 // breakerCounts says whether the outcome of a run tells a breaker anything, and whether it is a
 // failure. A refusal does not: the guest works, and says no; nor does being killed,
-// which somebody else wanted, nor a module that takes no messages at all.
+// which somebody else wanted, a message that came too late to be run, and a module that
+// takes no messages at all.
 func breakerCounts(o events.OutcomeStatus) (told, failed bool) {
 	switch o {
 	case events.OutcomeOK:
 		return true, false
-	case events.OutcomeRefused, events.OutcomeKilled, events.OutcomeNoHandler:
-		return false, false
+	case events.OutcomeOutOfFuel, events.OutcomeTimeout, events.OutcomeMemoryLimit, events.OutcomeStackOverflow,
+		events.OutcomeTrap, events.OutcomeBadABI, events.OutcomeEffectsTooLarge, events.OutcomeHostFault:
+		return true, true
 	}
-	return true, true
+	return false, false
 }

@@ -37,8 +37,13 @@ type (
 	}
 )
 
-// tellBreakers gives the supervisor a message about breakers.
-func (s *System) tellBreakers(m any) { s.engine.Root.Send(s.supervisor, m) }
+// tellBreakers gives the supervisor a message about breakers, unless it is ending:
+// nobody would read it, and breakers begin anew from the log.
+func (s *System) tellBreakers(m any) {
+	if !s.ending.Load() {
+		s.engine.Root.Send(s.supervisor, m)
+	}
+}
 
 // breakerActor moves breakers: a child of the supervisor, so that an append that takes
 // long keeps no agent from being spawned.
@@ -120,6 +125,7 @@ func (a *breakerActor) move(scope events.BreakerScope, p events.Payload, c Calle
 	if a.known[scope] = br; br.closed() {
 		delete(a.known, scope)
 	}
+	a.forget(scope)
 	a.publish(a.known)
 	a.arm(a.sys.deps.Now())
 	a.log(scope, p)
@@ -222,6 +228,9 @@ func (g *Gateway) OrderBreaker(ctx context.Context, r BreakerRequest) ([]Breaker
 	s := g.sys
 	if err := s.checkOrder(r); err != nil {
 		return nil, err
+	}
+	if s.ending.Load() {
+		return nil, events.ErrShuttingDown
 	}
 	done := make(chan error, 1)
 	s.tellBreakers(breakerOrder{r, done})

@@ -38,6 +38,21 @@ func TestWindow(t *testing.T) {
 	})
 }
 
+// TestBreakerCounts: what a guest cannot take counts, and what others wanted does not.
+func TestBreakerCounts(t *testing.T) {
+	for o, want := range map[events.OutcomeStatus][2]bool{
+		events.OutcomeOK: {true, false}, events.OutcomeNoHandler: {false, false}, events.OutcomeRefused: {false, false},
+		events.OutcomeKilled: {false, false}, events.OutcomeExpired: {false, false}, "Unheard": {false, false},
+		events.OutcomeOutOfFuel: {true, true}, events.OutcomeTimeout: {true, true}, events.OutcomeMemoryLimit: {true, true},
+		events.OutcomeStackOverflow: {true, true}, events.OutcomeTrap: {true, true}, events.OutcomeBadABI: {true, true},
+		events.OutcomeEffectsTooLarge: {true, true}, events.OutcomeHostFault: {true, true},
+	} {
+		if told, failed := breakerCounts(o); told != want[0] || failed != want[1] {
+			t.Errorf("%s: told %v, failed %v", o, told, failed)
+		}
+	}
+}
+
 // TestBreakerMachine lets operators, time and outcomes happen in any order.
 func TestBreakerMachine(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {

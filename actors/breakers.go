@@ -125,6 +125,14 @@ func (b *breakers) count(scope events.BreakerScope, g *breakerGate, failed bool)
 	b.tracked.Store(int64(len(b.counted)))
 }
 
+// forget drops what was counted of a breaker: it has moved, and begins anew.
+func (b *breakers) forget(scope events.BreakerScope) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	delete(b.counted, scope)
+	b.tracked.Store(int64(len(b.counted)))
+}
+
 // publish makes known, which holds no closed breaker, what messages meet. A gate whose
 // breaker has not moved stays, with what it has counted.
 func (b *breakers) publish(known map[events.BreakerScope]breaker) {

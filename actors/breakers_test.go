@@ -270,3 +270,60 @@ func TestBreakerOrdersAreChecked(t *testing.T) {
 		t.Errorf("%v, want events.ErrShuttingDown", err)
 	}
 }
+
+// TestBreakerOfACapability holds off every agent that offers it, and counts what all of
+// them come to.
+func TestBreakerOfACapability(t *testing.T) {
+	c := newClocked(t)
+	first, second, other := c.deploy("a", "timer"), c.deploy("b", "timer"), c.deploy("echo", "echo")
+	scope := events.ScopeOf(events.BreakerCapability, "timer")
+	c.orders(BreakerRequest{Scope: scope, Activate: true})
+	c.refused(first, scope)
+	c.refused(second, scope)
+	c.wants(other, `1`, `1`)
+	c.orders(BreakerRequest{Scope: scope})
+	for i := range breakerRow {
+		c.sys.breakers.report([]events.AgentID{first, second}[i%2], newEnvelope(), events.OutcomeTrap)
+	}
+	c.stands(scope, BreakerOpen)
+	c.refused(first, scope)
+	for _, v := range c.sys.Breakers() {
+		if v.Scope != scope {
+			t.Errorf("%s is %s: each agent failed %d times only", v.Scope, v.State, breakerRow/2)
+		}
+	}
+}
+
+// TestBreakersForgetSuccess: of an agent that does well nothing is kept.
+func TestBreakersForgetSuccess(t *testing.T) {
+	c := newClocked(t)
+	id := c.deploy("echo", "echo")
+	b := c.sys.breakers
+	report := func(o events.OutcomeStatus) { b.report(id, newEnvelope(), o) }
+	report(events.OutcomeOK)
+	if len(b.counted) != 0 {
+		t.Error("a success is kept")
+	}
+	for range breakerRow - 1 {
+		report(events.OutcomeTrap)
+	}
+	report(events.OutcomeRefused)
+	if w := b.counted[events.AgentScope(id)]; w == nil || w.row != breakerRow-1 {
+		t.Errorf("%+v", w)
+	}
+	for range breakerWindow {
+		report(events.OutcomeOK)
+	}
+	if len(b.counted) != 0 || b.tracked.Load() != 0 {
+		t.Errorf("%d breakers are still counted", len(b.counted))
+	}
+	for range breakerRow {
+		report(events.OutcomeTrap)
+	}
+	c.stands(events.AgentScope(id), BreakerOpen)
+	report(events.OutcomeTrap) // of what was accepted before
+	c.orders(BreakerRequest{})
+	if len(b.counted) != 0 {
+		t.Error("what failed while it was open counts after its reset")
+	}
+}

@@ -53,6 +53,7 @@ type System struct {
 	emergency  emergency
 	breakers   *breakers
 	spilled    atomic.Uint64   // messages put into inboxes because no guest may run
+	ending     atomic.Bool     // the supervisor takes no messages about breakers any more
 	draining   atomic.Bool     // nothing from outside is admitted
 	discarding atomic.Bool     // what comes up meets its end unread
 	discarded  atomic.Uint64   // messages that did
@@ -121,6 +122,7 @@ func (s *System) Run(ctx context.Context) error {
 	if !s.drain() {
 		s.end() // stops the guests that still run; what they did is not in the log
 	}
+	s.ending.Store(true)
 	err := s.engine.Root.StopFuture(s.supervisor).Wait()
 	s.registry.dropAll(events.ErrShuttingDown)
 	s.end()
