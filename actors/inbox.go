@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 
 	"github.com/caxton-run/caxton/actors/agent"
 	"github.com/caxton-run/caxton/events"
@@ -48,6 +49,7 @@ const inboxPage = 64
 func (a *agentActor) preload(ctx context.Context) bool {
 	for a.mayPreload() {
 		if list := a.readInbox(ctx); len(list) > 0 {
+			slices.SortStableFunc(list, func(x, y *envelope) int { return rank(x) - rank(y) })
 			a.box.Preload(list)
 			return true
 		}

@@ -106,6 +106,6 @@ func (s *System) receiverOf(l projections.Letter, m *events.Message, toOwner boo
 // time by which it was wanted, are past.
 func again(m events.Message, to events.AgentID) events.Message {
 	m.ID = events.MessageID(uuid.NewSHA1(uuid.UUID(m.ID), []byte("retry")))
-	m.Receiver, m.Sequence, m.Hops, m.ReplyBy = to.String(), 0, 0, nil
+	m.Receiver, m.Sequence, m.SequenceClass, m.Hops, m.ReplyBy = to.String(), 0, "", 0, nil
 	return m
 }

@@ -30,7 +30,7 @@ type Mailbox struct {
 
 	mu        sync.Mutex  // guards all below
 	commands  fifo        // arrived, not yet taken; they go before messages
-	waiting   fifo        // messages, likewise
+	waiting   queue       // messages, likewise
 	inbox     fifo        // read back from the agent's inbox, older than what waits
 	turn      []*envelope // taken by the turn under way
 	user      []any       // proto.actor's user messages
@@ -74,12 +74,15 @@ func (b *Mailbox) Take(n int) []*envelope {
 	defer b.mu.Unlock()
 	lists := []*fifo{&b.commands}
 	if !b.held {
-		lists = append(lists, &b.inbox, &b.waiting)
+		lists = append(lists, &b.inbox)
 	}
 	for _, list := range lists {
 		for len(b.turn) < n && list.len() > 0 {
 			b.turn = append(b.turn, list.pop())
 		}
+	}
+	for !b.held && len(b.turn) < n && b.waiting.len() > 0 {
+		b.turn = append(b.turn, b.waiting.pop())
 	}
 	return b.turn
 }
@@ -186,7 +189,7 @@ func (b *Mailbox) Close() []*envelope {
 	for _, list := range b.lists() {
 		left = append(left, list...)
 	}
-	b.turn, b.commands, b.inbox, b.waiting = nil, fifo{}, fifo{}, fifo{}
+	b.turn, b.commands, b.inbox, b.waiting = nil, fifo{}, fifo{}, queue{}
 	return left
 }
 
@@ -196,8 +199,8 @@ func (b *Mailbox) Depth() (n int, oldest time.Duration) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for _, list := range b.lists() {
-		if n == 0 && len(list) > 0 {
-			oldest = time.Since(list[0].arrived)
+		if len(list) > 0 {
+			oldest = max(oldest, time.Since(list[0].arrived))
 		}
 		n += len(list)
 	}
@@ -206,7 +209,8 @@ func (b *Mailbox) Depth() (n int, oldest time.Duration) {
 
 // lists returns all that is held, in the order of its turn. Caller holds mu.
 func (b *Mailbox) lists() [][]*envelope {
-	return [][]*envelope{b.turn, b.commands.items(), b.inbox.items(), b.waiting.items()}
+	lists := [][]*envelope{b.turn, b.commands.items(), b.inbox.items()}
+	return append(lists, b.waiting.lists()...)
 }
 
 // PostUserMessage implements actor.Mailbox for proto.actor's own messages.

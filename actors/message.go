@@ -118,7 +118,7 @@ func (a *agentActor) meta(e *envelope) events.Metadata {
 // turn, because the first one may stand in this very turn.
 func (a *agentActor) known(t *turn, e *envelope) bool {
 	st := a.state()
-	if from, ok := e.message.FromAgent(); ok && e.fromAgent && st.Seen(from, e.message.Sequence) {
+	if e.fromAgent && st.Seen(&e.message) {
 		t.settle(settled{env: e, answer: answer{delivery: Handled}})
 		return true
 	}

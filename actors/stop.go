@@ -2,6 +2,7 @@ package actors
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/caxton-run/caxton/actors/agent"
@@ -120,6 +121,7 @@ func (b *Mailbox) WaitsSince(t time.Time) bool {
 	if b.inbox.len() > 0 {
 		return true
 	}
-	list := b.waiting.items()
-	return len(list) > 0 && list[0].arrived.Before(t)
+	return slices.ContainsFunc(b.waiting.lists(), func(list []*envelope) bool {
+		return len(list) > 0 && list[0].arrived.Before(t)
+	})
 }

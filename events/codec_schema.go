@@ -37,7 +37,7 @@ func (e *NewerSchemaError) Is(target error) bool { return target == ErrNewerSche
 // an upcaster in codec_upcast.go, the golden file (UPDATE_GOLDEN=1), go generate.
 func SchemaVersion(t Type) int {
 	switch t {
-	case TypeModuleChunk, TypeSnapshotTaken:
+	case TypeModuleChunk, TypeSnapshotTaken, TypeBlobChunk:
 		return 1
 	}
 	s, _ := schemaOf(t)
@@ -79,19 +79,19 @@ func schemaOf(t Type) (s schema, ok bool) {
 	case AgentRemoved{}.EventType():
 		return schema{1, decode[AgentRemoved], nil}, true
 	case MessageHandled{}.EventType():
-		return schema{1, decode[MessageHandled], nil}, true
+		return schema{2, decode[MessageHandled], upcastMessages}, true
 	case MessageFailed{}.EventType():
-		return schema{1, decode[MessageFailed], nil}, true
+		return schema{2, decode[MessageFailed], upcastMessages}, true
 	case MessageDeadLettered{}.EventType():
-		return schema{2, decode[MessageDeadLettered], upcastMessageDeadLettered}, true
+		return schema{3, decode[MessageDeadLettered], upcastMessageDeadLettered}, true
 	case AgentCrashed{}.EventType():
 		return schema{1, decode[AgentCrashed], nil}, true
 	case AgentQuarantined{}.EventType():
-		return schema{1, decode[AgentQuarantined], nil}, true
+		return schema{2, decode[AgentQuarantined], upcastMessages}, true
 	case AgentFailed{}.EventType():
 		return schema{2, decode[AgentFailed], upcastAgentFailed}, true
 	case MessageReceived{}.EventType():
-		return schema{1, decode[MessageReceived], nil}, true
+		return schema{2, decode[MessageReceived], upcastMessages}, true
 	case InboxSkipped{}.EventType():
 		return schema{1, decode[InboxSkipped], nil}, true
 	case BreakerOpened{}.EventType():
@@ -118,6 +118,8 @@ func schemaOf(t Type) (s schema, ok bool) {
 		return schema{1, decode[TimerCancelled], nil}, true
 	case ConversationTimedOut{}.EventType():
 		return schema{1, decode[ConversationTimedOut], nil}, true
+	case BlobStored{}.EventType():
+		return schema{1, decode[BlobStored], nil}, true
 	case CapabilityRegistered{}.EventType():
 		return schema{1, decode[CapabilityRegistered], nil}, true
 	}

@@ -75,6 +75,7 @@ func samples() []Payload {
 		EmergencyStopped{Reason: "smoke", Cluster: true},
 		EmergencyLifted{},
 		ModuleUploaded{Module: module, Size: 4, Chunks: 1},
+		BlobStored{Blob: HashBlob([]byte("blob")), Size: 4, Chunks: 1},
 		TimerSet{
 			Timer: 7, DueAt: when, Content: json.RawMessage(`{"wake":"up"}`), ContentBase64: []byte{0, 255},
 			ConversationID: "conv-1", SetBy: msg.ID,

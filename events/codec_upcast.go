@@ -1,6 +1,7 @@
 package events
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"strconv"
@@ -34,12 +35,90 @@ func upcastAgentFailed(from int, data []byte) ([]byte, error) {
 }
 
 // upcastMessageDeadLettered: 1 → 2 added the inbox revision, which no dead letter had
-// before: all of them were sends.
+// before: all of them were sends. 2 → 3 is the step of upcastMessages.
 func upcastMessageDeadLettered(from int, data []byte) ([]byte, error) {
+	switch from {
+	case 1:
+		return data, nil
+	case 2:
+		return upcastMessages(1, data)
+	}
+	return nil, noStep(from)
+}
+
+// upcastMessages: 1 → 2 gave each priority a sequence of its own, where there had
+// been one for a pair of agents, and let content stand in a blob. A send of before
+// that has another priority than normal is in the sequence that is now normal's.
+func upcastMessages(from int, data []byte) ([]byte, error) {
 	if from != 1 {
 		return nil, noStep(from)
 	}
-	return data, nil
+	if !bytes.Contains(data, []byte(`"sequence":`)) || !bytes.Contains(data, []byte(`"priority":`)) {
+		return data, nil // most of them
+	}
+	var event map[string]json.RawMessage
+	if err := json.Unmarshal(data, &event); err != nil {
+		return nil, err
+	}
+	for _, name := range []string{"message", "reply"} {
+		if err := oldSequence(event, name); err != nil {
+			return nil, err
+		}
+	}
+	if raw, ok := event["sends"]; ok {
+		var sends []json.RawMessage
+		if err := json.Unmarshal(raw, &sends); err != nil {
+			return nil, err
+		}
+		for i := range sends {
+			one := map[string]json.RawMessage{"m": sends[i]}
+			if err := oldSequence(one, "m"); err != nil {
+				return nil, err
+			}
+			sends[i] = one["m"]
+		}
+		var err error
+		if event["sends"], err = marshalPlain(sends); err != nil {
+			return nil, err
+		}
+	}
+	return marshalPlain(event)
+}
+
+// oldSequence marks the message under a name as one of normal's sequence, if it
+// needs it.
+func oldSequence(in map[string]json.RawMessage, name string) error {
+	raw, ok := in[name]
+	if !ok {
+		return nil
+	}
+	var m map[string]json.RawMessage
+	if err := json.Unmarshal(raw, &m); err != nil || m == nil {
+		return err
+	}
+	switch string(m["priority"]) {
+	case "", `""`, `"normal"`:
+		return nil
+	}
+	if n := string(m["sequence"]); n == "" || n == "0" {
+		return nil
+	}
+	m["sequence_class"] = json.RawMessage(`"normal"`)
+	var err error
+	in[name], err = marshalPlain(m)
+	return err
+}
+
+// marshalPlain is json.Marshal without escapes that JSON does not ask for: a
+// message's content keeps its bytes.
+func marshalPlain(v any) ([]byte, error) {
+	var buf bytes.Buffer
+	enc := json.NewEncoder(&buf)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(v); err != nil {
+		return nil, err
+	}
+	return bytes.TrimSuffix(buf.Bytes(), []byte("\n")), nil
 }
 
 // parseFailReason reads the one text that version 1 of AgentFailed was written

@@ -29,10 +29,21 @@ const (
 // path below the folder.
 func older() map[string]Payload {
 	letter := sampleOf[MessageDeadLettered]()
-	letter.Inbox = nil
+	letter.Message.SequenceClass = Normal // of priority high, and once in the one sequence that there was
+	before := letter
+	before.Inbox = nil
+	handled, failed, set := sampleOf[MessageHandled](), sampleOf[MessageFailed](), sampleOf[AgentQuarantined]()
+	handled.Message.SequenceClass, failed.Message.SequenceClass, set.Message.SequenceClass = Normal, Normal, Normal
+	received := sampleOf[MessageReceived]()
+	received.Message.SequenceClass = Normal
 	return map[string]Payload{
 		"v1/AgentFailed.json":         AgentFailed{Reason: "10 crashes in a minute"}, // of no form that was ever written: nothing to be known
-		"v1/MessageDeadLettered.json": letter,
+		"v1/MessageDeadLettered.json": before,
+		"v2/MessageDeadLettered.json": letter,
+		"v1/MessageHandled.json":      handled,
+		"v1/MessageFailed.json":       failed,
+		"v1/AgentQuarantined.json":    set,
+		"v1/MessageReceived.json":     received,
 	}
 }
 
@@ -47,7 +58,7 @@ func sampleOf[P Payload]() P {
 }
 
 // binaries are the golden files of types that are not JSON.
-func binaries() []string { return []string{"ModuleChunk.bin", "SnapshotTaken.bin"} }
+func binaries() []string { return []string{"ModuleChunk.bin", "SnapshotTaken.bin", "BlobChunk.bin"} }
 
 func goldenOf(t *testing.T, p Payload) []byte {
 	t.Helper()
@@ -186,6 +197,20 @@ func TestGoldenChunk(t *testing.T) {
 	}
 	got := m.streams[ModuleStream(h)]
 	if len(got) != 2 || got[1].Type != TypeModuleChunk || got[1].ContentType != Binary || !bytes.Equal(got[1].Data, want) || len(got[1].Metadata) != 0 {
+		t.Errorf("stored as %+v", got)
+	}
+}
+
+// TestGoldenBlobChunk: a part of a message's content is stored as its bytes.
+func TestGoldenBlobChunk(t *testing.T) {
+	want := golden(t)["BlobChunk.bin"]
+	m := newMemory()
+	h, err := StoreBlob(t.Context(), m, want)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := m.streams[BlobStream(h)]
+	if len(got) != 2 || got[1].Type != TypeBlobChunk || got[1].ContentType != Binary || !bytes.Equal(got[1].Data, want) || len(got[1].Metadata) != 0 {
 		t.Errorf("stored as %+v", got)
 	}
 }

@@ -84,9 +84,23 @@ type Message struct {
 	Protocol       string          `json:"protocol,omitempty"`
 	Language       string          `json:"language,omitempty"`
 	Ontology       string          `json:"ontology,omitempty"`
-	Priority       Priority        `json:"priority,omitempty"` // empty means Normal
-	Hops           int             `json:"hops,omitempty"`     // how many agents forwarded the cause of this one
-	Sequence       uint64          `json:"sequence,omitempty"` // from 1, per (sender, receiver); 0 for outsiders
+	Priority       Priority        `json:"priority,omitempty"`       // empty means Normal
+	Hops           int             `json:"hops,omitempty"`           // how many agents forwarded the cause of this one
+	Sequence       uint64          `json:"sequence,omitempty"`       // from 1, per (sender, receiver, priority); 0 for outsiders
+	SequenceClass  Priority        `json:"sequence_class,omitempty"` // whose priority's sequence it is, if not its own's: normal, of sends before version 2 of their events
+	Blob           *BlobRef        `json:"blob,omitempty"`           // where the content is, if it is too large to stand here
+}
+
+// Class is the priority within which a message keeps its place: messages of one
+// sender to one receiver are handled in order within each.
+func (m *Message) Class() Priority {
+	switch {
+	case m.SequenceClass != "":
+		return m.SequenceClass
+	case m.Priority == "":
+		return Normal
+	}
+	return m.Priority
 }
 
 // FromAgent returns the sending agent; ok is false for an outsider.

@@ -40,6 +40,9 @@ type AgentCrashed struct {
 //     attempts of the message are forgotten.
 //   - Projections: failed messages are counted; the message is no longer in flight nor
 //     waiting; the sends are in flight.
+//   - Version 1: counted one sequence for all priorities of a pair of agents, which is
+//     now normal's; such a send of another priority has that as sequence_class. Had no
+//     blob.
 type AgentQuarantined struct {
 	// As the guest got it.
 	Message Message `json:"message"`

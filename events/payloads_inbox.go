@@ -10,6 +10,7 @@ package events
 //     entry however often it is put there.
 //   - Agent: nothing; it is no event of the agent's stream.
 //   - Projections: the entry waits, unless the agent is removed.
+//   - Version 1: had no blob.
 type MessageReceived struct {
 	// As it was accepted; its receiver is the agent's id.
 	Message Message `json:"message"`

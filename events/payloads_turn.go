@@ -13,6 +13,9 @@ package events
 //     written; the sends use up their sequences. A replay runs the guest on it.
 //   - Projections: handled messages and fuel are counted; the message is no longer in
 //     flight nor waiting; the sends are in flight.
+//   - Version 1: counted one sequence for all priorities of a pair of agents, which is
+//     now normal's; such a send of another priority has that as sequence_class. Had no
+//     blob.
 type MessageHandled struct {
 	// As the guest got it, byte for byte but for white space between tokens of its content.
 	Message Message `json:"message"`
@@ -62,6 +65,9 @@ type MessageHandled struct {
 //     sequences. Nothing is written to the guest's state, and a replay does not run it.
 //   - Projections: failed messages and fuel are counted, and it is the agent's last
 //     error; the message is no longer in flight nor waiting; the sends are in flight.
+//   - Version 1: counted one sequence for all priorities of a pair of agents, which is
+//     now normal's; such a send of another priority has that as sequence_class. Had no
+//     blob.
 type MessageFailed struct {
 	// As the guest got it.
 	Message Message `json:"message"`
@@ -111,6 +117,9 @@ type MessageFailed struct {
 //   - Projections: the send is no longer in flight, the inbox entry no longer waits.
 //   - Version 1: had no inbox revision, because only sends became dead letters; a
 //     removal ended what waited without an event.
+//   - Version 2: counted one sequence for all priorities of a pair of agents, which is
+//     now normal's; such a send of another priority has that as sequence_class. Had no
+//     blob.
 type MessageDeadLettered struct {
 	// The message. Its sequence is 0 (absent) when it never had a receiver.
 	Message Message `json:"message"`

@@ -20,6 +20,7 @@ const (
 	CategoryInbox    Category = "inbox"
 	CategoryModule   Category = "module"
 	CategorySnapshot Category = "snapshot"
+	CategoryBlob     Category = "blob"
 
 	CategoryEmergency Category = "emergency"
 	CategoryBreaker   Category = "breaker"
@@ -38,6 +39,10 @@ func InboxStream(id AgentID) Stream { return Stream("inbox-" + id.String()) }
 
 // ModuleStream holds the bytes of one module, in chunks.
 func ModuleStream(h ModuleHash) Stream { return Stream("module-" + string(h)) }
+
+// BlobStream holds the bytes of one message's content that is too large for an
+// event, in chunks.
+func BlobStream(h BlobHash) Stream { return Stream("blob-" + string(h)) }
 
 // SnapshotStream holds the last snapshots of one agent.
 func SnapshotStream(id AgentID) Stream { return Stream("snapshot-" + id.String()) }

@@ -24,7 +24,7 @@ func TestSendsExpire(t *testing.T) {
 	})
 	f.TakeChanged()
 	want := []Sent{{Sequence: 1, Deadline: second(60)}, {Sequence: 2, Index: 1, Deadline: soon}}
-	for i, s := range f.Next(Pair{party(1), party(2)}, 0, 10) {
+	for i, s := range f.Next(Pair{party(1), party(2), events.Normal}, 0, 10) {
 		if s.Sequence != want[i].Sequence || !s.Deadline.Equal(want[i].Deadline) {
 			t.Errorf("%+v, want %+v", s, want[i])
 		}

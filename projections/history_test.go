@@ -88,7 +88,7 @@ func (w *world) do(n byte, c agent.Command) {
 		w.write(events.AgentStream(agentID(n)), p)
 		for _, m := range sendsOf(p) {
 			to, _ := events.ParseAgentID(m.Receiver)
-			w.sent[Pair{agentID(n), to}] = append(w.sent[Pair{agentID(n), to}], m)
+			w.sent[Pair{agentID(n), to, m.Class()}] = append(w.sent[Pair{agentID(n), to, m.Class()}], m)
 		}
 	}
 }
@@ -100,7 +100,8 @@ func (w *world) run(n byte, m events.Message, inbox *events.Revision) {
 		events.OutcomeOK, events.OutcomeOK, events.OutcomeOK, events.OutcomeTrap, events.OutcomeTimeout, events.OutcomeNoHandler,
 	}[w.intn(6)]
 	for range w.intn(3) {
-		r.Sends = append(r.Sends, agent.Outgoing{To: agentID(byte(w.intn(population)))})
+		m := events.Message{Priority: []events.Priority{"", events.Low, events.Critical}[w.intn(3)]}
+		r.Sends = append(r.Sends, agent.Outgoing{Message: m, To: agentID(byte(w.intn(population)))})
 	}
 	if w.intn(4) == 0 {
 		r.Sends = append(r.Sends, agent.Outgoing{Message: events.Message{Receiver: "nobody"}, Dead: events.DeadAgentNotFound})
@@ -125,8 +126,9 @@ func (w *world) fromInbox(n byte, st *agent.State) {
 func (w *world) deliver(to byte) {
 	from := agentID(byte(w.intn(population)))
 	st := w.agents[to]
-	for _, m := range w.sent[Pair{from, agentID(to)}] {
-		if !st.Seen(from, m.Sequence) {
+	class := []events.Priority{events.Normal, events.Low, events.Critical}[w.intn(3)]
+	for _, m := range w.sent[Pair{from, agentID(to), class}] {
+		if !st.Seen(&m) {
 			w.run(to, m, nil)
 			return
 		}
@@ -178,14 +180,14 @@ func (n *naive) add(s events.Stream, p events.Payload) {
 	}
 	if letter, ok := p.(events.MessageDeadLettered); ok {
 		to, _ := events.ParseAgentID(letter.Message.Receiver)
-		delete(n.sends[Pair{id, to}], letter.Message.Sequence)
+		delete(n.sends[Pair{id, to, letter.Message.Class()}], letter.Message.Sequence)
 	}
 	for i, m := range sendsOf(p) {
 		to, _ := events.ParseAgentID(m.Receiver)
-		if n.sends[Pair{id, to}] == nil {
-			n.sends[Pair{id, to}] = map[uint64]Sent{}
+		if n.sends[Pair{id, to, m.Class()}] == nil {
+			n.sends[Pair{id, to, m.Class()}] = map[uint64]Sent{}
 		}
-		n.sends[Pair{id, to}][m.Sequence] = Sent{Sequence: m.Sequence, Revision: rev, Index: i}
+		n.sends[Pair{id, to, m.Class()}][m.Sequence] = Sent{Sequence: m.Sequence, Revision: rev, Index: i}
 	}
 }
 
@@ -195,7 +197,7 @@ func (n *naive) facts(w *world, views []AgentView) facts {
 	f := facts{Agents: views, InFlight: map[Pair][]Sent{}}
 	for pair, list := range n.sends {
 		for _, seq := range slices.Sorted(maps.Keys(list)) {
-			if st := w.agents[pair.To[15]]; st == nil || !st.Seen(pair.From, seq) {
+			if st := w.agents[pair.To[15]]; st == nil || !st.Seen(&events.Message{Sender: pair.From.String(), Priority: pair.Class, Sequence: seq}) {
 				f.InFlight[pair] = append(f.InFlight[pair], list[seq])
 				f.Sends++
 			}

@@ -9,8 +9,11 @@ import (
 	"github.com/caxton-run/caxton/events"
 )
 
-// Pair is a sender and a receiver: the unit in which order is kept.
-type Pair struct{ From, To events.AgentID }
+// Pair is a sender, a receiver and a priority: the unit in which order is kept.
+type Pair struct {
+	From, To events.AgentID
+	Class    events.Priority // never empty
+}
 
 // Sent says where a send stands in the log: as the Index-th of the sends in the
 // event at Revision of the sender's stream.
@@ -91,7 +94,7 @@ func (f *InFlight) added(from events.AgentID, rec events.Recorded, sends []event
 		if err != nil {
 			continue
 		}
-		pair := Pair{from, to}
+		pair := Pair{from, to, sends[i].Class()}
 		f.pairs[pair] = append(f.pairs[pair], Sent{sends[i].Sequence, rec.Revision, i, f.deadline(&sends[i], rec.RecordedAt)})
 		if f.senders[to] == nil {
 			f.senders[to] = make(map[Pair]struct{}, 1)
@@ -106,7 +109,7 @@ func (f *InFlight) added(from events.AgentID, rec events.Recorded, sends []event
 // order, so everything up to this sequence is done.
 func (f *InFlight) ended(receiver events.AgentID, m *events.Message) {
 	if from, ok := m.FromAgent(); ok && m.Sequence > 0 {
-		pair := Pair{from, receiver}
+		pair := Pair{from, receiver, m.Class()}
 		f.cut(pair, 0, f.above(pair, m.Sequence))
 	}
 }
@@ -117,7 +120,7 @@ func (f *InFlight) gaveUp(sender events.AgentID, m *events.Message) {
 	if err != nil || m.Sequence == 0 {
 		return // it never had a receiver, so it never was in flight
 	}
-	pair := Pair{sender, to}
+	pair := Pair{sender, to, m.Class()}
 	f.cut(pair, f.above(pair, m.Sequence-1), f.above(pair, m.Sequence))
 }
 

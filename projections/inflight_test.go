@@ -13,7 +13,7 @@ func sent(from, to byte, sequence uint64) events.Message {
 	return events.Message{Sender: agentID(from).String(), Receiver: agentID(to).String(), Sequence: sequence}
 }
 
-func pair(from, to byte) Pair { return Pair{agentID(from), agentID(to)} }
+func pair(from, to byte) Pair { return Pair{agentID(from), agentID(to), events.Normal} }
 
 // taken is what TakeChanged gives, in an order of its own, and whether Changed
 // had said so.

@@ -31,7 +31,9 @@ func encodeByReflection(m *events.Message) ([]byte, error) {
 	var buf bytes.Buffer
 	enc := json.NewEncoder(&buf)
 	enc.SetEscapeHTML(false)
-	if err := enc.Encode(m); err != nil {
+	plain := *m
+	plain.SequenceClass, plain.Blob = "", nil // the log's own
+	if err := enc.Encode(plain); err != nil {
 		return nil, fmt.Errorf("encode message: %w", err)
 	}
 	return bytes.TrimSuffix(buf.Bytes(), []byte{'\n'}), nil

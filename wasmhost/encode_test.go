@@ -42,6 +42,8 @@ func TestEncodeMessage(t *testing.T) {
 			case reflect.TypeFor[*time.Time]():
 				when := time.Unix(int64(j)*1e9, int64(j))
 				f.Set(reflect.ValueOf(&when))
+			case reflect.TypeFor[*events.BlobRef]():
+				f.Set(reflect.ValueOf(&events.BlobRef{Hash: "00", Size: j}))
 			case reflect.TypeFor[events.MessageID]():
 				f.Set(reflect.ValueOf(events.NewMessageID()))
 			default:

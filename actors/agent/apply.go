@@ -109,11 +109,11 @@ type ending struct {
 func (s *State) finished(rev events.Revision, m *events.Message, end ending) {
 	s.Handled++
 	s.Clock = max(s.Clock, end.now)
-	if from, ok := m.FromAgent(); ok && m.Sequence > s.seen[from] {
+	if from, ok := m.FromAgent(); ok && m.Sequence > s.seen[channel{from, m.Class()}] {
 		if s.seen == nil {
-			s.seen = make(map[events.AgentID]uint64)
+			s.seen = make(map[channel]uint64)
 		}
-		s.seen[from] = m.Sequence
+		s.seen[channel{from, m.Class()}] = m.Sequence
 	}
 	s.inbox.finish(end.inbox)
 	s.keys.add(end.key, KeyUse{MessageID: m.ID, BodyHash: end.body, Revision: rev, AtMicros: s.Clock})
@@ -129,8 +129,9 @@ func (s *State) sends(list []events.Message) {
 			continue // never resolved: a dead letter event follows, no sequence was used
 		}
 		if s.sent == nil {
-			s.sent = make(map[events.AgentID]uint64)
+			s.sent = make(map[channel]uint64)
 		}
-		s.sent[to] = max(s.sent[to], list[i].Sequence)
+		ch := channel{to, list[i].Class()}
+		s.sent[ch] = max(s.sent[ch], list[i].Sequence)
 	}
 }

@@ -102,24 +102,24 @@ func TestClock(t *testing.T) {
 func TestSeen(t *testing.T) {
 	l := newLife(t)
 	from := agentID(2)
-	if l.st.Seen(from, 1) {
+	if seen(l.st, from, 1) {
 		t.Fatal("seen before it came")
 	}
 	l.do(Finish{Run: l.run(fromAgent(2, 3), events.OutcomeOK)})
 	for seq, want := range map[uint64]bool{0: false, 1: true, 3: true, 4: false} {
-		if l.st.Seen(from, seq) != want {
+		if seen(l.st, from, seq) != want {
 			t.Errorf("sequence %d: seen is %v", seq, !want)
 		}
 	}
 	l.do(Finish{Run: l.run(fromAgent(2, 2), events.OutcomeOK)})
-	if !l.st.Seen(from, 3) {
+	if !seen(l.st, from, 3) {
 		t.Fatal("an older sequence took the newer one back")
 	}
-	if l.st.Seen(agentID(3), 1) {
+	if seen(l.st, agentID(3), 1) {
 		t.Fatal("one sender's sequence counted for another")
 	}
 	l.do(Finish{Run: l.run(fromAgent(2, 4), events.OutcomeTrap)})
-	if !l.st.Seen(from, 4) {
+	if !seen(l.st, from, 4) {
 		t.Fatal("a failed message is not seen")
 	}
 }

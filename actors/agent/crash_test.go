@@ -68,7 +68,7 @@ func TestQuarantineTellsTheSendingAgent(t *testing.T) {
 	l.do(Finish{Run: r})
 	out := l.do(Finish{Run: r})
 	q := out[1].(events.AgentQuarantined)
-	if q.Reply != nil || len(q.Sends) != 1 || q.Sends[0].Sequence != 1 || !l.st.Seen(agentID(2), 8) {
+	if q.Reply != nil || len(q.Sends) != 1 || q.Sends[0].Sequence != 1 || !seen(l.st, agentID(2), 8) {
 		t.Fatalf("quarantine is %+v", q)
 	}
 	r = l.run(outsider(3), events.OutcomeOK)

@@ -196,7 +196,7 @@ func TestARestartForgetsCrashes(t *testing.T) {
 	if n := l.st.CrashAttempts(messageID(3)); n != 0 || len(l.st.crash.recent) != 0 {
 		t.Errorf("%d attempts, recent crashes %v", n, l.st.crash.recent)
 	}
-	if v, ok := l.st.Get("k"); !ok || string(v) != "v" || !l.st.Seen(agentID(2), 1) {
-		t.Errorf("state %q %v, seen %v", v, ok, l.st.Seen(agentID(2), 1))
+	if v, ok := l.st.Get("k"); !ok || string(v) != "v" || !seen(l.st, agentID(2), 1) {
+		t.Errorf("state %q %v, seen %v", v, ok, seen(l.st, agentID(2), 1))
 	}
 }

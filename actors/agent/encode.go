@@ -12,29 +12,29 @@ import (
 // encoded is a State as a snapshot keeps it. encoding/json writes maps in the
 // order of their keys, so equal states have equal bytes.
 type encoded struct {
-	ID       events.AgentID            `json:"id"`
-	Status   Status                    `json:"status"`
-	Name     string                    `json:"name"`
-	Module   events.ModuleHash         `json:"module"`
-	Limits   events.ResourceLimits     `json:"limits"`
-	Priority events.Priority           `json:"priority"`
-	Revision events.Revision           `json:"revision"`
-	Clock    int64                     `json:"clock"`
-	Handled  uint64                    `json:"handled"`
-	Values   []value                   `json:"values,omitempty"`
-	Sent     map[events.AgentID]uint64 `json:"sent,omitempty"`
-	Seen     map[events.AgentID]uint64 `json:"seen,omitempty"`
-	Keys     []usedKey                 `json:"keys,omitempty"` // oldest first
-	Next     events.Revision           `json:"inbox_next"`
-	Ahead    []events.Revision         `json:"inbox_ahead,omitempty"`
-	Message  events.MessageID          `json:"crash_message"`
-	Attempts int                       `json:"crash_attempts"`
-	Recent   []int64                   `json:"crashes,omitempty"`
-	StopBy   int64                     `json:"stop_by,omitempty"`
-	Stopping string                    `json:"stop_reason,omitempty"`
-	Timer    events.TimerID            `json:"timer_last,omitempty"`
-	Timers   []encodedTimer            `json:"timers,omitempty"`
-	Skills   []string                  `json:"capabilities,omitempty"`
+	ID       events.AgentID        `json:"id"`
+	Status   Status                `json:"status"`
+	Name     string                `json:"name"`
+	Module   events.ModuleHash     `json:"module"`
+	Limits   events.ResourceLimits `json:"limits"`
+	Priority events.Priority       `json:"priority"`
+	Revision events.Revision       `json:"revision"`
+	Clock    int64                 `json:"clock"`
+	Handled  uint64                `json:"handled"`
+	Values   []value               `json:"values,omitempty"`
+	Sent     map[channel]uint64    `json:"sent,omitempty"`
+	Seen     map[channel]uint64    `json:"seen,omitempty"`
+	Keys     []usedKey             `json:"keys,omitempty"` // oldest first
+	Next     events.Revision       `json:"inbox_next"`
+	Ahead    []events.Revision     `json:"inbox_ahead,omitempty"`
+	Message  events.MessageID      `json:"crash_message"`
+	Attempts int                   `json:"crash_attempts"`
+	Recent   []int64               `json:"crashes,omitempty"`
+	StopBy   int64                 `json:"stop_by,omitempty"`
+	Stopping string                `json:"stop_reason,omitempty"`
+	Timer    events.TimerID        `json:"timer_last,omitempty"`
+	Timers   []encodedTimer        `json:"timers,omitempty"`
+	Skills   []string              `json:"capabilities,omitempty"`
 }
 
 // value keeps its key as bytes: what a state holds comes back as it was even if

@@ -50,7 +50,7 @@ func TestEveryFieldIsWritten(t *testing.T) {
 		"revision": func(s *State) { s.Revision++ }, "clock": func(s *State) { s.Clock++ },
 		"handled": func(s *State) { s.Handled++ }, "a value": func(s *State) { s.values.all["k"] = nil },
 		"a key of the state": func(s *State) { delete(s.values.all, "\xff") },
-		"sent":               func(s *State) { s.sent[agentID(2)]++ }, "seen": func(s *State) { s.seen[agentID(3)]++ },
+		"sent":               func(s *State) { s.sent[channel{agentID(2), events.Normal}]++ }, "seen": func(s *State) { s.seen[channel{agentID(3), events.Normal}]++ },
 		"keys":  func(s *State) { s.keys.order = nil },
 		"ahead": func(s *State) { s.inbox.ahead = nil }, "next": func(s *State) { s.inbox.next++ },
 		"a timer": func(s *State) { delete(s.timers.pending, 1) }, "the last timer": func(s *State) { s.timers.last++ },

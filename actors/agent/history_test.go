@@ -70,7 +70,8 @@ func (l *life) log(to *State, list []events.Payload) {
 	}
 }
 
-// checkSequences holds all sends of the history to 1, 2, 3 … per receiver.
+// checkSequences holds all sends of the history to 1, 2, 3 … per receiver and
+// priority.
 func checkSequences(t *rapid.T, l *life) {
 	last := map[string]uint64{}
 	for _, p := range l.wrote {
@@ -84,8 +85,9 @@ func checkSequences(t *rapid.T, l *life) {
 			sends = p.Sends
 		}
 		for _, m := range sends {
-			if last[m.Receiver]++; m.Sequence != last[m.Receiver] {
-				t.Fatalf("send to %s has sequence %d, want %d", m.Receiver, m.Sequence, last[m.Receiver])
+			ch := m.Receiver + string(m.Class())
+			if last[ch]++; m.Sequence != last[ch] {
+				t.Fatalf("send to %s of priority %q has sequence %d, want %d", m.Receiver, m.Priority, m.Sequence, last[ch])
 			}
 		}
 	}
@@ -305,7 +307,8 @@ func drawMessage(t *rapid.T) events.Message {
 		Sender:         "user:anonymous",
 		Receiver:       rapid.SampledFrom([]string{agentID(1).String(), agentID(2).String(), "a name"}).Draw(t, "receiver"),
 		ConversationID: drawText(t), ReplyWith: drawText(t),
-		Hops: rapid.SampledFrom([]int{0, 1, events.MaxHops - 1, events.MaxHops}).Draw(t, "hops"),
+		Priority: rapid.SampledFrom([]events.Priority{"", events.Normal, events.Low, events.Critical}).Draw(t, "priority"),
+		Hops:     rapid.SampledFrom([]int{0, 1, events.MaxHops - 1, events.MaxHops}).Draw(t, "hops"),
 	}
 	m.SetContent([]byte(rapid.SampledFrom([]string{`{}`, ` [ 1 ] `, `"<\u003c>"`, "\"\xff\"", "plain", ""}).Draw(t, "content")))
 	if rapid.Bool().Draw(t, "from an agent") {

@@ -115,6 +115,11 @@ func types(list []events.Payload) []events.Type {
 	return out
 }
 
+// seen asks for a message of normal priority.
+func seen(s *State, from events.AgentID, sequence uint64) bool {
+	return s.Seen(&events.Message{Sender: from.String(), Sequence: sequence})
+}
+
 // same ends the test if two values differ; nil and empty are equal, as in an
 // event's JSON.
 func same(tb rapid.TB, what string, got, want any) {

@@ -13,14 +13,14 @@ type post struct {
 	state   *State
 	run     *Run
 	count   int
-	next    map[events.AgentID]uint64 // sequences used by this run
+	next    map[channel]uint64 // sequences used by this run
 	agents  []events.Message
 	outside *events.Message
 	dead    []events.Payload // MessageDeadLettered each
 }
 
 func (s *State) newPost(r *Run) *post {
-	return &post{state: s, run: r, next: make(map[events.AgentID]uint64, len(r.Sends))}
+	return &post{state: s, run: r, next: make(map[channel]uint64, len(r.Sends))}
 }
 
 // address fills in what the guest may not choose or left empty.
@@ -36,17 +36,18 @@ func (p *post) address(m events.Message, receiver string) events.Message {
 	if m.Performative == "" {
 		m.Performative = events.Inform
 	}
-	m.Sequence = 0
+	m.Sequence, m.SequenceClass = 0, ""
 	return m
 }
 
 func (p *post) send(m events.Message, to events.AgentID) {
 	m = p.address(m, to.String())
-	if _, ok := p.next[to]; !ok {
-		p.next[to] = p.state.sent[to]
+	ch := channel{to, m.Class()}
+	if _, ok := p.next[ch]; !ok {
+		p.next[ch] = p.state.sent[ch]
 	}
-	p.next[to]++
-	m.Sequence = p.next[to]
+	p.next[ch]++
+	m.Sequence = p.next[ch]
 	p.agents = append(p.agents, m)
 }
 
@@ -54,7 +55,7 @@ func (p *post) send(m events.Message, to events.AgentID) {
 // whoever waits outside.
 func (p *post) reply(m events.Message) {
 	cause := &p.run.Message
-	m.ConversationID, m.Protocol = cause.ConversationID, cause.Protocol
+	m.ConversationID, m.Protocol, m.Priority = cause.ConversationID, cause.Protocol, cause.Priority
 	if m.InReplyTo = cause.ReplyWith; m.InReplyTo == "" {
 		m.InReplyTo = cause.ID.String()
 	}

@@ -22,8 +22,8 @@ type State struct {
 	StopBy   int64           // while draining, when to stop at the latest, µs since the Unix epoch; else 0
 
 	values values // state_put; survives an update of the module
-	sent   map[events.AgentID]uint64
-	seen   map[events.AgentID]uint64
+	sent   map[channel]uint64
+	seen   map[channel]uint64
 	keys   keyring
 	inbox  inbox
 	crash  crashes
@@ -60,10 +60,11 @@ func (s *State) Get(key string) ([]byte, bool) {
 // last one told, so that no guest sees time go backwards after a move.
 func (s *State) Now(wallMicros int64) int64 { return max(wallMicros, s.Clock+1) }
 
-// Seen reports whether a message with this sequence from this agent has been
+// Seen reports whether an agent's send, or a later one of its priority, has been
 // handled already.
-func (s *State) Seen(from events.AgentID, sequence uint64) bool {
-	return sequence > 0 && sequence <= s.seen[from]
+func (s *State) Seen(m *events.Message) bool {
+	from, ok := m.FromAgent()
+	return ok && m.Sequence > 0 && m.Sequence <= s.seen[channel{from, m.Class()}]
 }
 
 // Expected is what the next append to the agent's stream must expect.

@@ -54,8 +54,8 @@ func TestAnUpdateKeepsWhatIsTheAgents(t *testing.T) {
 	if l.st.Status != Suspended || l.st.Module != next || l.st.Limits.MaxFuel != 5 || l.st.Limits.MaxMemoryBytes != events.DefaultLimits().MaxMemoryBytes {
 		t.Errorf("%s %s %+v", l.st.Status, l.st.Module, l.st.Limits)
 	}
-	if !l.st.Seen(agentID(2), 1) || l.st.sent[agentID(3)] != 1 || l.st.CrashAttempts(messageID(4)) != 0 {
-		t.Errorf("seen %v, sent %v, %d attempts", l.st.Seen(agentID(2), 1), l.st.sent, l.st.CrashAttempts(messageID(4)))
+	if !seen(l.st, agentID(2), 1) || l.st.sent[channel{agentID(3), events.Normal}] != 1 || l.st.CrashAttempts(messageID(4)) != 0 {
+		t.Errorf("seen %v, sent %v, %d attempts", seen(l.st, agentID(2), 1), l.st.sent, l.st.CrashAttempts(messageID(4)))
 	}
 }
 

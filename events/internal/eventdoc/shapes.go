@@ -7,7 +7,7 @@ import (
 
 // shapes are the structs that events are made of, in the order of the page.
 func shapes() []string {
-	return []string{"Metadata", "Message", "ResourceLimits", "HostRecord", "LogLine", "StateChange", "Migration"}
+	return []string{"Metadata", "Message", "BlobRef", "ResourceLimits", "HostRecord", "LogLine", "StateChange", "Migration"}
 }
 
 // sets are the closed sets of strings, in the order of the page.
@@ -23,15 +23,16 @@ func unsaid() map[string]string {
 		"Metadata.member":         "the node that wrote it",
 		"Message.id":              "the message, for ever",
 		"Message.performative":    "what it does",
-		"Message.content":         "any JSON, at most 256 KiB; absent when the content is bytes, or none",
+		"Message.content":         "any JSON, at most 256 KiB; absent when the content is bytes, in a blob, or none",
 		"Message.content_base64":  "content that is not JSON, at most 256 KiB before it is encoded; never beside content",
 		"Message.conversation_id": "the conversation, also the event's correlation; at most 256 bytes",
 		"Message.reply_with":      "what an answer is to repeat in in_reply_to; at most 256 bytes",
 		"Message.in_reply_to":     "what the answered message gave in reply_with, or its id",
-		"Message.reply_by":        "when an answer comes too late; not enforced",
+		"Message.reply_by":        "when it is too late: not delivered or run after that",
 		"Message.protocol":        "name of a FIPA interaction protocol; at most 256 bytes, not interpreted",
 		"Message.language":        "of the content; at most 256 bytes, not interpreted",
 		"Message.ontology":        "of the content; at most 256 bytes, not interpreted",
+		"BlobRef.sha256":          "of the content, lower-case hex: blob-<sha256> is where it stands",
 		"OutcomeStatus.OK":        "the guest came to its end, and its effects count",
 		"LogLine.level":           "how much it matters",
 		"StateChange.key":         "1 to 256 bytes of UTF-8",
@@ -73,7 +74,7 @@ func jsonType(typ string) (string, error) {
 		return "integer", nil
 	case "AgentID", "MessageID", "EventID":
 		return "string, a UUID", nil
-	case "ModuleHash":
+	case "ModuleHash", "BlobHash":
 		return "string, 64 hex digits", nil
 	case "time.Time":
 		return "string, RFC 3339", nil
