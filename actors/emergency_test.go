@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/caxton-run/caxton/events"
 	"github.com/caxton-run/caxton/fixtures"
@@ -269,4 +270,41 @@ func TestDumpStaysInside(t *testing.T) {
 	if left, err := os.ReadDir(out); err != nil || len(left) > 0 {
 		t.Errorf("outside are now %v, %v", left, err)
 	}
+}
+
+// TestEmergencyStopOfHostileGuests: whatever a guest does, it is stopped, and its
+// message is kept.
+func TestEmergencyStopOfHostileGuests(t *testing.T) {
+	r := newRig(t, func(c *Config) { c.SpillAfter = time.Millisecond })
+	var ids []events.AgentID
+	for _, h := range fixtures.Hostile() {
+		q := DeployRequest{Name: h.Name, Wasm: h.Wasm, Limits: events.LimitCeilings()}
+		d, err := r.Deploy(context.Background(), q)
+		if err != nil {
+			continue // refused by the gate, or does not start
+		}
+		ids = append(ids, d.ID)
+		m := request(d.ID, `1`)
+		m.Wait = 0
+		if _, err := r.Send(context.Background(), m); err != nil {
+			t.Fatalf("%s: %v", h.Name, err)
+		}
+	}
+	if len(ids) < 5 {
+		t.Fatalf("only %d hostile guests could be deployed", len(ids))
+	}
+	if got := r.stopAll(StopAllRequest{}); got.Left != 0 {
+		t.Errorf("%+v", got)
+	}
+	for _, id := range ids {
+		for _, p := range r.payloads(events.AgentStream(id)) {
+			if c, ok := p.(events.AgentCrashed); ok && c.Outcome == events.OutcomeKilled {
+				t.Errorf("being stopped counts against %s", id)
+			}
+		}
+		if err := r.command(r.Remove, id); err != nil {
+			t.Error(err)
+		}
+	}
+	r.lift()
 }
