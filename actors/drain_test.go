@@ -127,6 +127,22 @@ func TestRest(t *testing.T) {
 	}
 }
 
+// TestRestByPriority: those that matter less sleep first.
+func TestRestByPriority(t *testing.T) {
+	r := newRig(t, nil)
+	for _, p := range []events.Priority{"", events.Low, events.Normal, events.High, events.Critical} {
+		r.wants(r.deploy("p"+string(p), "echo", func(q *DeployRequest) { q.Priority = p }), `1`, `1`)
+	}
+	for _, tc := range []struct {
+		of   []events.Priority
+		want int
+	}{{[]events.Priority{events.Low}, 1}, {[]events.Priority{events.Normal}, 2}, {nil, 2}} {
+		if n, err := r.sys.Rest(context.Background(), tc.of...); err != nil || n != tc.want {
+			t.Errorf("%v: %d, %v; want %d", tc.of, n, err, tc.want)
+		}
+	}
+}
+
 // TestSlow finds the agent that takes long, awake and asleep.
 func TestSlow(t *testing.T) {
 	r := newRig(t, nil)

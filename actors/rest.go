@@ -1,7 +1,10 @@
 package actors
 
 import (
+	"cmp"
 	"context"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/caxton-run/caxton/events"
@@ -18,10 +21,16 @@ const (
 	restWithin = 5 * time.Second
 )
 
-// Rest hibernates every agent in whose mailbox nothing waits, and returns how many
-// these were. Agents that work are left alone. Error: ctx's.
-func (s *System) Rest(ctx context.Context) (int, error) {
+// Rest hibernates every agent in whose mailbox nothing waits, of these priorities if any
+// are given, and returns how many these were. Agents that work are left alone. Error:
+// ctx's.
+func (s *System) Rest(ctx context.Context, of ...events.Priority) (int, error) {
 	boxes := s.registry.all()
+	maps.DeleteFunc(boxes, func(id events.AgentID, _ *Mailbox) bool {
+		v, ok := s.deps.Agents.Get(id)
+		p := cmp.Or(v.Priority, events.Normal)
+		return ok && len(of) > 0 && !slices.Contains(of, p)
+	})
 	done := make(chan struct{}, len(boxes))
 	for _, box := range boxes {
 		box.PostUserMessage(rest{done})

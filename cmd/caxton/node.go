@@ -44,7 +44,7 @@ func openNode(ctx context.Context, cfg config.Config, log *slog.Logger) (*node, 
 	if err != nil {
 		return nil, fmt.Errorf("node.data_dir: %w", err)
 	}
-	n := &node{cfg: cfg, dir: dir, log: log}
+	n := &node{cfg: cfg, dir: dir, log: log, shutdown: func() {}}
 	if err := n.open(ctx); err != nil {
 		return nil, errors.Join(err, n.close(ctx))
 	}

@@ -55,6 +55,7 @@ func serve(ctx context.Context, opts serveOptions, stdout, _ io.Writer) (err err
 		{"projections", n.runner.Run},
 		{"agents", n.system.Run},
 		{"scavenges", n.scavenge},
+		{"memory", n.watchMemory},
 		{"metrics", func(ctx context.Context) error {
 			return caxtonhttp.NewMetricsServer(n.metrics.Gatherer()).Serve(ctx, metrics)
 		}},

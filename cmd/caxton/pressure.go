@@ -1,0 +1,71 @@
+package main
+
+import (
+	"context"
+	"log/slog"
+	"runtime/debug"
+	"time"
+
+	"github.com/caxton-run/caxton/events"
+	"github.com/caxton-run/caxton/internal/telemetry"
+)
+
+// How a node keeps within its memory.
+const (
+	pressureEvery = 5 * time.Second // a look reads one file of the system
+	pressureShare = 0.9             // of the limit, beyond which idle agents are put to sleep
+)
+
+// watchMemory keeps the process within its limit as far as idle agents can: it is a
+// stage of the node. The collector is told of the limit too; its heap is not all that
+// the process has, so it is told of the share beyond which agents sleep.
+func (n *node) watchMemory(ctx context.Context) error {
+	limit := n.memoryLimit()
+	if limit == 0 { // the system does not tell
+		<-ctx.Done()
+		return nil
+	}
+	before := debug.SetMemoryLimit(int64(pressureShare * float64(limit)))
+	defer debug.SetMemoryLimit(before)
+	tick := time.NewTicker(pressureEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			n.relieve(ctx, limit, telemetry.ResidentBytes)
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// relieve puts idle agents to sleep, those that matter least first, while the process
+// has more than its share, and gives back what they leave.
+func (n *node) relieve(ctx context.Context, limit uint64, resident func() uint64) {
+	high := uint64(pressureShare * float64(limit))
+	began, used := time.Now(), resident()
+	if used <= high {
+		return
+	}
+	slept := 0
+	for _, p := range []events.Priority{events.Low, events.Normal, events.High, events.Critical} {
+		rested, err := n.system.Rest(ctx, p)
+		if err != nil {
+			return // the node ends
+		}
+		slept += rested
+		if rested > 0 {
+			n.host.Trim(false, false)
+			debug.FreeOSMemory()
+		}
+		if resident() <= high {
+			break
+		}
+	}
+	level := slog.LevelWarn
+	if slept == 0 {
+		level = slog.LevelDebug // it was said when the last of them went to sleep
+	}
+	n.log.Log(ctx, level, "memory is short: idle agents hibernate", slog.Uint64("used", used), slog.Uint64("limit", limit),
+		slog.Int("agents", slept), slog.Uint64("left", resident()), slog.Duration("elapsed", time.Since(began)))
+}
