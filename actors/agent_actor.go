@@ -37,6 +37,7 @@ type agentActor struct {
 	backoff      *time.Timer   // ends a hold; nil when there is none
 	retired      bool
 
+	slot     int32           // of RunLog, held within a turn; 0 is none
 	running  context.Context // of the last run; an interruption ends it
 	stopSeen time.Time       // when the command arrived by which the agent is draining; zero after a start
 	drain    *time.Timer     // ends the draining; nil when there is none

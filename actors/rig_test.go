@@ -36,6 +36,7 @@ type rig struct {
 	patience time.Duration // of sends; 0 is a week
 	quiet    time.Duration // until a conversation times out; 0 is half an hour
 	letters  *projections.Letters
+	running  *RunLog // nil: none
 	runner   *projections.Runner
 	watch    *watcher
 	room     Room // nil: there always is
@@ -79,7 +80,7 @@ func (r *rig) start() {
 	r.letters = projections.NewLetters()
 	r.runner = projections.NewRunner(r.log, discard, r.agents, r.flight, r.inboxes, r.timers, r.talks, r.letters, r.watch)
 	r.sys, err = New(r.cfg, Deps{
-		Store: r.store, Host: r.host, Agents: r.agents, InFlight: r.flight, Inboxes: r.inboxes, Timers: r.timers, Talks: r.talks, Letters: r.letters,
+		Store: r.store, Host: r.host, Agents: r.agents, InFlight: r.flight, Inboxes: r.inboxes, Timers: r.timers, Talks: r.talks, Letters: r.letters, Running: r.running,
 		Runner: r.runner, Room: r.room, Log: discard, Member: "here", Now: r.now,
 	})
 	if err != nil {

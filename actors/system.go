@@ -27,6 +27,7 @@ type Deps struct {
 	Talks    *projections.Conversations
 	Letters  *projections.Letters
 	Runner   *projections.Runner
+	Running  *RunLog  // nil: an unclean end accuses nobody
 	Room     Room     // nil: there always is
 	Observer Observer // nil: Unobserved
 	Log      *slog.Logger

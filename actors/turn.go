@@ -167,26 +167,32 @@ func unanswered(batch []*envelope) []*envelope {
 // commits. It returns what comes again first in the next turn.
 func (a *agentActor) runTurn(ctx context.Context, batch []*envelope) ([]*envelope, error) {
 	t := a.newTurn()
-	back := []*envelope(nil)
+	back, err := a.runAll(ctx, t, batch)
+	if err != nil {
+		return nil, err
+	}
+	return back, a.commit(ctx, t)
+}
+
+// runAll handles what a turn has room for, and returns the rest.
+func (a *agentActor) runAll(ctx context.Context, t *turn, batch []*envelope) (back []*envelope, err error) {
+	defer a.noneRuns()
 	for i, e := range batch {
 		if i > 0 && time.Since(t.began) > a.sys.cfg.TurnBudget {
-			back = batch[i:]
-			break
+			return batch[i:], nil
 		}
 		next, err := a.one(ctx, t, e)
 		if err != nil {
 			return nil, err
 		}
 		if next == giveBack {
-			back = batch[i:]
-			break
+			return batch[i:], nil
 		}
 		if next == endTurn {
-			back = batch[i+1:]
-			break
+			return batch[i+1:], nil
 		}
 	}
-	return back, a.commit(ctx, t)
+	return nil, nil
 }
 
 func (a *agentActor) newTurn() *turn {

@@ -17,6 +17,7 @@ const (
 	OutcomeBadABI          OutcomeStatus = "BadABI"          // the guest broke the calling convention
 	OutcomeExpired         OutcomeStatus = "Expired"         // not run: its reply_by had passed
 	OutcomeEffectsTooLarge OutcomeStatus = "EffectsTooLarge" // its events do not fit one append, or its state would pass its bound
+	OutcomeNodeCrash       OutcomeStatus = "NodeCrash"       // the node's process ended twice while it ran; it is not run again
 	OutcomeHostFault       OutcomeStatus = "HostFault"       // a fault of caxton itself, not of the guest
 )
 
@@ -24,7 +25,7 @@ const (
 // trying it again is useless.
 func (s OutcomeStatus) Recurs() bool {
 	switch s {
-	case OutcomeTimeout, OutcomeKilled, OutcomeHostFault:
+	case OutcomeTimeout, OutcomeKilled, OutcomeHostFault, OutcomeNodeCrash:
 		return false
 	}
 	return true

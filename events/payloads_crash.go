@@ -30,10 +30,13 @@ type AgentCrashed struct {
 }
 
 // AgentQuarantined sets a message aside that crashed the agent three times in a
-// row. It is not tried again; it is kept here whole. Whoever sent it is told.
+// row, or was running twice when the node's process ended uncleanly. It is not tried
+// again; it is kept here whole. Whoever sent it is told.
 //
-//   - Stream: agent-<uuid> of the receiver, in the append of the third AgentCrashed.
-//   - When: the third run of one message in a row ended in a way that may pass.
+//   - Stream: agent-<uuid> of the receiver, in the append of the third AgentCrashed if
+//     there was one.
+//   - When: the third run of one message in a row ended in a way that may pass; or in
+//     place of its third run, when the process ended during the first two.
 //   - By: the agent's actor. Metadata as of MessageHandled.
 //   - Agent: the message counts as handled, its sequence as seen, its inbox entry as
 //     closed, its Idempotency-Key as used; the sends use up their sequences; the
@@ -46,11 +49,12 @@ type AgentCrashed struct {
 type AgentQuarantined struct {
 	// As the guest got it.
 	Message Message `json:"message"`
-	// How the last run ended: Timeout, Killed or HostFault.
+	// How the last run ended: Timeout, Killed or HostFault; NodeCrash when the process
+	// ended with it.
 	Outcome OutcomeStatus `json:"outcome"`
 	// For people, of the last run.
 	Detail string `json:"detail"`
-	// Runs in all, 3 or more.
+	// Runs in all, 2 or more.
 	Attempts int `json:"attempts"`
 	// The failure, told to who asked from outside. Absent when an agent asked, and
 	// when the message was itself such an answer.

@@ -60,6 +60,7 @@ type Run struct {
 	Status       events.OutcomeStatus
 	GuestStatus  int32  // what caxton_handle returned, when Refused
 	Detail       string // for people
+	Attempts     int    // runs that ended with the process, when NodeCrash
 	Replied      bool
 	Reply        []byte
 	Sends        []Outgoing

@@ -8,8 +8,8 @@ import (
 	"github.com/caxton-run/caxton/events"
 )
 
-// finish decides what a run becomes: handled, failed once and for all, or a
-// crash that is tried again until it is quarantined.
+// finish decides what a run becomes: handled, failed once and for all, a crash that is
+// tried again until it is quarantined, or quarantined without having been run.
 func (s *State) finish(r Run) []events.Payload {
 	switch {
 	case r.Status == events.OutcomeOK:
@@ -22,6 +22,8 @@ func (s *State) finish(r Run) []events.Payload {
 		return s.notUnderstood(r)
 	case r.Status.Recurs():
 		return s.fail(r)
+	case r.Status == events.OutcomeNodeCrash:
+		return s.quarantine(r, r.Attempts)
 	default:
 		return s.crashed(r)
 	}
@@ -83,13 +85,7 @@ func (s *State) crashed(r Run) []events.Payload {
 		BackoffMS: backoff(attempt).Milliseconds(), At: time.UnixMicro(r.Host.NowMicros).UTC(),
 	}}
 	if attempt >= MaxCrashesOfMessage {
-		post := s.failurePost(&r)
-		out = append(out, events.AgentQuarantined{
-			Message: r.Message, Outcome: r.Status, Detail: r.Detail, Attempts: attempt,
-			Reply: post.outside, Sends: post.agents,
-			Inbox: r.Inbox, IdempotencyKey: r.Key, BodyHash: r.BodyHash,
-		})
-		out = append(append(out, post.dead...), s.fired(&r)...)
+		out = append(out, s.quarantine(r, attempt)...)
 	}
 	if s.crash.wouldFail(r.Host.NowMicros) {
 		out = append(out, events.AgentFailed{
@@ -98,6 +94,17 @@ func (s *State) crashed(r Run) []events.Payload {
 		})
 	}
 	return out
+}
+
+// quarantine sets a message aside for good.
+func (s *State) quarantine(r Run, attempts int) []events.Payload {
+	post := s.failurePost(&r)
+	out := []events.Payload{events.AgentQuarantined{
+		Message: r.Message, Outcome: r.Status, Detail: r.Detail, Attempts: attempts,
+		Reply: post.outside, Sends: post.agents,
+		Inbox: r.Inbox, IdempotencyKey: r.Key, BodyHash: r.BodyHash,
+	}}
+	return append(append(out, post.dead...), s.fired(&r)...)
 }
 
 func (s *State) failurePost(r *Run) *post {

@@ -296,7 +296,7 @@ func drawStatus(t *rapid.T) events.OutcomeStatus {
 		events.OutcomeOK, events.OutcomeOK, events.OutcomeOK, events.OutcomeNoHandler, events.OutcomeRefused,
 		events.OutcomeOutOfFuel, events.OutcomeTimeout, events.OutcomeTimeout, events.OutcomeMemoryLimit,
 		events.OutcomeStackOverflow, events.OutcomeTrap, events.OutcomeKilled, events.OutcomeBadABI,
-		events.OutcomeEffectsTooLarge, events.OutcomeHostFault,
+		events.OutcomeEffectsTooLarge, events.OutcomeHostFault, events.OutcomeNodeCrash,
 	}).Draw(t, "status")
 }
 

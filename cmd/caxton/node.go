@@ -32,6 +32,7 @@ type node struct {
 	system  *actors.System
 	metrics *telemetry.Metrics
 	letters *projections.Letters
+	running *actors.RunLog
 	api     *caxtonhttp.Server
 	address string // of the REST API, once it listens
 
@@ -73,6 +74,13 @@ func (n *node) open(ctx context.Context) error {
 	if n.store, err = pebblestore.Open(n.dir, opts); err != nil {
 		return fmt.Errorf("open the log in %s: %w", n.dir, err)
 	}
+	if n.running, err = actors.OpenRunLog(filepath.Join(n.dir, "running")); err != nil {
+		return err
+	}
+	for _, s := range n.running.Suspects() {
+		n.log.Warn("a message was running when this node's process ended uncleanly",
+			slog.String("agent", s.Agent.String()), slog.String("message", s.Message.String()), slog.Int("times", s.Strikes))
+	}
 	hostCfg := wasmhost.DefaultConfig()
 	hostCfg.MaxModuleBytes = int(n.cfg.Runtime.MaxModuleBytes)
 	if hostCfg.Isolation, err = n.isolation(); err != nil {
@@ -84,7 +92,7 @@ func (n *node) open(ctx context.Context) error {
 	n.runner = projections.NewRunner(n.store, n.log, agents, inFlight, inboxes, timers, talks, n.index, n.letters)
 	n.system, err = actors.New(n.actorsConfig(), actors.Deps{
 		Store: n.store, Host: n.host, Agents: agents, InFlight: inFlight, Inboxes: inboxes,
-		Timers: timers, Talks: talks, Letters: n.letters, Runner: n.runner, Room: n.store, Observer: n.metrics, Log: n.log, Member: events.MemberID(n.cfg.Node.ID),
+		Timers: timers, Talks: talks, Letters: n.letters, Runner: n.runner, Running: n.running, Room: n.store, Observer: n.metrics, Log: n.log, Member: events.MemberID(n.cfg.Node.ID),
 	})
 	if err != nil {
 		return err
@@ -212,6 +220,7 @@ func (n *node) close(ctx context.Context) error {
 	if n.host != nil {
 		errs = append(errs, n.host.Close(context.WithoutCancel(ctx)))
 	}
+	errs = append(errs, n.running.Close())
 	if n.store != nil {
 		errs = append(errs, n.store.Close())
 	}

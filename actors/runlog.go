@@ -1,0 +1,250 @@
+package actors
+
+import (
+	"bytes"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	"github.com/caxton-run/caxton/events"
+)
+
+// Bounds of the record of what runs.
+const (
+	runSlots    = 4096 // messages that can be named at once; what runs beyond them is not
+	runSlotSize = 64   // a slot never crosses a page, so no write of one is torn by the process's end
+	maxStrikes  = 2    // unclean ends during one message, after which it is not run again
+	maxSuspects = 4096 // messages remembered from unclean ends, the newest
+)
+
+// runSlotUsed is the length of what a slot says: agent, message, CRC-32C of both.
+const runSlotUsed = 16 + 16 + 4
+
+// runHead is the first slot of the file.
+const runHead = "caxton: messages that are running, version 1\n"
+
+// RunLog names the messages that are being run, in a file that outlives the process:
+// the next start knows which of them were running when it ended uncleanly. A message
+// that stands there for the second time may be what ends the process, and is
+// quarantined before it can do so again.
+//
+// The file is written on every run and not synced: what a process wrote survives its
+// end in the kernel, whatever it ended of. Only the machine's own end loses it, and
+// that is no guest's doing. What a start finds is synced before the file is emptied.
+//
+// All methods may be called from any goroutine. A nil *RunLog records nothing.
+type RunLog struct {
+	file     *os.File
+	doubtful atomic.Bool // there are suspects
+
+	mu       sync.Mutex // guards below
+	free     []int32    // slots
+	suspects []Suspect  // the oldest first
+}
+
+// Suspect is a message that was running when the process ended uncleanly.
+type Suspect struct {
+	Agent   events.AgentID   `json:"agent"`
+	Message events.MessageID `json:"message"`
+	Strikes int              `json:"strikes"` // unclean ends in a row while it ran, from 1
+}
+
+// OpenRunLog reads what the last process left at path, and begins anew. The messages
+// that it had been running are among Suspects. Close it.
+func OpenRunLog(path string) (*RunLog, error) {
+	l := &RunLog{}
+	if err := l.recall(path); err != nil {
+		return nil, fmt.Errorf("record of running messages: %w", err)
+	}
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("record of running messages: %w", err)
+	}
+	empty := make([]byte, (1+runSlots)*runSlotSize) // whole, so that no later write needs room on the disk
+	copy(empty, runHead)
+	_, err = f.WriteAt(empty, 0)
+	if err := errors.Join(err, f.Sync()); err != nil {
+		return nil, errors.Join(fmt.Errorf("record of running messages: %w", err), f.Close())
+	}
+	l.file = f
+	for i := int32(runSlots); i > 0; i-- {
+		l.free = append(l.free, i)
+	}
+	l.doubtful.Store(len(l.suspects) > 0)
+	return l, nil
+}
+
+// recall reads suspects of old and the messages that stand in the file, and writes
+// them down together.
+func (l *RunLog) recall(path string) error {
+	known := path + ".suspects"
+	if b, err := os.ReadFile(known); err == nil {
+		_ = json.Unmarshal(b, &l.suspects) // one that cannot be read accuses nobody
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	standing, err := readRuns(path)
+	if err != nil || len(standing) == 0 {
+		return err
+	}
+	for _, s := range standing {
+		i := slices.IndexFunc(l.suspects, func(o Suspect) bool { return o.Message == s.Message })
+		if i >= 0 {
+			s.Strikes = l.suspects[i].Strikes + 1
+			l.suspects = slices.Delete(l.suspects, i, i+1)
+		}
+		l.suspects = append(l.suspects, s)
+	}
+	l.suspects = l.suspects[max(0, len(l.suspects)-maxSuspects):]
+	b, err := json.Marshal(l.suspects)
+	if err != nil {
+		return err
+	}
+	return replaceFile(known, b)
+}
+
+// readRuns returns the messages that a file names, each as its first strike.
+func readRuns(path string) ([]Suspect, error) {
+	f, err := os.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = f.Close() }()
+	b, err := io.ReadAll(io.LimitReader(f, (1+runSlots)*runSlotSize))
+	if err != nil || !bytes.HasPrefix(b, []byte(runHead)) {
+		return nil, err // of another version, or half made: it accuses nobody
+	}
+	var list []Suspect
+	for at := runSlotSize; at+runSlotSize <= len(b); at += runSlotSize {
+		slot := b[at : at+runSlotUsed]
+		if binary.LittleEndian.Uint32(slot[32:]) != crc32.Checksum(slot[:32], castagnoli()) {
+			continue // an empty slot, too
+		}
+		s := Suspect{Strikes: 1}
+		copy(s.Agent[:], slot)
+		copy(s.Message[:], slot[16:])
+		list = append(list, s)
+	}
+	return list, nil
+}
+
+// castagnoli returns the one table of CRC-32C, which crc32 makes once.
+func castagnoli() *crc32.Table { return crc32.MakeTable(crc32.Castagnoli) }
+
+// replaceFile writes a file that is there whole or as it was, after a power cut too.
+func replaceFile(path string, b []byte) error {
+	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+"-*")
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(b)
+	if err = errors.Join(err, f.Sync(), f.Close()); err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err != nil {
+		return errors.Join(err, os.Remove(f.Name()))
+	}
+	dir, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	return errors.Join(dir.Sync(), dir.Close())
+}
+
+// Suspects returns the messages that were running at unclean ends, the oldest first.
+func (l *RunLog) Suspects() []Suspect {
+	if l == nil {
+		return nil
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Clone(l.suspects)
+}
+
+// Close gives the file back. What still runs stays named.
+func (l *RunLog) Close() error {
+	if l == nil {
+		return nil
+	}
+	return l.file.Close()
+}
+
+// take returns a slot, or 0 when none is free.
+func (l *RunLog) take() int32 {
+	if l == nil {
+		return 0
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	n := len(l.free)
+	if n == 0 {
+		return 0
+	}
+	slot := l.free[n-1]
+	l.free = l.free[:n-1]
+	return slot
+}
+
+// name says in a slot which message runs. Failing is no harm but to the next start's
+// knowledge: a disk that fails to take it fails the log as well.
+func (l *RunLog) name(slot int32, agent events.AgentID, message events.MessageID) {
+	if l == nil || slot == 0 {
+		return
+	}
+	var b [runSlotUsed]byte
+	copy(b[:], agent[:])
+	copy(b[16:], message[:])
+	binary.LittleEndian.PutUint32(b[32:], crc32.Checksum(b[:32], castagnoli()))
+	_, _ = l.file.WriteAt(b[:], int64(slot)*runSlotSize)
+}
+
+// give empties a slot and gives it back; 0 is none.
+func (l *RunLog) give(slot int32) {
+	if l == nil || slot == 0 {
+		return
+	}
+	var b [runSlotUsed]byte
+	b[32] = 1 // zeros are not the checksum of zeros, but do not rely on it
+	_, _ = l.file.WriteAt(b[:], int64(slot)*runSlotSize)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.free = append(l.free, slot)
+}
+
+// strikes is how often in a row the process ended uncleanly while a message ran.
+func (l *RunLog) strikes(message events.MessageID) int {
+	if l == nil || !l.doubtful.Load() {
+		return 0
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, s := range l.suspects {
+		if s.Message == message {
+			return s.Strikes
+		}
+	}
+	return 0
+}
+
+// clears takes a message from the suspects: it ran to its end, and the process lives.
+func (l *RunLog) clears(message events.MessageID) {
+	if l == nil || !l.doubtful.Load() {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.suspects = slices.DeleteFunc(l.suspects, func(s Suspect) bool { return s.Message == message })
+	l.doubtful.Store(len(l.suspects) > 0)
+}
