@@ -132,6 +132,7 @@ func (a *breakerActor) move(scope events.BreakerScope, p events.Payload, c Calle
 	err := a.record(scope, p, c)
 	if err != nil {
 		a.sys.log.Error("breaker moved, which is not recorded", slog.String("breaker", string(scope)), slog.Any("err", err))
+		err = fmt.Errorf("the circuit breaker %s has moved, and a restart will not know it: %w", scope, err)
 	}
 	return err
 }

@@ -66,7 +66,8 @@ func (g *breakerGate) pass(now time.Time) (c claim, err error) {
 	switch g.breaker.state {
 	case BreakerHalfOpen:
 		last, at := g.trial.Load(), now.UnixNano()
-		if waited := time.Duration(at - last); last != 0 && waited < breakerOpen {
+		waited := time.Duration(at - last)
+		if last != 0 && waited >= 0 && waited < breakerOpen { // a clock that went back keeps nobody waiting
 			return claim{}, refuse(breakerOpen - waited)
 		}
 		if !g.trial.CompareAndSwap(last, at) {

@@ -21,6 +21,8 @@ const (
 type emergency struct {
 	mu    sync.Mutex // one stop or lift at a time; guards below
 	since time.Time  // of the stop in force; zero without one
+
+	recorded bool // it is in the log
 }
 
 // StopAllRequest asks for an emergency stop.
@@ -42,15 +44,17 @@ type StoppedAll struct {
 	Elapsed    time.Duration // until nothing was left in mailboxes
 	Dump       Dump          // zero without one
 	DumpFailed error         // why there is no dump; the agents are stopped all the same
+	Unrecorded error         // why the stop is not in the log: it ends with this process
 }
 
 // StopAll is an emergency stop: when it returns, no guest runs, none begins until
 // LiftStop, over restarts too, and what waited in mailboxes stands in inboxes. It
-// stops first and records it then: an error means that it may not survive a restart,
-// not that guests go on. A stop while one is in force finds nothing to do, but dumps.
+// stops first and records it then; that it could not be recorded, or dumped, is no error.
+// A stop while one is in force finds nothing to do, but records it if that had failed,
+// and dumps.
 //
-// Errors: *events.InvalidError for the reason, before anything is done; those of the
-// store.
+// Errors: *events.InvalidError for the reason, before anything is done;
+// events.ErrConflict when it was lifted meanwhile; ctx's, when guests run still.
 func (g *Gateway) StopAll(ctx context.Context, r StopAllRequest) (StoppedAll, error) {
 	if len(r.Reason) > MaxReason {
 		return StoppedAll{}, events.Invalidf("reason", "must be at most %d bytes, got %d", MaxReason, len(r.Reason))
@@ -65,10 +69,10 @@ func (g *Gateway) StopAll(ctx context.Context, r StopAllRequest) (StoppedAll, er
 	if s.licence.Load() != l { // lifted between the two
 		return out, fmt.Errorf("emergency stop: %w: it was lifted meanwhile", events.ErrConflict)
 	}
-	err := s.recordStop(ctx, r)
+	out.Unrecorded = s.recordStop(ctx, r)
 	out.Since = s.emergency.since
-	if e := l.still(ctx); e != nil {
-		return out, errors.Join(err, fmt.Errorf("emergency stop: guests run still: %w", e))
+	if err := l.still(ctx); err != nil {
+		return out, fmt.Errorf("emergency stop: guests run still: %w", err)
 	}
 	out.GuestsIn = time.Since(began)
 	out.Left = s.spillAll(ctx)
@@ -78,16 +82,22 @@ func (g *Gateway) StopAll(ctx context.Context, r StopAllRequest) (StoppedAll, er
 	if r.DumpTo != "" {
 		out.Dump, out.DumpFailed = s.dump(ctx, r.DumpTo)
 	}
-	return out, err
+	return out, nil
 }
 
 // recordStop makes the stop outlive the process, unless one is in force.
 func (s *System) recordStop(ctx context.Context, r StopAllRequest) error {
-	if !s.emergency.since.IsZero() {
+	if s.emergency.recorded {
 		return nil
 	}
-	s.emergency.since = s.deps.Now()
+	if s.emergency.since.IsZero() {
+		s.emergency.since = s.deps.Now()
+	}
 	_, err := s.recordControl(ctx, events.EmergencyStream(), events.EmergencyStopped{Reason: r.Reason, Cluster: r.Cluster}, r.Caller)
+	s.emergency.recorded = err == nil
+	if err != nil {
+		s.log.Error("emergency stop not recorded: a restart ends it", slog.Any("err", err))
+	}
 	return err
 }
 
@@ -142,7 +152,7 @@ func (g *Gateway) LiftStop(ctx context.Context, c Caller) (bool, error) {
 	if _, err := s.recordControl(ctx, events.EmergencyStream(), events.EmergencyLifted{}, c); err != nil {
 		return false, err
 	}
-	s.emergency.since = time.Time{}
+	s.emergency.since, s.emergency.recorded = time.Time{}, false
 	s.licence.Store(newLicence(s.life))
 	s.log.Info("emergency stop lifted: agents run again")
 	// What turns put into inboxes until now must be known to be waiting.
@@ -176,7 +186,7 @@ func (s *System) restoreStop(ctx context.Context) error {
 		}
 		if _, ok := p.(events.EmergencyStopped); ok {
 			s.licence.Load().revoke()
-			s.emergency.since = rec.RecordedAt
+			s.emergency.since, s.emergency.recorded = rec.RecordedAt, true
 			s.log.Warn("an emergency stop is in force: no agent runs until it is lifted", slog.Time("since", rec.RecordedAt))
 		}
 	}

@@ -308,3 +308,31 @@ func TestEmergencyStopOfHostileGuests(t *testing.T) {
 	}
 	r.lift()
 }
+
+// TestEmergencyStopWithoutALog: the button works though nothing can be written; once it
+// can, pressing it again makes the stop outlive a restart.
+func TestEmergencyStopWithoutALog(t *testing.T) {
+	r := newRig(t, nil)
+	id := r.deploy("echo", "echo")
+	r.wants(id, `1`, `1`)
+	r.store.fail(times(1, events.EmergencyStream(), events.ErrReadOnly), nil)
+	if got := r.stopAll(StopAllRequest{}); !errors.Is(got.Unrecorded, events.ErrReadOnly) {
+		t.Errorf("%+v", got)
+	}
+	if s := r.ask(id, `2`); s.Status != Held {
+		t.Errorf("%s, want %s", s.Status, Held)
+	}
+	if got := r.stopAll(StopAllRequest{}); got.Unrecorded != nil {
+		t.Error(got.Unrecorded)
+	}
+	r.restart()
+	if r.sys.StoppedSince().IsZero() {
+		t.Error("a restart lifts it")
+	}
+	r.store.fail(times(1, events.EmergencyStream(), events.ErrReadOnly), nil)
+	if _, err := r.LiftStop(context.Background(), Caller{}); !errors.Is(err, events.ErrReadOnly) || r.sys.StoppedSince().IsZero() {
+		t.Errorf("lifted without a log: %v", err)
+	}
+	r.lift()
+	r.wants(id, `3`, `3`)
+}

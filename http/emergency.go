@@ -31,6 +31,8 @@ type EmergencyStop struct {
 	Dump      *actors.Dump    `json:"dump,omitempty"`
 	DumpError string          `json:"dump_error,omitempty"` // why there is none; the agents are stopped all the same
 	Shutdown  bool            `json:"shutdown"`             // the node ends now
+
+	RecordError string `json:"record_error,omitempty"` // why the stop is not in the log: a restart ends it
 }
 
 // EmergencyLift says whether there was a stop to lift.

@@ -20,6 +20,9 @@ func (o operations) StopAll(ctx context.Context, r actors.StopAllRequest) (caxto
 		Node: o.id(), Since: got.Since, Agents: got.Agents, Guests: got.Guests, GuestsUS: got.GuestsIn.Microseconds(),
 		Spilled: got.Spilled, Left: got.Left, ElapsedUS: got.Elapsed.Microseconds(), Shutdown: r.Cluster,
 	}
+	if got.Unrecorded != nil {
+		out.RecordError = got.Unrecorded.Error()
+	}
 	if got.DumpFailed != nil {
 		out.DumpError = got.DumpFailed.Error()
 	} else if got.Dump.Dir != "" {
@@ -70,8 +73,8 @@ func (a *app) emergencyStopCommand() *cobra.Command {
 	return cmd
 }
 
-// showStop prints what was stopped. A dump that failed makes the command fail: the
-// agents are stopped, and that is said first.
+// showStop prints what was stopped. A record or a dump that failed makes the command
+// fail: the agents are stopped, and that is said first.
 func (a *app) showStop(got caxtonhttp.EmergencyStop) error {
 	done, err := a.structured(got)
 	if err != nil {
@@ -90,6 +93,10 @@ func (a *app) showStop(got caxtonhttp.EmergencyStop) error {
 		if got.Shutdown {
 			a.printf("%s: shuts down; its agents stay stopped when it is started\n", got.Node)
 		}
+	}
+	if got.RecordError != "" {
+		return &failure{text: "the agents are stopped until the server ends, and no longer: it could not be recorded: " + got.RecordError,
+			next: "when the log takes writes again, stop them once more"}
 	}
 	if got.DumpError != "" {
 		return &failure{text: "the agents are stopped, and their state was not dumped: " + got.DumpError}
