@@ -55,22 +55,21 @@ type breakerActor struct {
 
 // Receive implements actor.Actor.
 func (a *breakerActor) Receive(ctx actor.Context) {
-	now := a.sys.deps.Now()
 	switch m := ctx.Message().(type) {
 	case *actor.Started:
-		a.arm(now)
+		a.arm()
 	case *actor.Stopping, *actor.Restarting:
 		a.disarm()
 	case breakerDue:
-		a.passTime(now)
+		a.passTime(a.sys.deps.Now())
 	case breakerTrips:
 		br := a.known[m.scope]
-		_ = a.move(m.scope, br.opens(&m.window, now), Caller{}) // logged
+		_ = a.move(m.scope, br.opens(&m.window, a.sys.deps.Now()), Caller{}) // logged
 	case breakerTried:
 		br := a.known[m.scope]
-		_ = a.move(m.scope, br.tried(m.failed, now), Caller{}) // logged
+		_ = a.move(m.scope, br.tried(m.failed, a.sys.deps.Now()), Caller{}) // logged
 	case breakerOrder:
-		m.done <- a.order(m.request, now)
+		m.done <- a.order(m.request, a.sys.deps.Now())
 	}
 }
 
@@ -84,7 +83,7 @@ func (a *breakerActor) passTime(now time.Time) {
 		}
 		_ = a.move(scope, p, Caller{}) // logged
 	}
-	a.arm(now)
+	a.arm()
 }
 
 // orphan reports whether a breaker's agent is no more.
@@ -127,7 +126,7 @@ func (a *breakerActor) move(scope events.BreakerScope, p events.Payload, c Calle
 	}
 	a.forget(scope)
 	a.publish(a.known)
-	a.arm(a.sys.deps.Now())
+	a.arm()
 	a.log(scope, p)
 	err := a.record(scope, p, c)
 	if err != nil {
@@ -162,7 +161,7 @@ func (a *breakerActor) record(scope events.BreakerScope, p events.Payload, c Cal
 }
 
 // arm sets the timer to the next transition by time.
-func (a *breakerActor) arm(now time.Time) {
+func (a *breakerActor) arm() {
 	a.disarm()
 	var next time.Time
 	for _, br := range a.known {
@@ -172,7 +171,7 @@ func (a *breakerActor) arm(now time.Time) {
 	}
 	if !next.IsZero() {
 		sys := a.sys
-		a.timer = time.AfterFunc(max(0, next.Sub(now)), func() { sys.tellBreakers(breakerDue{}) })
+		a.timer = time.AfterFunc(max(0, next.Sub(sys.deps.Now())), func() { sys.tellBreakers(breakerDue{}) })
 	}
 }
 
