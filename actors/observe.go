@@ -14,7 +14,8 @@ type Observer interface {
 	Woke(d time.Duration)                                                        // a hibernating agent → able to run
 	Crashed()                                                                    // an AgentCrashed event or an actor restarted
 	DeadLettered(reason events.DeadLetterReason)
-	Fenced() // an append lost against another writer
+	Stormed() // many agents failed in one conversation
+	Fenced()  // an append lost against another writer
 }
 
 // Unobserved is the Observer of those who do not look.
@@ -37,3 +38,6 @@ func (Unobserved) DeadLettered(events.DeadLetterReason) {}
 
 // Fenced implements Observer.
 func (Unobserved) Fenced() {}
+
+// Stormed implements Observer.
+func (Unobserved) Stormed() {}

@@ -37,6 +37,8 @@ type rig struct {
 	quiet    time.Duration // until a conversation times out; 0 is half an hour
 	letters  *projections.Letters
 	running  *RunLog // nil: none
+	storms   *projections.Storms
+	heard    StormListener // nil: none
 	runner   *projections.Runner
 	watch    *watcher
 	room     Room // nil: there always is
@@ -77,10 +79,10 @@ func (r *rig) start() {
 	r.flight.SendTimeout = cmp.Or(r.patience, r.flight.SendTimeout)
 	r.timers, r.talks = projections.NewTimers(), projections.NewConversations(cmp.Or(r.quiet, 30*time.Minute))
 	r.watch = newWatcher()
-	r.letters = projections.NewLetters()
-	r.runner = projections.NewRunner(r.log, discard, r.agents, r.flight, r.inboxes, r.timers, r.talks, r.letters, r.watch)
+	r.letters, r.storms = projections.NewLetters(), projections.NewStorms()
+	r.runner = projections.NewRunner(r.log, discard, r.agents, r.flight, r.inboxes, r.timers, r.talks, r.letters, r.storms, r.watch)
 	r.sys, err = New(r.cfg, Deps{
-		Store: r.store, Host: r.host, Agents: r.agents, InFlight: r.flight, Inboxes: r.inboxes, Timers: r.timers, Talks: r.talks, Letters: r.letters, Running: r.running,
+		Store: r.store, Host: r.host, Agents: r.agents, InFlight: r.flight, Inboxes: r.inboxes, Timers: r.timers, Talks: r.talks, Letters: r.letters, Storms: r.storms, StormListener: r.heard, Running: r.running,
 		Runner: r.runner, Room: r.room, Log: discard, Member: "here", Now: r.now,
 	})
 	if err != nil {

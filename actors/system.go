@@ -26,13 +26,17 @@ type Deps struct {
 	Timers   *projections.Timers
 	Talks    *projections.Conversations
 	Letters  *projections.Letters
+	Storms   *projections.Storms
 	Runner   *projections.Runner
 	Running  *RunLog  // nil: an unclean end accuses nobody
 	Room     Room     // nil: there always is
 	Observer Observer // nil: Unobserved
-	Log      *slog.Logger
-	Member   events.MemberID
-	Now      func() time.Time // nil: time.Now
+
+	StormListener StormListener // nil: storms are recorded, and nobody acts on them
+
+	Log    *slog.Logger
+	Member events.MemberID
+	Now    func() time.Time // nil: time.Now
 }
 
 // System is the live half of a node: its agents' actors, their supervisor and
@@ -117,6 +121,7 @@ func (s *System) Run(ctx context.Context) error {
 	var group sync.WaitGroup
 	group.Go(func() { s.waker.run(ctx) })
 	group.Go(func() { s.timekeeper.run(ctx) })
+	group.Go(func() { s.watchStorms(ctx) })
 	s.dispatcher.run(ctx)
 	group.Wait()
 	s.registry.close()

@@ -66,6 +66,8 @@ func schemaOf(t Type) (s schema, ok bool) {
 		return schema{1, decode[AgentSuspended], nil}, true
 	case AgentResumed{}.EventType():
 		return schema{1, decode[AgentResumed], nil}, true
+	case AgentStormDetected{}.EventType():
+		return schema{1, decode[AgentStormDetected], nil}, true
 	case DeadLetterRetried{}.EventType():
 		return schema{1, decode[DeadLetterRetried], nil}, true
 	case AgentUpdated{}.EventType():

@@ -39,6 +39,7 @@ func samples() []Payload {
 		},
 		AgentSuspended{Reason: "maintenance"},
 		AgentResumed{},
+		AgentStormDetected{ConversationID: "conv-1", Agents: []AgentID{id}, Count: 5, Failures: 7, First: when, Last: when, WindowMS: 10_000},
 		DeadLetterRetried{MessageID: msg.ID, RetryID: reply.ID, Receiver: id},
 		AgentUpdated{
 			From: module, Module: HashModule([]byte("next")), ModuleSize: 5, Warnings: []string{"handles no messages"},

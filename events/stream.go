@@ -24,6 +24,7 @@ const (
 
 	CategoryEmergency Category = "emergency"
 	CategoryBreaker   Category = "breaker"
+	CategoryStorm     Category = "storm"
 )
 
 // Category groups streams of one kind: the part of the name before the first
@@ -52,6 +53,9 @@ func BreakerStream(s BreakerScope) Stream { return Stream("breaker-" + string(s)
 
 // EmergencyStream holds emergency stops of all agents, and their ends.
 func EmergencyStream() Stream { return "emergency-all" }
+
+// StormStream holds the storms that were detected.
+func StormStream() Stream { return "storm-all" }
 
 // Category returns what precedes the first "-".
 func (s Stream) Category() Category {

@@ -58,6 +58,7 @@ func (n *node) open(ctx context.Context) error {
 	inFlight.SendTimeout = n.cfg.Messaging.SendTimeout
 	talks := projections.NewConversations(n.cfg.Messaging.ConversationTimeout)
 	n.index = projections.NewMessages()
+	storms := projections.NewStorms()
 	n.agents, n.letters = agents, projections.NewLetters()
 	n.metrics = telemetry.New(n.sources(inFlight, inboxes))
 
@@ -89,10 +90,10 @@ func (n *node) open(ctx context.Context) error {
 	if n.host, err = wasmhost.New(ctx, hostCfg); err != nil {
 		return err
 	}
-	n.runner = projections.NewRunner(n.store, n.log, agents, inFlight, inboxes, timers, talks, n.index, n.letters)
+	n.runner = projections.NewRunner(n.store, n.log, agents, inFlight, inboxes, timers, talks, n.index, n.letters, storms)
 	n.system, err = actors.New(n.actorsConfig(), actors.Deps{
 		Store: n.store, Host: n.host, Agents: agents, InFlight: inFlight, Inboxes: inboxes,
-		Timers: timers, Talks: talks, Letters: n.letters, Runner: n.runner, Running: n.running, Room: n.store, Observer: n.metrics, Log: n.log, Member: events.MemberID(n.cfg.Node.ID),
+		Timers: timers, Talks: talks, Letters: n.letters, Storms: storms, Runner: n.runner, Running: n.running, Room: n.store, Observer: n.metrics, Log: n.log, Member: events.MemberID(n.cfg.Node.ID),
 	})
 	if err != nil {
 		return err

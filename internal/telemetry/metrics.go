@@ -45,6 +45,7 @@ type Metrics struct {
 	fuel       prometheus.Counter
 	dead       *prometheus.CounterVec
 	fenced     prometheus.Counter
+	storms     prometheus.Counter
 }
 
 // New returns metrics in a registry of their own.
@@ -92,6 +93,7 @@ func (m *Metrics) counters() {
 	m.messages = vec("caxton_messages_total", "Messages run, by how the run ended.", "outcome")
 	m.fuel = counter("caxton_fuel_used_total", "Metered Wasm instructions.")
 	m.dead = vec("caxton_dead_letters_total", "Sends that nobody will handle, by reason.", "reason")
+	m.storms = counter("caxton_storms_total", "Times that many agents failed in one conversation.")
 	m.fenced = counter("caxton_fenced_appends_total", "Appends lost against another writer.")
 }
 
@@ -172,6 +174,9 @@ func (m *Metrics) Crashed() { m.crashes.Inc() }
 func (m *Metrics) DeadLettered(reason events.DeadLetterReason) {
 	m.dead.WithLabelValues(string(reason)).Inc()
 }
+
+// Stormed implements actors.Observer.
+func (m *Metrics) Stormed() { m.storms.Inc() }
 
 // Fenced implements actors.Observer.
 func (m *Metrics) Fenced() { m.fenced.Inc() }

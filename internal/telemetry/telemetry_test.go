@@ -62,6 +62,7 @@ func TestMetrics(t *testing.T) {
 	m := New(sources(c))
 	m.Crashed()
 	m.Fenced()
+	m.Stormed()
 	m.Routed(time.Millisecond)
 	m.Woke(time.Millisecond)
 	m.Appended(time.Millisecond)
@@ -74,7 +75,7 @@ func TestMetrics(t *testing.T) {
 		"caxton_cluster_agents_total": 1, "caxton_agent_crashes_total": 1, "caxton_agent_memory_used_bytes": 6,
 		"caxton_agents_awake": 2, "caxton_queue_depth": 3, "caxton_sends_in_flight": 4, "caxton_inbox_depth": 5,
 		"caxton_projection_lag_events": 7, "caxton_log_disk_bytes": 8, "caxton_fuel_used_total": 111,
-		"caxton_fenced_appends_total": 1, "caxton_message_routing_seconds": 1, "caxton_message_processing_seconds": 2,
+		"caxton_fenced_appends_total": 1, "caxton_storms_total": 1, "caxton_message_routing_seconds": 1, "caxton_message_processing_seconds": 2,
 		"caxton_wake_seconds": 1, "caxton_append_seconds": 1,
 	} {
 		if v, ok := got[name]; !ok || v != want {

@@ -84,6 +84,8 @@ func jsonType(typ string) (string, error) {
 		return "string, base64", nil
 	case "[]string":
 		return "array of strings", nil
+	case "[]AgentID":
+		return "array of strings, UUIDs", nil
 	case "Labels":
 		return "object of strings", nil
 	}

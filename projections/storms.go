@@ -1,0 +1,143 @@
+package projections
+
+import (
+	"container/list"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/caxton-run/caxton/events"
+)
+
+// What a storm is, and bounds of looking for one.
+const (
+	StormWindow = 10 * time.Second // of recorded time, within which failures count together
+	StormAgents = 5                // failing in one conversation; fewer fail for reasons of their own
+
+	maxWatched     = 4096 // conversations with a failure lately, the newest
+	maxStormAgents = 64   // named of one storm; the count is of all
+	maxStorms      = 64   // found and not taken, the newest: a rebuild finds those of the whole log
+	maxCounted     = 1024 // failures remembered of one conversation, the newest
+)
+
+// Storm is a storm and the event that was one failure too many.
+type Storm struct {
+	Event events.AgentStormDetected
+	Cause events.EventID
+}
+
+// Storms looks for conversations in which many agents fail at once.
+type Storms struct {
+	changed chan struct{} // holds a token while found is not empty
+
+	mu     sync.Mutex // guards below
+	recent map[string]*list.Element
+	order  *list.List // of *gathering, by their last failure
+	found  []Storm
+}
+
+// gathering is what has failed lately in one conversation.
+type gathering struct {
+	conversation string
+	failures     []failure // within the window, the oldest first
+	told         bool      // a storm was found, and failures go on
+}
+
+type failure struct {
+	agent events.AgentID
+	at    time.Time
+}
+
+// NewStorms returns the fold of an empty log.
+func NewStorms() *Storms {
+	return &Storms{changed: make(chan struct{}, 1), recent: make(map[string]*list.Element), order: list.New()}
+}
+
+// Apply implements Fold. What counts is the time that the log gives, so two folds find
+// the same storms.
+func (s *Storms) Apply(rec events.Recorded, p events.Payload) {
+	switch p.(type) {
+	case events.AgentCrashed, events.MessageFailed:
+	default:
+		return // a quarantine stands beside its last crash
+	}
+	id, ok := rec.Stream.AgentID()
+	md, err := events.DecodeMetadata(rec.Metadata)
+	if !ok || err != nil || md.CorrelationID == "" {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	g := s.gathering(md.CorrelationID)
+	if g.add(failure{id, rec.RecordedAt}) {
+		s.found = append(s.found[max(0, len(s.found)+1-maxStorms):], Storm{g.storm(), rec.ID})
+		select {
+		case s.changed <- struct{}{}:
+		default: // a token lies there already
+		}
+	}
+}
+
+// gathering returns what is known of a conversation, which becomes the newest. The
+// oldest goes when there are too many.
+func (s *Storms) gathering(conversation string) *gathering {
+	if e := s.recent[conversation]; e != nil {
+		s.order.MoveToBack(e)
+		return e.Value.(*gathering)
+	}
+	if s.order.Len() == maxWatched {
+		old := s.order.Remove(s.order.Front()).(*gathering)
+		delete(s.recent, old.conversation)
+	}
+	g := &gathering{conversation: conversation}
+	s.recent[conversation] = s.order.PushBack(g)
+	return g
+}
+
+// add counts a failure, and reports whether it makes a storm.
+func (g *gathering) add(f failure) bool {
+	for len(g.failures) > 0 && (f.at.Sub(g.failures[0].at) > StormWindow || len(g.failures) == maxCounted) {
+		g.failures = g.failures[1:]
+	}
+	if len(g.failures) == 0 {
+		g.told = false // it was quiet for a window
+	}
+	g.failures = append(g.failures, f)
+	if g.told || len(g.failures) < StormAgents {
+		return false
+	}
+	g.told = len(g.agents()) >= StormAgents
+	return g.told
+}
+
+// agents returns who failed, in order of the first failure.
+func (g *gathering) agents() []events.AgentID {
+	var out []events.AgentID
+	for _, f := range g.failures {
+		if !slices.Contains(out, f.agent) { // a storm is found when there are StormAgents: the list is short
+			out = append(out, f.agent)
+		}
+	}
+	return out
+}
+
+func (g *gathering) storm() events.AgentStormDetected {
+	agents := g.agents()
+	return events.AgentStormDetected{
+		ConversationID: g.conversation, Agents: agents[:min(len(agents), maxStormAgents)], Count: len(agents),
+		Failures: len(g.failures), First: g.failures[0].at.UTC(), Last: g.failures[len(g.failures)-1].at.UTC(),
+		WindowMS: StormWindow.Milliseconds(),
+	}
+}
+
+// Changed yields a token when Take has something to give.
+func (s *Storms) Changed() <-chan struct{} { return s.changed }
+
+// Take returns the storms found since the last call, the oldest first.
+func (s *Storms) Take() []Storm {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	out := s.found
+	s.found = nil
+	return out
+}

@@ -1,0 +1,93 @@
+package projections
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/caxton-run/caxton/events"
+)
+
+// fail records a failure of agent n in a conversation, at a second.
+func fail(s *Storms, n byte, conversation string, second float64) {
+	p := events.MessageFailed{Outcome: events.OutcomeTrap}
+	ev, err := events.Encode(events.NewEventID(), p, events.Metadata{CorrelationID: conversation})
+	if err != nil {
+		panic(err)
+	}
+	at := time.Unix(0, 0).Add(time.Duration(second * float64(time.Second)))
+	s.Apply(events.Recorded{Event: ev, Stream: events.AgentStream(events.AgentID{0: 0xa9, 6: 0x40, 8: 0x80, 15: n}), RecordedAt: at}, p)
+}
+
+// TestStorms: as many agents as make one, in one conversation, within the window; told
+// once, and again after a quiet time.
+func TestStorms(t *testing.T) {
+	s := NewStorms()
+	for n := range byte(StormAgents) {
+		fail(s, n, fmt.Sprint("alone ", n), 0) // each in a conversation of its own
+	}
+	for range 20 {
+		fail(s, 1, "one agent", 1)
+	}
+	for n := range byte(StormAgents) {
+		fail(s, n, "slowly", float64(n)*StormWindow.Seconds())
+	}
+	if got := s.Take(); len(got) != 0 {
+		t.Fatalf("found %+v", got)
+	}
+	for n := range byte(StormAgents) {
+		fail(s, n, "storm", 100)
+		fail(s, n, "storm", 101)
+	}
+	got := s.Take()
+	if len(got) != 1 {
+		t.Fatalf("found %d storms, want 1", len(got))
+	}
+	e := got[0].Event
+	if e.ConversationID != "storm" || e.Count != StormAgents || len(e.Agents) != StormAgents || e.Failures != 2*StormAgents-1 || e.Agents[0][15] != 0 ||
+		!e.First.Equal(time.Unix(100, 0)) || e.WindowMS != 10_000 || got[0].Cause == (events.EventID{}) {
+		t.Errorf("%+v", got[0])
+	}
+	select {
+	case <-s.Changed():
+	default:
+		t.Error("no token")
+	}
+	for n := range byte(StormAgents) { // it goes on
+		fail(s, n, "storm", 105)
+	}
+	if n := len(s.Take()); n != 0 {
+		t.Errorf("%d storms while one goes on", n)
+	}
+	for n := range byte(StormAgents) {
+		fail(s, n, "storm", 200)
+	}
+	if n := len(s.Take()); n != 1 {
+		t.Errorf("%d storms after a quiet time, want 1", n)
+	}
+}
+
+// TestStormsAreBounded: neither conversations nor failures nor storms pile up.
+func TestStormsAreBounded(t *testing.T) {
+	s := NewStorms()
+	for i := range 3 * maxWatched {
+		fail(s, byte(i), fmt.Sprint(i), 0)
+	}
+	for i := range 3 * maxCounted {
+		fail(s, byte(i%3), "busy", 0)
+	}
+	if s.order.Len() != maxWatched || len(s.recent) != maxWatched {
+		t.Errorf("%d conversations", s.order.Len())
+	}
+	if n := len(s.gathering("busy").failures); n != maxCounted {
+		t.Errorf("%d failures of one conversation", n)
+	}
+	for i := range 2 * maxStorms {
+		for n := range byte(StormAgents) {
+			fail(s, n, fmt.Sprint("storm ", i), 0)
+		}
+	}
+	if got := s.Take(); len(got) != maxStorms || got[maxStorms-1].Event.ConversationID != fmt.Sprint("storm ", 2*maxStorms-1) {
+		t.Errorf("%d storms are kept", len(got))
+	}
+}
