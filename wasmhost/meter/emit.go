@@ -35,7 +35,7 @@ func (e *emitter) function(i int, recursive bool) {
 	start := r.p
 	e.p.plan(r, len(e.f.results) == 0)
 
-	e.cached = e.p.loops
+	e.cached = e.p.tight
 	e.weight = 0
 	if recursive {
 		e.weight = frameWeight(next, len(body))

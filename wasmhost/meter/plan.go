@@ -59,6 +59,7 @@ type frame struct {
 	dead   bool // was opened in unreachable code
 	strip  bool
 	bare   bool // a branch to its label takes no values
+	calls  bool // something inside it calls
 	strips int  // strip-mined loops at or below it
 	lowest int  // lowest height that a branch inside goes to; -1 for return
 }
@@ -73,14 +74,15 @@ type planner struct {
 	cur     int
 	dead    bool
 
-	loops, calls, bulk bool
-	total              uint64 // of all segments
+	calls, bulk bool
+	tight       bool   // some loop has no calls
+	total       uint64 // of all segments
 }
 
 // plan fills segs and patches for the body whose instructions begin at r.
 func (p *planner) plan(r *reader, bare bool) {
 	p.segs, p.patches, p.frames = p.segs[:0], p.patches[:0], p.frames[:0]
-	p.dead, p.loops, p.calls, p.bulk = false, false, false, false
+	p.dead, p.calls, p.bulk, p.tight = false, false, false, false
 	p.push(frame{op: opBlock, bare: bare})
 	p.begin(r.p, segment{parent: -1, head: true, entry: true})
 	for len(p.frames) > 0 {
@@ -118,6 +120,7 @@ func (p *planner) instr(r *reader, in instr) {
 	case opCall, opCallIndirect:
 		if !p.dead {
 			p.calls = true
+			p.top().calls = true
 			p.charge(cost(in.op))
 			p.add(patch{pos: in.pos, kind: atCall})
 		}
@@ -146,7 +149,6 @@ func (p *planner) open(r *reader, in instr) {
 	}
 	switch in.op {
 	case opLoop:
-		p.loops = true
 		// A loop with parameters cannot be entered twice in a row.
 		if in.block < 0 || len(p.m.types[in.block].params) == 0 {
 			f.strip = true
@@ -171,9 +173,10 @@ func (p *planner) close(r *reader, in instr) {
 		p.add(patch{pos: in.pos, kind: atLast})
 		return
 	}
-	if up := p.top(); f.lowest < up.lowest {
-		up.lowest = f.lowest
-	}
+	up := p.top()
+	up.lowest = min(up.lowest, f.lowest)
+	up.calls = up.calls || f.calls
+	p.tight = p.tight || f.op == opLoop && !f.calls && !f.dead
 	if f.dead {
 		p.dead = true
 		return
