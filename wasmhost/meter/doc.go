@@ -24,7 +24,7 @@ package meter
 // are comparable only between equal versions, so it is part of every event, and
 // compiled code is kept under it; raise it with any change that alters a total
 // or what Instrument emits.
-const Version = 3
+const Version = 4
 
 // Names of what Instrument adds. A module that brings them itself is refused
 // (rules reserved_export, unknown_import).

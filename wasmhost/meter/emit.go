@@ -1,8 +1,9 @@
 package meter
 
-// emitter writes one instrumented body from its plan. In a function with loops
-// the fuel left lives in a local between calls ("cached"), because engines keep
-// locals in registers; elsewhere the global is charged directly.
+// emitter writes one instrumented body from its plan. In a function with a loop
+// that does not call, the fuel left lives in a local between calls ("cached"),
+// because engines keep locals in registers; elsewhere the global is charged
+// directly, since storing and loading it around each call would cost more.
 type emitter struct {
 	w      writer
 	m      *module
