@@ -45,6 +45,9 @@ type request struct {
 	metadata     events.StreamMetadata // opMetadata
 	scavenge     scavenged             // opScavenge
 
+	looked bool   // the ids of events were not in the stream
+	groups uint64 // that were written by then
+
 	answer chan answer // of capacity 1: the committer never waits for a caller
 }
 
@@ -110,6 +113,7 @@ func (g *group) repeats(r *request) bool {
 type committer struct {
 	s       *Store
 	state   state
+	recent  recent
 	command []byte // scratch, reused
 	held    *request
 }
@@ -166,6 +170,9 @@ func (c *committer) commit(first *request) {
 		if err := c.s.db.ApplyNoSyncWait(g.batch, pebble.Sync); err != nil {
 			c.s.isolate(fmt.Sprintf("write to the log: %v", err))
 			g.batch = nil // was not accepted: there is no sync to wait for
+		} else {
+			c.recent.note(g.knownIDs)
+			c.s.groups.Store(c.recent.count)
 		}
 	}
 	g.next, g.root = c.state.next, c.state.root
@@ -187,7 +194,7 @@ func (c *committer) add(g *group, r *request) {
 		c.held = r
 		return
 	}
-	d, err := c.state.decide(c.s.db, r, c.s.opts.Now())
+	d, err := c.state.decide(c.s.db, r, c.s.opts.Now(), c.recent.fresh(r))
 	if err == nil && d.write {
 		err = c.write(g, r, d)
 	}
@@ -273,6 +280,7 @@ func (s *Store) Append(ctx context.Context, stream events.Stream, expected event
 		r.correlations[i] = correlationOf(evs[i].Metadata)
 		r.size += evs[i].Size()
 	}
+	s.foresee(r)
 	a := s.submit(ctx, r)
 	if a.err == nil {
 		s.opts.Observe(time.Since(began))

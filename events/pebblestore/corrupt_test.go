@@ -139,48 +139,6 @@ func TestDamageIsNamed(t *testing.T) {
 	}
 }
 
-// TestFlippedBitInAFile flips bits over the whole length of every file of a
-// closed log. What is read after that is what was written, or an error that
-// names the damage; never less than was acknowledged.
-func TestFlippedBitInAFile(t *testing.T) {
-	const perFile = 24
-	mem := vfs.NewMem()
-	s, want := filled(t, mem)
-	if err := s.Close(); err != nil {
-		t.Fatal(err)
-	}
-	files, err := mem.List("log")
-	if err != nil {
-		t.Fatal(err)
-	}
-	kinds := map[string]int{}
-	for _, name := range files {
-		content := contents(t, mem, name)
-		if len(content) == 0 {
-			continue
-		}
-		for i := range perFile {
-			bit := i * (len(content)*8 - 1) / (perFile - 1)
-			clone := vfs.NewMem()
-			if _, err := vfs.Clone(mem, clone, "log", "log"); err != nil {
-				t.Fatal(err)
-			}
-			damaged := bytes.Clone(content)
-			damaged[bit/8] ^= 1 << (bit % 8)
-			write(t, clone, name, damaged)
-			outcome := afterFlip(t, clone, want)
-			kinds[strings.TrimLeft(name, "0123456789")+" "+outcome]++
-			if t.Failed() {
-				t.Fatalf("bit %d of the %d bytes of %s", bit, len(content), name)
-			}
-		}
-	}
-	t.Log(kinds)
-	if kinds[".sst named"] == 0 || kinds[".log named"] == 0 {
-		t.Errorf("damage in tables and in the write-ahead log was never named: %v", kinds)
-	}
-}
-
 func contents(t *testing.T, fsys vfs.FS, name string) []byte {
 	t.Helper()
 	f, err := fsys.Open("log/" + name)
@@ -204,36 +162,4 @@ func write(t *testing.T, fsys vfs.FS, name string, b []byte) {
 	if err = errors.Join(err, f.Close()); err != nil {
 		t.Fatal(err)
 	}
-}
-
-// afterFlip opens and reads a damaged log and says how that went: "harmless" or
-// "named".
-func afterFlip(t *testing.T, fsys vfs.FS, want []events.Recorded) string {
-	t.Helper()
-	s, err := Open("log", smallOptions(fsys))
-	if err != nil {
-		if !errors.Is(err, events.ErrCorrupt) {
-			t.Errorf("open: %v", err)
-		}
-		return "named"
-	}
-	defer s.Close()
-	n := 0
-	for ev, err := range s.ReadAll(t.Context(), events.ReadAllOptions{}) {
-		if errors.Is(err, events.ErrCorrupt) {
-			return "named"
-		}
-		if err != nil || n >= len(want) || ev.ID != want[n].ID || !bytes.Equal(ev.Data, want[n].Data) || ev.Stream != want[n].Stream {
-			t.Errorf("event %d: %+v, %v", n, ev, err)
-			return "wrong"
-		}
-		n++
-	}
-	if n < len(want) {
-		t.Errorf("%d of %d events are served, and no error", n, len(want))
-	}
-	if len(faults(t, s)) > 0 {
-		return "named"
-	}
-	return "harmless"
 }

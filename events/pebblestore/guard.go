@@ -13,9 +13,12 @@ import (
 //
 // Failures of tables are not told: Pebble tries those again, and the
 // write-ahead log holds what they would have.
+//
+// A MANIFEST is sealed on the way.
 type guardFS struct {
 	vfs.FS
 	failed func(why string)
+	seals  *seals
 }
 
 // guardedFile is a file of the write-ahead log, or the directory.
@@ -45,6 +48,9 @@ func (g *guardFS) guard(op, name string, f vfs.File, err error) (vfs.File, error
 // Create implements vfs.FS.
 func (g *guardFS) Create(name string, category vfs.DiskWriteCategory) (vfs.File, error) {
 	f, err := g.FS.Create(name, category)
+	if base := g.FS.PathBase(name); err == nil && strings.HasPrefix(base, manifestPrefix) {
+		return &manifestFile{File: f, seals: g.seals, seal: seal{name: base}}, nil
+	}
 	if !isWAL(name) {
 		return f, err
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -72,8 +73,6 @@ func TestReopenContinues(t *testing.T) {
 	}
 }
 
-// TestEndOfLogCutOff takes the write-ahead log away: the low-water mark knows that more
-// was acknowledged.
 // TestUnrootedLogIsUpgraded opens a log as it was written before there were
 // roots and flags in heads: it gets the roots that it would have had.
 func TestUnrootedLogIsUpgraded(t *testing.T) {
@@ -151,6 +150,33 @@ func TestUnknownVersionsAreRefused(t *testing.T) {
 	}
 }
 
+// TestOlderFormatIsTakenOver opens a directory that Pebble wrote in the oldest
+// format that caxton ever used, without seals.
+func TestOlderFormatIsTakenOver(t *testing.T) {
+	mem := vfs.NewMem()
+	o := (&Store{opts: smallOptions(mem), fs: mem, log: slog.New(slog.DiscardHandler)}).pebbleOptions()
+	o.FormatMajorVersion = pebble.FormatWALSyncChunks
+	db, err := pebble.Open("log", o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(db.Set(appliedKey(), encodeApplied(0, root{}), pebble.Sync), db.Flush(), db.Close()); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		s := open(t, "log", smallOptions(mem))
+		if _, err := s.Append(t.Context(), "a-1", events.Any(), part("x", 1, 10)...); err != nil {
+			t.Fatal(err)
+		}
+		sound(t, s)
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// TestEndOfLogCutOff takes the write-ahead log away: the low-water mark knows that more
+// was acknowledged.
 func TestEndOfLogCutOff(t *testing.T) {
 	dir := t.TempDir()
 	s := open(t, dir, DefaultOptions())

@@ -106,9 +106,10 @@ type decision struct {
 	correlations []string // one per event
 }
 
-// decide checks a request against the log. Errors are those of the method of
-// Store that asked.
-func (st *state) decide(db pebble.Reader, r *request, now time.Time) (decision, error) {
+// decide checks a request against the log; fresh says that its events' ids are
+// known not to stand in the stream. Errors are those of the method of Store that
+// asked.
+func (st *state) decide(db pebble.Reader, r *request, now time.Time, fresh bool) (decision, error) {
 	if r.op == opScavenge {
 		return decision{write: true}, nil
 	}
@@ -130,14 +131,14 @@ func (st *state) decide(db pebble.Reader, r *request, now time.Time) (decision, 
 		}
 		return st.add(r.stream, sh, now, systemEvent(events.TypeStreamDeleted, []byte("{}"))), nil
 	}
-	return st.decideAppend(db, r, sh, now)
+	return st.decideAppend(db, r, sh, now, fresh)
 }
 
 // decideAppend judges an append. Order matters: known ids are looked at before
 // the expectation, because a repeated append must succeed although its
 // expectation no longer holds.
-func (st *state) decideAppend(db pebble.Reader, r *request, sh streamHead, now time.Time) (decision, error) {
-	if sh.exists {
+func (st *state) decideAppend(db pebble.Reader, r *request, sh streamHead, now time.Time, fresh bool) (decision, error) {
+	if sh.exists && !fresh {
 		known, err := knownIDs(db, r)
 		if err != nil {
 			return decision{}, err

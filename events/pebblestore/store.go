@@ -44,6 +44,8 @@ type Store struct {
 	durable     atomic.Uint64
 	durableRoot atomic.Pointer[Root] // of what is below durable; the syncer's
 
+	groups atomic.Uint64 // written; all of them can be seen in db
+
 	isolated atomic.Bool // a write failed: nothing more is acknowledged
 	ending   sync.Once   // of the process, after that
 	opened   atomic.Bool // Pebble is open: from here on a failed write isolates
@@ -146,17 +148,29 @@ func (s *Store) openDB() error {
 			"file", s.fs.PathJoin(s.dir, isolatedName), "err", why)
 	}
 	s.disk.begin(s.readOnly)
+	if err := checkMarker(s.fs, s.dir); err != nil {
+		return err
+	}
+	sealed := &seals{fs: s.fs, dir: s.dir, log: s.log}
+	if err := sealed.load(); err != nil {
+		return err
+	}
 	o := s.pebbleOptions()
-	o.FS = &guardFS{FS: s.fs, failed: s.writeFailed}
+	o.FS = &guardFS{FS: s.fs, failed: s.writeFailed, seals: sealed}
 	s.db, err = openPebble(s.dir, o)
 	s.opened.Store(err == nil)
 	switch {
+	case err == nil && s.readOnly:
+		return nil
 	case err == nil:
+		if err := sealed.sealOptions(); err != nil {
+			return errors.Join(err, s.db.Close())
+		}
 		return nil
 	case isLocked(err):
 		return ErrInUse
 	}
-	return translate("data directory", err)
+	return openError(err)
 }
 
 // openPebble makes an error of the panic with which Pebble answers some failed
@@ -192,7 +206,7 @@ func holdsLog(fsys vfs.FS, dir string) error {
 		return err
 	}
 	for _, n := range names {
-		if strings.HasPrefix(n, "MANIFEST-") {
+		if strings.HasPrefix(n, manifestPrefix) || strings.HasPrefix(n, manifestMarker) || strings.HasSuffix(n, ".sst") {
 			return nil
 		}
 	}
@@ -219,11 +233,12 @@ func (s *Store) pebbleOptions() *pebble.Options {
 		MemTableStopWritesThreshold: 4,
 		MaxOpenFiles:                s.opts.MaxOpenFiles,
 		// Chunks of the write-ahead log that name their sync offset tell a torn
-		// tail from damage in the middle.
-		FormatMajorVersion: pebble.FormatWALSyncChunks,
+		// tail from damage in the middle; footers of tables have a checksum, for
+		// Pebble panics on one that points to the wrong block.
+		FormatMajorVersion: pebble.FormatTableFormatV6,
 		// Keys of events sort by position, so most tables move down unmerged
 		// and a deep L0 is harmless; stopping writers for it would not be.
-		L0CompactionThreshold:      2,
+		L0CompactionThreshold:      4,
 		L0StopWritesThreshold:      1000,
 		CompactionConcurrencyRange: func() (int, int) { return 1, 2 },
 		EventListener:              listener(s.log),

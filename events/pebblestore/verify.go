@@ -25,7 +25,8 @@ type Verified struct {
 }
 
 // Verify reads every durable record, checks its CRC-32C, and checks that record
-// and indexes tell the same story, in both directions. Each fault goes to
+// and indexes tell the same story, in both directions, and that every block of
+// every table is whole. Each fault goes to
 // report as a *events.CorruptError that names its place; Verify goes on after
 // it. The error is for a walk that did not end: ctx's, events.ErrClosed, or the
 // disk's.
@@ -55,6 +56,9 @@ func (s *Store) Verify(ctx context.Context, report func(error), progress func(do
 		if err == nil {
 			err = v.index(index.kind, index.check)
 		}
+	}
+	if err == nil {
+		err = v.tables()
 	}
 	return v.done, errors.Join(err, snapshot.Close())
 }

@@ -1,0 +1,259 @@
+package pebblestore
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/caxton-run/caxton/events"
+)
+
+// closed returns a file system with a closed log, its files by name, and its
+// events.
+func closedLog(t *testing.T) (*vfs.MemFS, map[string][]byte, []events.Recorded) {
+	t.Helper()
+	mem := vfs.NewMem()
+	s, want := filled(t, mem)
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	names, err := mem.List("log")
+	if err != nil {
+		t.Fatal(err)
+	}
+	files := make(map[string][]byte)
+	for _, n := range names {
+		files[n] = contents(t, mem, n)
+	}
+	return mem, files, want
+}
+
+// kindOf is what sort of file a name means.
+func kindOf(name string) string {
+	switch {
+	case isWAL(name):
+		return "log"
+	case strings.HasSuffix(name, ".sst"):
+		return "sst"
+	case strings.HasPrefix(name, "marker."):
+		return strings.Join(strings.Split(name, ".")[:2], ".")
+	}
+	kind, _, _ := strings.Cut(name, "-")
+	return kind
+}
+
+// copyWith is a copy of a log in which one file holds something else; nil
+// removes it.
+func copyWith(t *testing.T, mem *vfs.MemFS, name string, content []byte) *vfs.MemFS {
+	t.Helper()
+	clone := vfs.NewMem()
+	if _, err := vfs.Clone(mem, clone, "log", "log"); err != nil {
+		t.Fatal(err)
+	}
+	if content == nil {
+		if err := clone.Remove("log/" + name); err != nil {
+			t.Fatal(err)
+		}
+		return clone
+	}
+	write(t, clone, name, content)
+	return clone
+}
+
+// outcome of a log with a damaged file.
+const (
+	harmless = "harmless" // all events are there, and Verify finds no fault
+	told     = "told"     // as harmless, and the server's log names the file
+	named    = "named"    // an error, or Verify, names the damage
+	wrong    = "wrong"
+)
+
+// examine looks at a log as "caxton log verify --deep" does, then opens it as a
+// server does and reads all of it. What is served is what was written.
+func examine(t *testing.T, fsys vfs.FS, name string, want []events.Recorded) string {
+	t.Helper()
+	warned := new(lines)
+	look := smallOptions(fsys)
+	look.ReadOnly, look.Logger = true, slog.New(slog.NewTextHandler(warned, nil))
+	first := served(t, look, want)
+	serve := smallOptions(fsys)
+	second := served(t, serve, want)
+	switch {
+	case first == wrong || second == wrong:
+		return wrong
+	case first == harmless && warned.about(name) > 0:
+		return told
+	}
+	return first
+}
+
+// served opens and reads a log.
+func served(t *testing.T, opts Options, want []events.Recorded) string {
+	t.Helper()
+	s, err := Open("log", opts)
+	if err != nil {
+		if !errors.Is(err, events.ErrCorrupt) {
+			t.Errorf("open: %v", err)
+		}
+		return named
+	}
+	defer s.Close()
+	n := 0
+	for ev, err := range s.ReadAll(t.Context(), events.ReadAllOptions{}) {
+		if errors.Is(err, events.ErrCorrupt) {
+			return named
+		}
+		if err != nil || n >= len(want) || ev.ID != want[n].ID || !bytes.Equal(ev.Data, want[n].Data) || ev.Stream != want[n].Stream {
+			t.Errorf("event %d: %+v, %v", n, ev, err)
+			return wrong
+		}
+		n++
+	}
+	if len(faults(t, s)) > 0 {
+		return named
+	}
+	if n < len(want) {
+		t.Errorf("%d of %d events are served, and no error", n, len(want))
+		return wrong
+	}
+	return harmless
+}
+
+// TestFlippedBit flips bits over the whole length of every file of a log, every
+// bit with CAXTON_LONG=1. Each one is named, but in what nobody reads.
+func TestFlippedBit(t *testing.T) {
+	mem, files, want := closedLog(t)
+	perFile := 20
+	if os.Getenv("CAXTON_LONG") != "" {
+		perFile = 1 << 30
+	}
+	expected := map[string]string{
+		"sst": named, "log": named, "MANIFEST": named, "OPTIONS": named,
+		sealsName: told, lowWaterName: told, isolatedName: told,
+	}
+	files[isolatedName] = []byte("why\n") // in its own copies only: it makes a log read-only
+	for name, content := range files {
+		if retired(name, files) {
+			continue // its events are in tables: nobody reads it again
+		}
+		kind, bits := kindOf(name), len(content)*8
+		if _, ok := expected[kind]; !ok && bits > 0 {
+			t.Errorf("nobody knows what is to happen with %s", name)
+		}
+		for i := range min(perFile, bits) {
+			bit := i
+			if perFile < bits {
+				bit = i * (bits - 1) / (perFile - 1)
+			}
+			damaged := bytes.Clone(content)
+			damaged[bit/8] ^= 1 << (bit % 8)
+			got := examine(t, copyWith(t, mem, name, damaged), name, want)
+			if got != expected[kind] && !(kind == "log" && bit/8 >= len(content)-walTrailer) {
+				t.Fatalf("bit %d of the %d bytes of %s: %s, want %s", bit, len(content), name, got, expected[kind])
+			}
+		}
+	}
+}
+
+// walTrailer is the length of what Pebble puts behind the last record of a
+// write-ahead log that it closes. It says nothing.
+const walTrailer = 11
+
+// retired reports whether a write-ahead log is not the newest.
+func retired(name string, files map[string][]byte) bool {
+	for other := range files {
+		if isWAL(name) && isWAL(other) && other > name {
+			return true
+		}
+	}
+	return false
+}
+
+// TestFileCutShort removes each file of a log, and cuts each short.
+func TestFileCutShort(t *testing.T) {
+	mem, files, want := closedLog(t)
+	type damage struct{ kind, how string }
+	expected := map[damage]string{ // the others are named
+		{"LOCK", "missing"}: harmless, // made anew
+		// Neither is needed, and a log from before them has none.
+		{sealsName, "missing"}:    harmless,
+		{lowWaterName, "missing"}: harmless,
+		{"OPTIONS", "missing"}:    harmless, // of no use but to tell another program
+		{sealsName, "half"}:       told,
+		{sealsName, "empty"}:      told,
+		{sealsName, "-1"}:         told,
+		{lowWaterName, "half"}:    told,
+		{lowWaterName, "empty"}:   harmless, // as before the first append
+		{lowWaterName, "-1"}:      told,
+		{"log", "-1"}:             harmless, // the trailer
+	}
+	for name, content := range files {
+		if retired(name, files) {
+			continue
+		}
+		cuts := map[string][]byte{"missing": nil}
+		if n := len(content); n > 0 {
+			cuts["half"], cuts["empty"], cuts["-1"] = content[:n/2], []byte{}, content[:n-1]
+		}
+		for how, left := range cuts {
+			t.Run(fmt.Sprint(name, " ", how), func(t *testing.T) {
+				wanted, ok := expected[damage{kindOf(name), how}]
+				if !ok {
+					wanted = named
+				}
+				clone := copyWith(t, mem, name, left)
+				if got := examine(t, clone, name, want); got != wanted {
+					t.Errorf("%s, want %s", got, wanted)
+				}
+				if wanted == named && kindOf(name) != "log" { // nothing else is removed for it
+					for other, kept := range files {
+						if other != name && kindOf(other) != "LOCK" && !bytes.Equal(contents(t, clone, other), kept) {
+							t.Errorf("%s was changed", other)
+						}
+					}
+				}
+			})
+		}
+	}
+}
+
+// TestNewDirectoryIsNotDamaged opens a log on directories that the making of one
+// left behind when power failed.
+func TestNewDirectoryIsNotDamaged(t *testing.T) {
+	mem := vfs.NewCrashableMem()
+	var seen [][]string
+	for range 3 {
+		s := open(t, "log", smallOptions(mem))
+		names, err := mem.List("log")
+		if err != nil {
+			t.Fatal(err)
+		}
+		seen = append(seen, names)
+		mem = mem.CrashClone(vfs.CrashCloneCfg{})
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if !slices.ContainsFunc(seen[0], func(n string) bool { return strings.HasPrefix(n, manifestMarker) }) {
+		t.Errorf("a log has no marker: %v", seen[0])
+	}
+}
+
+// FuzzSeals: whatever the file holds, it reads as something or as nothing.
+func FuzzSeals(f *testing.F) {
+	f.Add(encodeSeals(seal{"MANIFEST-000001", 100, 7}, seal{"OPTIONS-000003", 9, 8}))
+	f.Add(encodeSeals())
+	f.Add(make([]byte, sealsSize))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if list, ok := parseSeals(b); ok && !bytes.Equal(encodeSeals(list...), b) {
+			t.Errorf("%+v comes from other bytes", list)
+		}
+	})
+}
