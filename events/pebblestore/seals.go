@@ -210,14 +210,19 @@ func parseSeals(b []byte) (list []seal, ok bool) {
 type manifestFile struct {
 	vfs.File
 	seals *seals
-	seal  seal // of what was written so far; Pebble's
+	seal  seal // of what was written so far
+	torn  bool // a write failed: nobody knows what it holds
 }
 
-// Write implements vfs.File.
+// Write implements vfs.File. The checksum is made first: a vfs may change the
+// bytes that it was given.
 func (f *manifestFile) Write(b []byte) (int, error) {
+	f.seal.crc = crc32.Update(f.seal.crc, castagnoli(), b)
+	f.seal.bytes += uint64(len(b))
 	n, err := f.File.Write(b)
-	f.seal.crc = crc32.Update(f.seal.crc, castagnoli(), b[:n])
-	f.seal.bytes += uint64(n)
+	if err != nil || n < len(b) {
+		f.torn = true // and Pebble gives it up
+	}
 	return n, err
 }
 
@@ -228,7 +233,7 @@ func (f *manifestFile) Sync() error { return f.synced(f.File.Sync()) }
 func (f *manifestFile) SyncData() error { return f.synced(f.File.SyncData()) }
 
 func (f *manifestFile) synced(err error) error {
-	if err == nil {
+	if err == nil && !f.torn {
 		f.seals.put(f.seal)
 	}
 	return err
