@@ -63,7 +63,7 @@ func copyWith(t *testing.T, mem *vfs.MemFS, name string, content []byte) *vfs.Me
 		}
 		return clone
 	}
-	write(t, clone, name, content)
+	write(t, clone, name, bytes.Clone(content)) // a vfs may change what it is given
 	return clone
 }
 
