@@ -84,6 +84,9 @@ func (n *node) open(ctx context.Context) error {
 	}
 	hostCfg := wasmhost.DefaultConfig()
 	hostCfg.MaxModuleBytes = int(n.cfg.Runtime.MaxModuleBytes)
+	if limit := n.memoryLimit(); limit > 0 {
+		hostCfg.GuestMemory = int64(min(limit, maxCountedMemory) * guestOvercommit)
+	}
 	if hostCfg.Isolation, err = n.isolation(); err != nil {
 		return err
 	}
@@ -100,6 +103,14 @@ func (n *node) open(ctx context.Context) error {
 	}
 	return n.openAPI()
 }
+
+// guestOvercommit is how many times the node's limit of memory the sizes of all
+// guests' memories may come to: a small guest writes an eighth of what it has. What
+// they do write is watchMemory's to see.
+const guestOvercommit = 8
+
+// maxCountedMemory keeps the product within what the host accepts.
+const maxCountedMemory = 1 << 42
 
 // isolation is how modules are compiled: by this program, in processes of its
 // own.

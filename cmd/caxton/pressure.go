@@ -17,26 +17,35 @@ const (
 )
 
 // watchMemory keeps the process within its limit as far as idle agents can: it is a
-// stage of the node. The collector is told of the limit too; its heap is not all that
-// the process has, so it is told of the share beyond which agents sleep.
+// stage of the node. The collector is told what its heap may come to beside the
+// guests' memories, of which it knows nothing.
 func (n *node) watchMemory(ctx context.Context) error {
 	limit := n.memoryLimit()
 	if limit == 0 { // the system does not tell
 		<-ctx.Done()
 		return nil
 	}
-	before := debug.SetMemoryLimit(int64(pressureShare * float64(limit)))
+	before := debug.SetMemoryLimit(heapLimit(limit, 0))
 	defer debug.SetMemoryLimit(before)
 	tick := time.NewTicker(pressureEvery)
 	defer tick.Stop()
 	for {
 		select {
 		case <-tick.C:
+			guests, _ := n.host.MemoryUsage() // an upper bound where the system does not tell
+			debug.SetMemoryLimit(heapLimit(limit, guests.Resident))
 			n.relieve(ctx, limit, telemetry.ResidentBytes)
 		case <-ctx.Done():
 			return nil
 		}
 	}
+}
+
+// heapLimit is what the collector's heap may come to beside the guests' memories:
+// the rest of the share beyond which agents sleep. It is never below a quarter of
+// the limit, or a node full of guests would do nothing but collect.
+func heapLimit(limit uint64, guests int64) int64 {
+	return max(int64(pressureShare*float64(limit))-guests, int64(limit/4))
 }
 
 // relieve puts idle agents to sleep, those that matter least first, while the process

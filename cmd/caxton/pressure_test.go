@@ -59,3 +59,15 @@ func TestPressure(t *testing.T) {
 		}
 	}
 }
+
+// TestHeapLimit: the heap has what guests leave of the share, and never nothing.
+func TestHeapLimit(t *testing.T) {
+	const limit = 1000 << 20
+	for _, c := range []struct{ guests, want int64 }{
+		{0, 900 << 20}, {400 << 20, 500 << 20}, {800 << 20, 250 << 20}, {2000 << 20, 250 << 20},
+	} {
+		if got := heapLimit(limit, c.guests); got != c.want {
+			t.Errorf("beside %d bytes of guests: %d, want %d", c.guests, got, c.want)
+		}
+	}
+}
