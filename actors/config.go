@@ -12,6 +12,7 @@ type Config struct {
 	InboxSize     int           // messages waiting in one agent's inbox; more are refused with events.ErrMailboxFull
 	TurnMessages  int           // messages in one turn, at most
 	TurnBudget    time.Duration // a turn takes no further message once it has run this long
+	MaxContent    int           // bytes of one message's content; what does not fit an event stands in a blob
 	SpillAfter    time.Duration // a message that waited this long is put into the agent's inbox and acknowledged
 	IdleTimeout   time.Duration // an agent without messages for this long hibernates
 	MaxAgents     int           // deployed at once
@@ -28,6 +29,7 @@ func DefaultConfig() Config {
 		InboxSize:     100_000,
 		TurnMessages:  64,
 		TurnBudget:    20 * time.Millisecond,
+		MaxContent:    events.MaxMessageContent,
 		SpillAfter:    100 * time.Millisecond,
 		IdleTimeout:   60 * time.Second,
 		MaxAgents:     1_000_000,
@@ -55,6 +57,9 @@ func (c Config) Validate() error {
 	atLeast("runtime.max_agents", int64(c.MaxAgents), 1)
 	atLeast("runtime.drain_timeout", int64(c.DrainTimeout), 0)
 	atLeast("runtime.snapshot_every", int64(c.SnapshotEvery), 1)
+	if c.MaxContent < 1 || c.MaxContent > events.MaxContentCeiling {
+		f.Add("messaging.max_message_bytes", "must be 1 to %d, got %d", events.MaxContentCeiling, c.MaxContent)
+	}
 	if c.TurnMessages > events.MaxAppendEvents/16 {
 		f.Add("messaging.turn_messages", "must be at most %d, got %d", events.MaxAppendEvents/16, c.TurnMessages)
 	}

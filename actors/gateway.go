@@ -35,11 +35,14 @@ func (g *Gateway) Send(ctx context.Context, r SendRequest) (Sent, error) {
 	if err := g.sys.takesMessages(); err != nil {
 		return Sent{}, err
 	}
-	env, err := newMessage(r)
+	env, err := newMessage(r, g.sys.cfg.MaxContent)
 	if err != nil {
 		return Sent{}, err
 	}
 	if err := g.sys.deps.Room.Admit(); err != nil {
+		return Sent{}, fmt.Errorf("message to agent %s: %w", r.To, err)
+	}
+	if err := events.StoreContent(ctx, g.sys.deps.Store, &env.message); err != nil {
 		return Sent{}, fmt.Errorf("message to agent %s: %w", r.To, err)
 	}
 	if env.claims, err = g.sys.breakers.admit(r.To); err != nil {
@@ -58,6 +61,13 @@ func (g *Gateway) Send(ctx context.Context, r SendRequest) (Sent, error) {
 	if err != nil {
 		return Sent{}, fmt.Errorf("message %s: %w", env.message.ID, err)
 	}
+	if ans.reply != nil && ans.reply.Blob != nil {
+		whole, err := events.WithContent(ctx, g.sys.deps.Store, *ans.reply)
+		if err != nil {
+			return Sent{}, fmt.Errorf("message %s: its reply: %w", env.message.ID, err)
+		}
+		ans.reply = &whole
+	}
 	return Sent{
 		MessageID: env.message.ID, ConversationID: env.message.ConversationID,
 		Status: ans.delivery, Reply: ans.reply, Position: ans.position,
@@ -67,7 +77,7 @@ func (g *Gateway) Send(ctx context.Context, r SendRequest) (Sent, error) {
 // newMessage checks a request and fills in what the sender left out. With an
 // Idempotency-Key all of it follows from the request, so the same request makes
 // the same message.
-func newMessage(r SendRequest) (*envelope, error) {
+func newMessage(r SendRequest, maxContent int) (*envelope, error) {
 	m := r.Message
 	if len(r.IdempotencyKey) > events.MaxKeyLength {
 		return nil, events.Invalidf("Idempotency-Key", "must be at most %d bytes", events.MaxKeyLength)
@@ -75,7 +85,7 @@ func newMessage(r SendRequest) (*envelope, error) {
 	if r.Wait < 0 || r.Wait > MaxWait {
 		return nil, events.Invalidf("wait", "must be 0 to %s", MaxWait)
 	}
-	if err := m.Validate(); err != nil {
+	if err := m.ValidateWithin(maxContent); err != nil {
 		return nil, err
 	}
 	if m.Protocol == events.TimerProtocol {

@@ -16,15 +16,22 @@ import (
 // message's, so one message has one entry however often this is done.
 // Error: events.ErrKeyReused.
 func (s *System) receive(ctx context.Context, id events.AgentID, e *envelope) (events.Result, error) {
+	md := events.Metadata{CorrelationID: e.message.ConversationID, Actor: e.message.Sender}
 	ev, err := events.Encode(
 		events.EventID(uuid.NewSHA1(uuid.UUID(e.message.ID), []byte("inbox"))),
-		events.MessageReceived{Message: e.message, IdempotencyKey: e.key, BodyHash: e.bodyHash},
-		events.Metadata{CorrelationID: e.message.ConversationID, Actor: e.message.Sender},
+		events.MessageReceived{Message: e.message, IdempotencyKey: e.key, BodyHash: e.bodyHash}, md,
 	)
 	if err != nil {
 		return events.Result{}, err
 	}
 	res, err := s.append(ctx, events.InboxStream(id), events.Any(), ev)
+	if errors.Is(err, events.ErrIDReused) && e.message.Blob == nil {
+		// Before an upgrade the same entry was written as version 1, which differed
+		// in nothing else.
+		md.SchemaVersion = 1
+		ev.Metadata = md.Encode()
+		res, err = s.append(ctx, events.InboxStream(id), events.Any(), ev)
+	}
 	if errors.Is(err, events.ErrIDReused) {
 		err = events.ErrKeyReused
 	}

@@ -61,6 +61,9 @@ func (a *agentActor) message(ctx context.Context, t *turn, e *envelope) (verdict
 		return giveBack, nil // a command waits that says why
 	}
 	run.Inbox = e.spillRevision() // one that is put there later is closed by flush
+	if err := a.storeLarge(ctx, &run); err != nil {
+		return goOn, err
+	}
 	payloads, err := agent.Decide(st, agent.Finish{Run: run})
 	if err != nil {
 		return goOn, err
@@ -207,7 +210,7 @@ func (a *agentActor) newRun(e *envelope) agent.Run {
 	}
 	return agent.Run{
 		Message: e.message, Key: e.key, BodyHash: e.bodyHash, MeterVersion: meter.Version,
-		Host: events.HostRecord{NowMicros: a.state().Now(now)},
+		Host: events.HostRecord{NowMicros: a.state().Now(now), ContentLimit: a.sys.contentLimit()},
 	}
 }
 
@@ -229,8 +232,8 @@ func (a *agentActor) run(ctx context.Context, e *envelope) agent.Run {
 	}
 	defer l.leave()
 	a.runs(run.Message.ID)
-	out := a.live.Guest.Handle(a.running, wasmhost.Call{
-		Message: &run.Message, Host: seeded, Fuel: st.Limits.MaxFuel,
+	out := a.handle(a.running, &run.Message, wasmhost.Call{
+		Host: seeded, Fuel: st.Limits.MaxFuel,
 		Timeout: time.Duration(st.Limits.MaxExecutionTimeMS) * time.Millisecond, State: st, Agent: st,
 	})
 	a.sys.deps.Running.clears(run.Message.ID)

@@ -100,7 +100,7 @@ func LoadBlob(ctx context.Context, s Store, ref BlobRef) ([]byte, error) {
 }
 
 // StoreContent moves a message's content into a blob if it is too large for an
-// event. What stays behind is durable before whoever refers to it is.
+// event, white space between its tokens aside. What stays behind is durable before whoever refers to it is.
 func StoreContent(ctx context.Context, s Store, m *Message) error {
 	if m.ContentSize() <= MaxMessageContent {
 		return nil
@@ -111,7 +111,10 @@ func StoreContent(ctx context.Context, s Store, m *Message) error {
 		if err := json.Compact(&tight, m.Content); err != nil {
 			return Invalid("content", "must be JSON")
 		}
-		b, isJSON = tight.Bytes(), true
+		if b, isJSON = tight.Bytes(), true; len(b) <= MaxMessageContent {
+			m.Content = b
+			return nil
+		}
 	}
 	h, err := StoreBlob(ctx, s, b)
 	if err != nil {

@@ -81,9 +81,9 @@ func schemaOf(t Type) (s schema, ok bool) {
 	case AgentRemoved{}.EventType():
 		return schema{1, decode[AgentRemoved], nil}, true
 	case MessageHandled{}.EventType():
-		return schema{2, decode[MessageHandled], upcastMessages}, true
+		return schema{3, decode[MessageHandled], upcastRun}, true
 	case MessageFailed{}.EventType():
-		return schema{2, decode[MessageFailed], upcastMessages}, true
+		return schema{3, decode[MessageFailed], upcastRun}, true
 	case MessageDeadLettered{}.EventType():
 		return schema{3, decode[MessageDeadLettered], upcastMessageDeadLettered}, true
 	case AgentCrashed{}.EventType():

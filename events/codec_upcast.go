@@ -46,6 +46,18 @@ func upcastMessageDeadLettered(from int, data []byte) ([]byte, error) {
 	return nil, noStep(from)
 }
 
+// upcastRun: 1 → 2 is the step of upcastMessages; 2 → 3 let the host's record say how
+// much content the guest could send, which was always as much as absence means.
+func upcastRun(from int, data []byte) ([]byte, error) {
+	switch from {
+	case 1:
+		return upcastMessages(from, data)
+	case 2:
+		return data, nil
+	}
+	return nil, noStep(from)
+}
+
 // upcastMessages: 1 → 2 gave each priority a sequence of its own, where there had
 // been one for a pair of agents, and let content stand in a blob. A send of before
 // that has another priority than normal is in the sequence that is now normal's.

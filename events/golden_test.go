@@ -42,6 +42,8 @@ func older() map[string]Payload {
 		"v2/MessageDeadLettered.json": letter,
 		"v1/MessageHandled.json":      handled,
 		"v1/MessageFailed.json":       failed,
+		"v2/MessageHandled.json":      sampleOf[MessageHandled](),
+		"v2/MessageFailed.json":       sampleOf[MessageFailed](),
 		"v1/AgentQuarantined.json":    set,
 		"v1/MessageReceived.json":     received,
 	}

@@ -126,8 +126,11 @@ func (m *Message) SetContent(b []byte) {
 // Validate checks the fields an outsider or a guest may set and reports all
 // faults as one *InvalidError. ErrContentTooLarge comes alone, because it has
 // its own status.
-func (m *Message) Validate() error {
-	if m.ContentSize() > MaxMessageContent {
+func (m *Message) Validate() error { return m.ValidateWithin(MaxMessageContent) }
+
+// ValidateWithin is Validate with another bound of the content, in bytes.
+func (m *Message) ValidateWithin(limit int) error {
+	if m.ContentSize() > limit {
 		return ErrContentTooLarge
 	}
 	var f Faults

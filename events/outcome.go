@@ -36,6 +36,16 @@ func (s OutcomeStatus) Recurs() bool {
 type HostRecord struct {
 	NowMicros int64  `json:"now_us"`         // the one clock reading of the message, µs since the Unix epoch
 	Seed      uint64 `json:"seed,omitempty"` // of the guest's random bytes (ChaCha8)
+
+	ContentLimit int `json:"content_limit,omitempty"` // bytes of content that the guest could send; 0 is 256 KiB
+}
+
+// MaxContent is the most content, in bytes, that one send or reply may have.
+func (h HostRecord) MaxContent() int {
+	if h.ContentLimit == 0 {
+		return MaxMessageContent
+	}
+	return h.ContentLimit
 }
 
 // LogLevel of a guest's log line.

@@ -16,6 +16,7 @@ package events
 //   - Version 1: counted one sequence for all priorities of a pair of agents, which is
 //     now normal's; such a send of another priority has that as sequence_class. Had no
 //     blob.
+//   - Version 2: had no content_limit.
 type MessageHandled struct {
 	// As the guest got it, byte for byte but for white space between tokens of its content.
 	Message Message `json:"message"`
@@ -68,6 +69,7 @@ type MessageHandled struct {
 //   - Version 1: counted one sequence for all priorities of a pair of agents, which is
 //     now normal's; such a send of another priority has that as sequence_class. Had no
 //     blob.
+//   - Version 2: had no content_limit.
 type MessageFailed struct {
 	// As the guest got it.
 	Message Message `json:"message"`

@@ -33,7 +33,7 @@ func (r *request) readBody(rt *route) error {
 		}
 		r.body = body
 	}
-	if rt.body == mustJSON || (rt.body == mayJSON && len(r.body) > 0) || (rt.body == anyModule && r.media == typeJSON) {
+	if rt.body == mustJSON || rt.body == aMessage || (rt.body == mayJSON && len(r.body) > 0) || (rt.body == anyModule && r.media == typeJSON) {
 		return checkJSON(r.body)
 	}
 	return nil

@@ -223,3 +223,19 @@ func TestRequestsInFlight(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestLargeMessages: a server that allows larger content reads larger bodies, of
+// messages only.
+func TestLargeMessages(t *testing.T) {
+	r := start(t, func(c *Config, _ *Deps) { c.MaxContent = 4 << 20 })
+	r.deploy(t, "a")
+	content := func(n int) string { return `"` + strings.Repeat("x", n-2) + `"` }
+	if got := post(t, r, base+"/agents/a/messages", `{"content":`+content(4<<20)+`}`); got.status != 202 {
+		t.Errorf("%d %.200s", got.status, got.body)
+	}
+	if got := post(t, r, base+"/messages", `{"receiver":"a","content":`+content(4<<20)+`}`); got.status != 202 {
+		t.Errorf("%d %.200s", got.status, got.body)
+	}
+	wantProblem(t, post(t, r, base+"/agents/a/messages", `{"content":`+content(4<<20+1)+`}`), 413, CodeTooLarge)
+	wantProblem(t, post(t, r, base+"/agents/a/suspend", `{"reason":`+content(4<<20)+`}`), 413, CodeTooLarge)
+}

@@ -38,6 +38,7 @@ type Config struct {
 	Defaults       events.ResourceLimits // for limits that a deployment omits
 	Ceilings       events.ResourceLimits // the most a deployment may ask for
 	MaxModuleBytes int                   // of one module, before base64
+	MaxContent     int                   // of one message's content, before base64
 
 	MaxConnections   int   // open at once; further ones wait in the kernel's backlog
 	MaxRequests      int   // answered at once; further ones get 503, except /health
@@ -58,6 +59,7 @@ func DefaultConfig() Config {
 		Defaults:         events.DefaultLimits(),
 		Ceilings:         events.LimitCeilings(),
 		MaxModuleBytes:   8 << 20,
+		MaxContent:       events.MaxMessageContent,
 		MaxConnections:   8192,
 		MaxRequests:      4096,
 		MaxBytesInFlight: 256 << 20,
@@ -82,6 +84,7 @@ func (c Config) Validate() error {
 		max   int64
 	}{
 		{"max_module_bytes", int64(c.MaxModuleBytes), 64 << 20},
+		{"max_content", int64(c.MaxContent), events.MaxContentCeiling},
 		{"max_connections", int64(c.MaxConnections), 1 << 20},
 		{"max_requests", int64(c.MaxRequests), 1 << 20},
 		{"max_bytes_in_flight", c.MaxBytesInFlight, 1 << 40},
@@ -99,6 +102,11 @@ func (c Config) Validate() error {
 		f.Add("max_bytes_in_flight", "must be at least %d, the largest deployment", c.maxDeployBytes())
 	}
 	return f.Err()
+}
+
+// maxMessageBytes is the body limit of a message.
+func (c Config) maxMessageBytes() int64 {
+	return max(maxBodyBytes, int64(c.MaxContent)*4/3+deploySlack)
 }
 
 // maxDeployBytes is the body limit of a deployment: base64 makes four bytes of

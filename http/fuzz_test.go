@@ -55,10 +55,10 @@ func FuzzDecodeMessage(f *testing.F) {
 		if checkJSON(body) != nil {
 			return
 		}
-		if m, err := decodeMessage(body, true); err == nil && m.Receiver == "" {
+		if m, err := decodeMessage(body, true, events.MaxMessageContent); err == nil && m.Receiver == "" {
 			t.Error("a message for nobody was accepted")
 		}
-		msg, err := decodeMessage(body, false)
+		msg, err := decodeMessage(body, false, events.MaxMessageContent)
 		if err != nil {
 			wantClientError(t, err)
 			return

@@ -20,7 +20,7 @@ type MessageReceipt struct {
 
 // sendMessage gives a message to the agent of the path.
 func (s *Server) sendMessage(r *request) error {
-	msg, err := decodeMessage(r.body, false)
+	msg, err := decodeMessage(r.body, false, s.cfg.MaxContent)
 	if err != nil {
 		return err
 	}
@@ -36,7 +36,7 @@ func (s *Server) sendMessage(r *request) error {
 // one on the Idempotency-Key, so that the request repeated finds the same agent,
 // and without one on chance.
 func (s *Server) postMessage(r *request) error {
-	msg, err := decodeMessage(r.body, true)
+	msg, err := decodeMessage(r.body, true, s.cfg.MaxContent)
 	if err != nil {
 		return err
 	}
@@ -85,7 +85,7 @@ func settled(d actors.Delivery) bool {
 
 // decodeMessage reads what an outsider may say: not who it is, nor what caxton
 // counts by itself, nor to whom it speaks where the path says so.
-func decodeMessage(body []byte, addressed bool) (events.Message, error) {
+func decodeMessage(body []byte, addressed bool, maxContent int) (events.Message, error) {
 	var (
 		f   events.Faults
 		msg events.Message
@@ -114,9 +114,9 @@ func decodeMessage(body []byte, addressed bool) (events.Message, error) {
 	msg.Priority, err = events.ParsePriority(o.text("priority"))
 	f.Merge("priority", err)
 	o.finish()
-	err = msg.Validate()
+	err = msg.ValidateWithin(maxContent)
 	if errors.Is(err, events.ErrContentTooLarge) {
-		return events.Message{}, refuse(CodeTooLarge, "content must be at most %d bytes, got %d", events.MaxMessageContent, msg.ContentSize())
+		return events.Message{}, refuse(CodeTooLarge, "content must be at most %d bytes, got %d", maxContent, msg.ContentSize())
 	}
 	f.Merge("message", err)
 	return msg, f.Err()

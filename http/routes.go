@@ -18,6 +18,7 @@ const (
 	noBody    bodyKind = iota // a body is read and thrown away
 	mayJSON                   // none, or a JSON object
 	mustJSON                  // a JSON object
+	aMessage                  // the same, as large as a message may be
 	anyModule                 // a JSON object, or a module's bytes
 )
 
@@ -58,8 +59,8 @@ func agentRoutes() []route {
 		{method: http.MethodPost, path: base + "/agents/:id/resume", change: true, keyed: true, body: mayJSON, handle: (*Server).resumeAgent},
 		{method: http.MethodPost, path: base + "/agents/:id/stop", change: true, keyed: true, body: mayJSON, handle: (*Server).stopAgent},
 		{method: http.MethodPost, path: base + "/agents/:id/restart", change: true, body: mayJSON, handle: (*Server).restartAgent},
-		{method: http.MethodPost, path: base + "/agents/:id/messages", change: true, keyed: true, body: mustJSON, query: []string{"wait"}, handle: (*Server).sendMessage},
-		{method: http.MethodPost, path: base + "/messages", change: true, keyed: true, body: mustJSON, query: []string{"wait"}, handle: (*Server).postMessage},
+		{method: http.MethodPost, path: base + "/agents/:id/messages", change: true, keyed: true, body: aMessage, query: []string{"wait"}, handle: (*Server).sendMessage},
+		{method: http.MethodPost, path: base + "/messages", change: true, keyed: true, body: aMessage, query: []string{"wait"}, handle: (*Server).postMessage},
 		{method: http.MethodGet, path: base + "/messages/:message", read: true, handle: (*Server).getMessage},
 		{method: http.MethodGet, path: base + "/dead-letters", read: true, query: []string{"limit", "cursor"}, handle: (*Server).listLetters},
 		{method: http.MethodGet, path: base + "/dead-letters/:message", read: true, handle: (*Server).getLetter},
@@ -74,6 +75,9 @@ func agentRoutes() []route {
 func (rt *route) bodyLimit(cfg Config) int64 {
 	if rt.body == anyModule {
 		return cfg.maxDeployBytes()
+	}
+	if rt.body == aMessage {
+		return cfg.maxMessageBytes()
 	}
 	return maxBodyBytes
 }

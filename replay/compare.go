@@ -35,7 +35,11 @@ func (t *trial) tried(ctx context.Context, r *recorded) bool {
 	h := &r.handled
 	out := wasmhost.Outcome{Status: events.OutcomeNoHandler, Detail: "the module handles no messages"}
 	if t.guest != nil {
-		out = t.guest.Handle(ctx, wasmhost.Call{Message: &h.Message, Host: h.Host, Fuel: t.limits.MaxFuel, State: &t.state, Agent: t.folded})
+		m, err := events.WithContent(ctx, t.src.Store, h.Message)
+		if err != nil {
+			return t.unreadable(r, err)
+		}
+		out = t.guest.Handle(ctx, wasmhost.Call{Message: &m, Host: h.Host, Fuel: t.limits.MaxFuel, State: &t.state, Agent: t.folded})
 	}
 	if ctx.Err() != nil {
 		return true // its time ended within the run
@@ -75,10 +79,20 @@ func said(m *events.Message, out *wasmhost.Outcome) (reply *events.Message, send
 	return reply, sends
 }
 
+// unreadable ends a trial at a message whose content cannot be had.
+func (t *trial) unreadable(r *recorded, err error) bool {
+	t.out.Difference = &Difference{r.revision, r.handled.Message.ID, "message", "readable", clip(err.Error())}
+	return true
+}
+
 func content(m *events.Message) string {
 	switch {
 	case m == nil:
 		return "none"
+	case m.Blob != nil:
+		return "blob " + string(m.Blob.Hash)
+	case m.ContentSize() > events.MaxMessageContent:
+		return large(m)
 	case len(m.Content) > 0:
 		var b bytes.Buffer // the log has no white space between tokens
 		if json.Compact(&b, m.Content) != nil {
@@ -87,6 +101,21 @@ func content(m *events.Message) string {
 		return b.String()
 	}
 	return fmt.Sprintf("bytes %x", m.ContentBase64)
+}
+
+// large is what content says of a message that the log would keep in a blob.
+func large(m *events.Message) string {
+	b := m.ContentBase64
+	if len(m.Content) > 0 {
+		var tight bytes.Buffer
+		if json.Compact(&tight, m.Content) != nil {
+			return string(m.Content)
+		}
+		if b = tight.Bytes(); len(b) <= events.MaxMessageContent {
+			return string(b)
+		}
+	}
+	return "blob " + string(events.HashBlob(b))
 }
 
 // lines writes sends in an order of their own: those that led nowhere stand in the

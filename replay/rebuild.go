@@ -238,7 +238,11 @@ func (r *rebuild) rerun(ctx context.Context, rev events.Revision, h *events.Mess
 		return r.diverged(rev, "the module handles no messages")
 	}
 	began := time.Now()
-	out := r.out.Guest.Handle(ctx, wasmhost.Call{Message: &h.Message, Host: h.Host, Fuel: fuelFor(h.MeterVersion, st.Limits.MaxFuel), State: st, Agent: st})
+	m, err := events.WithContent(ctx, r.src.Store, h.Message)
+	if err != nil {
+		return fmt.Errorf("replay agent %s, revision %d: %w", st.ID, rev, err)
+	}
+	out := r.out.Guest.Handle(ctx, wasmhost.Call{Message: &m, Host: h.Host, Fuel: fuelFor(h.MeterVersion, st.Limits.MaxFuel), State: st, Agent: st})
 	r.out.Replayed++
 	r.out.Rerun += time.Since(began)
 	switch {

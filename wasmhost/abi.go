@@ -22,9 +22,13 @@ const (
 	codeUnavailable int32 = -6 // there is no message: the guest is being initialised
 )
 
+// maxContent is the most that one reply or send of the call may have as content. It
+// is part of the record: a replay answers as the run did.
+func (c *call) maxContent() int { return c.record.MaxContent() }
+
 // maxSendBytes bounds the JSON of one send before it is parsed: the largest
 // content in base64, the other fields, and room for white space.
-const maxSendBytes = 2 * events.MaxMessageContent
+func (c *call) maxSendBytes() uint32 { return uint32(2 * c.maxContent()) }
 
 // maxFieldName bounds the path that msg_field follows: each name on it is a scan
 // of the message.
@@ -103,10 +107,10 @@ func hostReply(in *Instance, stack []uint64) {
 		answer(stack, codeBadPointer)
 	case c.replied:
 		answer(stack, codeReplied)
-	case n > events.MaxMessageContent:
+	case int64(n) > int64(c.maxContent()):
 		answer(stack, codeTooLarge)
 	default:
-		in.room(0, len(b))
+		in.roomFor(0, len(b), len(b))
 		c.reply, c.replied = append(make([]byte, 0, len(b)), b...), true
 		answer(stack, 0)
 	}
@@ -114,7 +118,8 @@ func hostReply(in *Instance, stack []uint64) {
 
 func hostSend(in *Instance, stack []uint64) {
 	ptr, n := arg(stack, 0), arg(stack, 1)
-	in.charge(costCall + int64(min(n, maxSendBytes))*costParse)
+	most := in.call.maxSendBytes()
+	in.charge(costCall + int64(min(n, most))*costParse)
 	b, ok := in.view(ptr, n)
 	switch {
 	case !in.call.handling:
@@ -123,13 +128,13 @@ func hostSend(in *Instance, stack []uint64) {
 	case !ok:
 		answer(stack, codeBadPointer)
 		return
-	case n > maxSendBytes:
+	case n > most:
 		answer(stack, codeTooLarge)
 		return
 	}
-	m, code := parseSend(b) // copies what it keeps
+	m, code := parseSend(b, in.call.maxContent()) // copies what it keeps
 	if code == 0 {
-		in.room(1, len(b))
+		in.roomFor(1, len(b), m.ContentSize())
 		in.call.sends = append(in.call.sends, m)
 	}
 	answer(stack, code)

@@ -83,7 +83,7 @@ func TestTooLarge(t *testing.T) {
 	if got := p.code("reply", 0, events.MaxMessageContent+1); got != codeTooLarge {
 		t.Errorf("reply: %d", got)
 	}
-	if got := p.code("send", 0, maxSendBytes+1); got != codeTooLarge {
+	if got := p.code("send", 0, 2*events.MaxMessageContent+1); got != codeTooLarge {
 		t.Errorf("send: %d", got)
 	}
 	ptr, n := p.put(0, `{"receiver":"b","content":"`+strings.Repeat("x", events.MaxMessageContent)+`"}`)

@@ -21,6 +21,7 @@ type effects struct {
 	byKey   map[string]int // index into changes
 	count   int            // sends and changes
 	bytes   int            // of reply, sends, keys and values
+	large   int            // bytes of contents beyond events.MaxMessageContent, which are not in bytes
 
 	logs     []events.LogLine
 	logBytes int
@@ -93,6 +94,23 @@ func (in *Instance) room(count, n int) {
 	}
 }
 
+// roomFor is room for a send or reply of n bytes. Content that is too large for an
+// event does not count beside what stands in one: it has a bound of its own.
+func (in *Instance) roomFor(count, n, content int) {
+	if content <= events.MaxMessageContent {
+		in.room(count, n)
+		return
+	}
+	in.room(count, 0)
+	e, most := &in.call.effects, largeContents*in.call.maxContent()
+	if e.large += content; e.large > most {
+		in.stopWith(events.OutcomeEffectsTooLarge, fmt.Sprintf("large contents of more than %d bytes together", most))
+	}
+}
+
+// largeContents of the most size may one message lead to.
+const largeContents = 4
+
 // change buffers a state change; the last of a key counts.
 func (in *Instance) change(c events.StateChange) {
 	e := &in.call.effects
@@ -140,7 +158,7 @@ type sendFields struct {
 // parseSend reads a message that a guest sends. Identity, sender, hops and
 // sequence are not the guest's to say: they are ignored. The code is 0 or
 // negative.
-func parseSend(b []byte) (events.Message, int32) {
+func parseSend(b []byte, maxContent int) (events.Message, int32) {
 	var f sendFields
 	if !utf8.Valid(b) || json.Unmarshal(b, &f) != nil {
 		return events.Message{}, codeInvalid
@@ -154,10 +172,10 @@ func parseSend(b []byte) (events.Message, int32) {
 		ConversationID: f.ConversationID, ReplyWith: f.ReplyWith, InReplyTo: f.InReplyTo,
 		Protocol: f.Protocol, Language: f.Language, Ontology: f.Ontology, Priority: events.Priority(f.Priority), ReplyBy: f.ReplyBy,
 	}
-	if m.ContentSize() > events.MaxMessageContent {
+	if m.ContentSize() > maxContent {
 		return events.Message{}, codeTooLarge
 	}
-	if m.Receiver == "" || m.Protocol == events.TimerProtocol || m.Validate() != nil {
+	if m.Receiver == "" || m.Protocol == events.TimerProtocol || m.ValidateWithin(maxContent) != nil {
 		return events.Message{}, codeInvalid
 	}
 	return m, 0

@@ -16,7 +16,7 @@ func TestSendReplyBy(t *testing.T) {
 		`{"receiver":"b","reply_by":"2026-01-02T03:04:05+24:00"}`: codeInvalid,
 		`{"receiver":"b","protocol":"timer"}`:                     codeInvalid,
 	} {
-		m, code := parseSend([]byte(text))
+		m, code := parseSend([]byte(text), 1<<20)
 		if code != want || code == 0 && (m.ReplyBy != nil) != (strings.Contains(text, `"2026`)) {
 			t.Errorf("%s: %d, %v", text, code, m.ReplyBy)
 		}

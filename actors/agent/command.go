@@ -63,6 +63,7 @@ type Run struct {
 	Attempts     int    // runs that ended with the process, when NodeCrash
 	Replied      bool
 	Reply        []byte
+	ReplyBlob    *events.BlobRef // where Reply is, if it is too large for an event
 	Sends        []Outgoing
 	Logs         []events.LogLine
 	State        []events.StateChange

@@ -40,7 +40,9 @@ func (s *State) succeed(r Run) []events.Payload {
 	}
 	if r.Replied {
 		m := events.Message{Performative: events.Inform}
-		m.SetContent(r.Reply)
+		if m.Blob = r.ReplyBlob; m.Blob == nil {
+			m.SetContent(r.Reply)
+		}
 		post.reply(m)
 	}
 	out := append([]events.Payload{s.handledEvent(r, post)}, post.dead...)

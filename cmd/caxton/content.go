@@ -42,8 +42,8 @@ func (a *app) content(flag, arg string) (text json.RawMessage, raw []byte, err e
 	default:
 		raw = b
 	}
-	if len(text)+len(raw) > events.MaxMessageContent {
-		return nil, nil, usagef("--%s must be at most %s", flag, bytesOf(events.MaxMessageContent))
+	if len(text)+len(raw) > events.MaxContentCeiling {
+		return nil, nil, usagef("--%s must be at most %s", flag, bytesOf(events.MaxContentCeiling))
 	}
 	return text, raw, nil
 }
@@ -68,5 +68,5 @@ func readContentFile(name string) (b []byte, err error) {
 
 // readContent reads no more than it takes to know that it is too much.
 func readContent(r io.Reader) ([]byte, error) {
-	return io.ReadAll(io.LimitReader(r, events.MaxMessageContent+1))
+	return io.ReadAll(io.LimitReader(r, events.MaxContentCeiling+1))
 }

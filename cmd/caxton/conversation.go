@@ -57,12 +57,12 @@ func (a *app) describeMessage(m projections.MessageView) {
 	line("Conversation", "%s", m.ConversationID)
 	optional("In reply to", m.InReplyTo)
 	optional("Protocol", m.Protocol)
-	line("Content", "%s", contentText(m.Content, m.ContentBase64))
+	line("Content", "%s", said(&m.Message))
 	optional("Outcome", string(m.Outcome))
 	optional("Reason", string(m.Reason))
 	optional("Detail", m.Detail)
 	if m.Reply != nil {
-		line("Reply", "%s %s", m.Reply.Performative, contentText(m.Reply.Content, m.Reply.ContentBase64))
+		line("Reply", "%s %s", m.Reply.Performative, said(m.Reply))
 	}
 	if m.Fuel > 0 {
 		line("Fuel", "%d", m.Fuel)
@@ -109,7 +109,7 @@ func (a *app) tellConversation(v projections.ConversationView) {
 	for i, m := range v.Messages {
 		rows[i] = []string{
 			m.At.Format("15:04:05.000"), string(m.Performative), oneLine(m.Sender), oneLine(m.Receiver),
-			string(m.Status), clipped(contentText(m.Content, m.ContentBase64)),
+			string(m.Status), clipped(said(&m.Message)),
 		}
 	}
 	a.grid([]string{"AT", "PERFORMATIVE", "FROM", "TO", "STATUS", "CONTENT"}, rows)
@@ -117,6 +117,14 @@ func (a *app) tellConversation(v projections.ConversationView) {
 	if v.Truncated {
 		a.note("there is more: the conversation is too long to be shown whole")
 	}
+}
+
+// said is a message's content as a person reads it, or where it is.
+func said(m *events.Message) string {
+	if m.Blob != nil {
+		return fmt.Sprintf("%d bytes in blob %s", m.Blob.Size, m.Blob.Hash)
+	}
+	return contentText(m.Content, m.ContentBase64)
 }
 
 // maxCell bounds what a table shows of a message's content, in characters.

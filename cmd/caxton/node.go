@@ -134,6 +134,7 @@ func (n *node) actorsConfig() actors.Config {
 	c := actors.DefaultConfig()
 	c.InboxSize = n.cfg.Messaging.InboxSize
 	c.MailboxSize, c.SpillAfter = n.cfg.Messaging.MailboxSize, n.cfg.Messaging.SpillAfter
+	c.MaxContent = int(n.cfg.Messaging.MaxMessageBytes)
 	c.IdleTimeout, c.MaxAgents = n.cfg.Runtime.IdleTimeout, n.cfg.Runtime.MaxAgents
 	c.SnapshotEvery = n.cfg.Runtime.SnapshotEvery
 	c.DumpDirs = n.cfg.Security.DumpDirs
@@ -150,6 +151,7 @@ func (n *node) openAPI() error {
 	c := caxtonhttp.DefaultConfig()
 	c.Hosts = n.cfg.Server.AllowedHosts
 	c.Defaults, c.Ceilings = n.cfg.Runtime.Limits.Defaults.Resources(), n.cfg.Runtime.Limits.Ceilings.Resources()
+	c.MaxContent = int(n.cfg.Messaging.MaxMessageBytes)
 	c.MaxModuleBytes = int(n.cfg.Runtime.MaxModuleBytes)
 	c.DrainTimeout = time.Duration(float64(n.cfg.Runtime.DrainTimeout) * drainShare)
 	n.api, err = caxtonhttp.New(c, caxtonhttp.Deps{

@@ -115,6 +115,7 @@ type Messaging struct {
 	InboxSize   int           `key:"inbox_size"`   // messages waiting in one agent's inbox
 	SpillAfter  time.Duration `key:"spill_after"`  // waiting, until a message is queued durably
 
+	MaxMessageBytes     Bytes         `key:"max_message_bytes"`    // of one message's content
 	SendTimeout         time.Duration `key:"send_timeout"`         // for an agent's send to be delivered
 	ConversationTimeout time.Duration `key:"conversation_timeout"` // without a word, until an open conversation has timed out
 }
@@ -142,7 +143,7 @@ func Default() Config {
 	c.Runtime.Compile.Memory, c.Runtime.Compile.Timeout, c.Runtime.Compile.Cache = 1<<30, 30*time.Second, 1<<30
 	c.Runtime.Limits.Defaults = limits(events.DefaultLimits())
 	c.Runtime.Limits.Ceilings = limits(events.LimitCeilings())
-	c.Messaging = Messaging{MailboxSize: 1000, InboxSize: 100_000, SpillAfter: 100 * time.Millisecond, SendTimeout: 7 * 24 * time.Hour, ConversationTimeout: 30 * time.Minute}
+	c.Messaging = Messaging{MailboxSize: 1000, InboxSize: 100_000, SpillAfter: 100 * time.Millisecond, MaxMessageBytes: events.MaxMessageContent, SendTimeout: 7 * 24 * time.Hour, ConversationTimeout: 30 * time.Minute}
 	c.Observability.Log.Level, c.Observability.Log.Format = "info", "text"
 	return c
 }
@@ -216,6 +217,7 @@ func (c Config) Validate() error {
 	within("messaging.mailbox_size", int64(c.Messaging.MailboxSize), 1, 1<<20)
 	within("messaging.inbox_size", int64(c.Messaging.InboxSize), 1, 1<<24)
 	during("messaging.spill_after", c.Messaging.SpillAfter, time.Millisecond, time.Minute)
+	within("messaging.max_message_bytes", int64(c.Messaging.MaxMessageBytes), 1, events.MaxContentCeiling)
 	during("messaging.send_timeout", c.Messaging.SendTimeout, time.Second, 100*365*24*time.Hour)
 	during("messaging.conversation_timeout", c.Messaging.ConversationTimeout, time.Second, 365*24*time.Hour)
 	return f.Err()

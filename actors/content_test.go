@@ -1,0 +1,103 @@
+package actors
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/caxton-run/caxton/events"
+)
+
+// TestLargeContent: what does not fit an event goes into a blob and comes out of it
+// for the guest, its replay and whoever asked.
+func TestLargeContent(t *testing.T) {
+	r := newRig(t, func(c *Config) { c.MaxContent = 2 << 20 })
+	generous := func(d *DeployRequest) { d.Limits.MaxFuel = 10_000_000_000 }
+	id := r.deploy("echo", "echo", generous)
+	text := `"` + strings.Repeat("long ", 300_000) + `"`
+	says := func(content string) {
+		t.Helper()
+		sent := r.ask(id, content)
+		if sent.Status != Handled || string(sent.Reply.Content) != content || sent.Reply.Blob != nil {
+			t.Fatalf("%s, %.100s", sent.Status, contentOf(sent.Reply))
+		}
+	}
+	says(text)
+	h := only[events.MessageHandled](r, events.AgentStream(id))[0]
+	if h.Message.Blob == nil || h.Reply.Blob == nil || *h.Message.Blob != *h.Reply.Blob || h.Message.ContentSize() != 0 {
+		t.Errorf("message %+v, reply %+v", h.Message.Blob, h.Reply.Blob)
+	}
+	if h.Host.ContentLimit != 2<<20 {
+		t.Errorf("the record says %d bytes of content", h.Host.ContentLimit)
+	}
+	req := request(id, text) // by way of the inbox
+	req.Wait, req.IdempotencyKey = 0, "once"
+	if err := r.command(r.Suspend, id); err != nil {
+		t.Fatal(err)
+	}
+	if sent, err := r.Send(t.Context(), req); err != nil || sent.Status != Held {
+		t.Fatalf("%+v, %v", sent, err)
+	}
+	// A replay of a node that allows less goes the way the run went.
+	r.cfg.MaxContent = events.MaxMessageContent
+	r.restart()
+	if err := r.command(r.Resume, id); err != nil {
+		t.Fatal(err)
+	}
+	r.eventually("it is handled", func() bool { return r.inboxes.Len() == 0 })
+	says(`"short"`)
+	held := only[events.MessageHandled](r, events.AgentStream(id))[1]
+	if held.Reply != nil || held.Host.ContentLimit != 0 { // the host said -4, and echo does not look
+		t.Errorf("an echo beyond the new limit: %+v, limit %d", held.Reply, held.Host.ContentLimit)
+	}
+	var tooLarge = request(id, text)
+	if _, err := r.Send(t.Context(), tooLarge); !errors.Is(err, events.ErrContentTooLarge) {
+		t.Errorf("got %v, want ErrContentTooLarge", err)
+	}
+}
+
+// TestAgentsSendLargeContent to one another, and the answer comes back.
+func TestAgentsSendLargeContent(t *testing.T) {
+	r := newRig(t, func(c *Config) { c.MaxContent = events.MaxContentCeiling })
+	generous := func(d *DeployRequest) { d.Limits.MaxFuel = 50_000_000_000 }
+	relay := r.deploy("relay", "relay", generous)
+	r.deploy("echo", "echo", generous)
+	const n = 1_000_000
+	say, err := json.Marshal(strings.Repeat("x", n))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.ask(relay, fmt.Sprintf(`{"to":"echo","say":%s}`, say))
+	r.eventually("the echo comes back", func() bool {
+		return len(only[events.MessageHandled](r, events.AgentStream(relay))) == 2 && r.flight.Len() == 0
+	})
+	r.restart()
+	r.wants(relay, `{}`, fmt.Sprintf(`{"heard":%d}`, n+2))
+	for _, h := range only[events.MessageHandled](r, events.AgentStream(relay)) {
+		for _, m := range h.Sends {
+			if m.Blob == nil || m.Blob.Size != n+2 || !m.Blob.JSON {
+				t.Errorf("sent %+v", m.Blob)
+			}
+		}
+	}
+}
+
+// TestFailedBlobsLoseNothing: a message whose content cannot be stored is not
+// accepted, and a turn whose effects cannot is decided again.
+func TestFailedBlobsLoseNothing(t *testing.T) {
+	r := newRig(t, func(c *Config) { c.MaxContent = 1 << 20 })
+	id := r.deploy("echo", "echo", func(d *DeployRequest) { d.Limits.MaxFuel = 10_000_000_000 })
+	text := `"` + strings.Repeat("x", 400_000) + `"`
+	blob := events.BlobStream(events.HashBlob([]byte(text)))
+	boom := errors.New("boom")
+	r.store.fail(times(1, blob, boom), nil)
+	if _, err := r.Send(t.Context(), request(id, text)); !errors.Is(err, boom) {
+		t.Errorf("got %v, want the store's error", err)
+	}
+	r.store.fail(nil, times(3, blob, events.ErrUnknownOutcome))
+	if sent := r.ask(id, text); sent.Status != Handled || string(sent.Reply.Content) != text {
+		t.Errorf("%s, %.100s", sent.Status, contentOf(sent.Reply))
+	}
+}
