@@ -51,6 +51,16 @@ type machine struct {
 // each run.
 func newMachine(t testing.TB, e engine, wasm []byte, metered bool, slice int64) *machine {
 	t.Helper()
+	m, err := tryMachine(t, e, wasm, metered, slice)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+// tryMachine is newMachine for a module that may not come to life.
+func tryMachine(t testing.TB, e engine, wasm []byte, metered bool, slice int64) (*machine, error) {
+	t.Helper()
 	ctx := context.Background()
 	m := &machine{t: t, rt: wazero.NewRuntimeWithConfig(ctx, e.cfg), metered: metered, slice: slice}
 	t.Cleanup(func() { _ = m.rt.Close(ctx) })
@@ -72,10 +82,8 @@ func newMachine(t testing.TB, e engine, wasm []byte, metered bool, slice int64) 
 		}
 	}
 	var err error
-	if m.mod, err = m.rt.InstantiateWithConfig(ctx, wasm, wazero.NewModuleConfig().WithStartFunctions()); err != nil {
-		t.Fatal(err)
-	}
-	return m
+	m.mod, err = m.rt.InstantiateWithConfig(ctx, wasm, wazero.NewModuleConfig().WithStartFunctions())
+	return m, err
 }
 
 func (m *machine) refill(_ context.Context, _ api.Module, stack []uint64) {

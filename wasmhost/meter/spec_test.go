@@ -319,6 +319,7 @@ func TestSpecificationSuites(t *testing.T) {
 		slice int64
 	}{
 		{"compiler", wazero.NewRuntimeConfigCompiler(), 100_000},
+		{"compiler, slices of 1", wazero.NewRuntimeConfigCompiler(), 1},
 		{"interpreter", wazero.NewRuntimeConfigInterpreter(), 1},
 	}
 	for _, version := range []string{"v1", "v2"} {
