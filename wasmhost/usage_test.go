@@ -7,6 +7,7 @@ import (
 	"os"
 	"runtime"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/caxton-run/caxton/fixtures"
@@ -151,4 +152,47 @@ func TestTrim(t *testing.T) {
 	if out := ask(start(t, h, used), "a"); out.Status != "OK" {
 		t.Errorf("a guest of a module in use: %s", out.Status)
 	}
+}
+
+// TestUsageWhileRunning: guests are measured while they run, grow and go.
+func TestUsageWhileRunning(t *testing.T) {
+	h := hostWith(t, nil, false)
+	m := compileTest(t, h, "probe")
+	live := make(chan *Instance, 4)
+	var wg sync.WaitGroup
+	for range 2 {
+		wg.Go(func() {
+			for range 20 {
+				in, err := h.Instantiate(context.Background(), m, testMemory)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				select {
+				case live <- in:
+				default:
+				}
+				for n := range 6 { // grows at the fifth
+					count(in, n)
+				}
+				in.Close()
+			}
+		})
+	}
+	wg.Go(func() {
+		for range 40 {
+			if u, err := h.MemoryUsage(); err != nil || u.Guests < 0 || u.Guests > 2 || u.Resident > u.Mapped {
+				t.Errorf("%+v, %v", u, err)
+			}
+			select {
+			case in := <-live:
+				if u, err := in.MemoryUsage(); err != nil || u.Resident > max(u.Linear, testMemory) {
+					t.Errorf("%+v, %v", u, err)
+				}
+			default:
+			}
+			h.Trim(false, false)
+		}
+	})
+	wg.Wait()
 }
