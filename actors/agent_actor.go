@@ -2,7 +2,6 @@ package actors
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"time"
 
@@ -32,10 +31,12 @@ type agentActor struct {
 	inboxNext events.Revision // the next inbox entry to read
 	inboxMore bool            // there may be one
 
-	debt         replayDebt
-	snapshotTook time.Duration // making the last snapshot, without storing it
-	backoff      *time.Timer   // ends a hold; nil when there is none
-	retired      bool
+	debt          replayDebt
+	snapshotTook  time.Duration // making the last snapshot, without storing it
+	snapshotParts int           // events that it took; 0 before the first of this activation
+	partsKept     uint64        // the $maxCount of the snapshots' stream, at least; 0 is not known
+	backoff       *time.Timer   // ends a hold; nil when there is none
+	retired       bool
 
 	slot     int32           // of RunLog, held within a turn; 0 is none
 	running  context.Context // of the last run; an interruption ends it
@@ -88,7 +89,7 @@ func (a *agentActor) hibernate() {
 	if !a.sys.registry.retire(a.id, a.box) {
 		return
 	}
-	if a.debt.dueAtRest(a.sys.cfg.SnapshotEvery, a.snapshotTook) {
+	if a.debt.dueAtRest(a.snapshotEvery(), a.snapshotTook) {
 		a.save(a.sys.life)
 	}
 	a.trimInbox(a.sys.life)
@@ -174,56 +175,6 @@ func (a *agentActor) endHold() {
 		a.backoff.Stop()
 	}
 }
-
-// saveIfDue writes a snapshot when the next wake would have much to do.
-func (a *agentActor) saveIfDue(ctx context.Context) {
-	if a.live != nil && a.debt.due(a.sys.cfg.SnapshotEvery, a.snapshotTook) {
-		a.save(ctx)
-	}
-}
-
-// save writes a snapshot of the agent as it stands. Failing is no harm but to
-// the next wake.
-func (a *agentActor) save(ctx context.Context) {
-	if a.live == nil || a.live.Guest == nil || !a.live.Module.Info().Snapshotable || a.sys.deps.Room.Admit() != nil {
-		return
-	}
-	err := a.writeSnapshot(ctx)
-	switch {
-	case errors.Is(err, events.ErrTooLarge): // it will not get smaller soon
-		a.sys.log.Debug("snapshot too large to store", slog.String("agent", a.id.String()))
-	case err != nil:
-		a.sys.log.Warn("snapshot failed", slog.String("agent", a.id.String()), slog.Any("err", err))
-	}
-	a.debt = replayDebt{} // either way, try again when there is as much
-}
-
-func (a *agentActor) writeSnapshot(ctx context.Context) error {
-	began := time.Now()
-	memory, err := a.live.Guest.Snapshot()
-	if err != nil {
-		return err
-	}
-	ev, err := replay.EncodeSnapshot(a.state(), memory)
-	a.snapshotTook = time.Since(began)
-	if err != nil {
-		return err
-	}
-	stream := events.SnapshotStream(a.id)
-	r, err := a.sys.deps.Store.Append(ctx, stream, events.Any(), ev)
-	if err != nil || r.First > 0 {
-		return err
-	}
-	_, err = a.sys.deps.Store.SetStreamMetadata(ctx, stream, events.NoStream(), events.StreamMetadata{MaxCount: keepSnapshots})
-	if wrong := (*events.WrongRevisionError)(nil); errors.As(err, &wrong) {
-		return nil // set before
-	}
-	return err
-}
-
-// keepSnapshots is how many snapshots of an agent are kept: the newest, and two
-// to fall back on.
-const keepSnapshots = 3
 
 // trimInboxMin spares the log a change of metadata for few entries.
 const trimInboxMin = 256

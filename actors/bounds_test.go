@@ -1,7 +1,9 @@
 package actors
 
 import (
+	"context"
 	"fmt"
+	"math/rand/v2"
 	"strings"
 	"testing"
 
@@ -32,4 +34,48 @@ func TestAnAgentsStateIsBounded(t *testing.T) {
 	if failed := only[events.MessageFailed](r, events.AgentStream(id)); len(failed) != 1 {
 		t.Errorf("%d messages failed, want one, once", len(failed))
 	}
+}
+
+// TestALargeAgentIsSnapshotted: values and keys that do not fit an append are
+// stored in several events, the newest three snapshots stay, and a wake begins at
+// the newest.
+func TestALargeAgentIsSnapshotted(t *testing.T) {
+	r := newRig(t, func(c *Config) { c.SnapshotEvery = 2 })
+	id := r.deploy("kv", "kv")
+	src := rand.NewChaCha8([32]byte{1})
+	value := make([]byte, 60_000)
+	const puts = 40
+	for i := range puts {
+		_, _ = src.Read(value) // never fails
+		q := request(id, fmt.Sprintf(`{"op":"put","key":"k%d","value":"%x"}`, i, value))
+		q.IdempotencyKey = fmt.Sprint(i)
+		if s, err := r.Send(context.Background(), q); err != nil || s.Status != Handled {
+			t.Fatalf("%d: %s, %v", i, s.Status, err)
+		}
+	}
+	r.restart()
+	stream := events.SnapshotStream(id)
+	kept := 0
+	for _, err := range r.log.ReadStream(context.Background(), stream, events.ReadStreamOptions{}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		kept++
+	}
+	md, _, _, err := r.log.StreamMetadata(context.Background(), stream)
+	if err != nil || md.MaxCount < 3*keepSnapshots || kept > int(md.MaxCount) {
+		t.Errorf("%d events of snapshots are kept, $maxCount is %d, %v", kept, md.MaxCount, err)
+	}
+	live, err := r.sys.source.Agent(context.Background(), id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer live.Release()
+	if behind := live.State.Revision - live.Snapshot; behind > 3*2 {
+		t.Errorf("the newest snapshot is %d events behind revision %d", behind, live.State.Revision)
+	}
+	if _, ok := live.State.Key(agent.ScopedKey("user:test", "0")); !ok {
+		t.Error("the first key is forgotten")
+	}
+	r.wants(id, fmt.Sprintf(`{"op":"get","key":"k%d"}`, puts-1), fmt.Sprintf(`{"found":true,"value":"%x"}`, value))
 }

@@ -17,7 +17,6 @@ import (
 
 	"github.com/caxton-run/caxton/events"
 	"github.com/caxton-run/caxton/projections"
-	"github.com/caxton-run/caxton/replay"
 )
 
 // Dump is the state of all agents in files, enough to rebuild each without the log:
@@ -35,7 +34,7 @@ type Dump struct {
 // happened to it since.
 type DumpedAgent struct {
 	Agent    projections.AgentView `json:"agent"`
-	Snapshot []byte                `json:"snapshot,omitempty"` // data of SnapshotTaken; absent: events are the whole history
+	Snapshot [][]byte              `json:"snapshot,omitempty"` // data of its SnapshotTaken events; absent: events are the whole history
 	Events   []DumpedEvent         `json:"events"`             // of agent-<uuid>, from the snapshot on
 	Inbox    []DumpedEvent         `json:"inbox,omitempty"`    // of inbox-<uuid>: accepted and not handled
 }
@@ -167,16 +166,12 @@ func (d *dumper) lines(ctx context.Context, w io.Writer, agents []projections.Ag
 func (d *dumper) agent(ctx context.Context, v projections.AgentView) (DumpedAgent, error) {
 	out := DumpedAgent{Agent: v, Events: []DumpedEvent{}}
 	var from events.Revision
-	newest := events.ReadStreamOptions{From: events.EndOfStream, Direction: events.Backwards, Max: 1}
-	err := d.each(ctx, events.SnapshotStream(v.ID), newest, func(rec events.Recorded) error {
-		st, _, err := replay.DecodeSnapshot(rec.Event.Data)
-		if err == nil { // a damaged one is passed over, as in a wake
-			out.Snapshot, from = rec.Event.Data, st.Revision+1
-		}
-		return nil
-	})
+	data, st, err := d.sys.source.Newest(ctx, v.ID)
 	if err != nil {
 		return out, err
+	}
+	if st != nil {
+		out.Snapshot, from = data, st.Revision+1
 	}
 	add := func(list *[]DumpedEvent) func(events.Recorded) error {
 		return func(rec events.Recorded) error {

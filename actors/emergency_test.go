@@ -196,7 +196,7 @@ func TestDump(t *testing.T) {
 		t.Errorf("manifest %s, %v; the file's digest is %s", b, err, sum)
 	}
 	counter, kept := lines[id], lines[echo]
-	st, _, err := replay.DecodeSnapshot(counter.Snapshot)
+	st, _, err := replay.DecodeSnapshot(counter.Snapshot...)
 	if err != nil || st.ID != id {
 		t.Fatalf("snapshot: %v", err)
 	}

@@ -42,18 +42,26 @@ const TypeModuleChunk Type = "ModuleChunk"
 // makes waking quicker and is never needed: without it the agent is replayed from
 // further back.
 //
-// Its data, with numbers big-endian, are: version (1 byte, now 2; 1 is read and has
-// neither timers nor capabilities in the state), length of the
-// state (4 bytes), the state, the guest's memory to the end. The state is a JSON
-// object with sorted keys. The memory has a version byte of its own and is a
-// compressed difference to what the module's initialisation left; it is empty for an
-// agent without a guest. A snapshot whose version or content does not read is passed
-// over for an older one.
+// A snapshot that does not fit one event is several, in order and with nothing
+// between them. The data of each, with numbers big-endian, are: version (1 byte, now
+// 3), index of the part (2 bytes, from 0), number of parts (2 bytes, at most 64),
+// SHA-256 of all parts joined (32 bytes), the part: 983,040 bytes in every one but the
+// last. Joined they are: length of the state, length as it stands here (uvarints), the
+// state, the guest's memory to the end. The state is a zstd frame of what
+// actors/agent writes, or that itself where the two lengths are equal. The memory has a
+// version byte of its own and is a compressed difference to what the module's
+// initialisation left; it is empty for an agent without a guest.
+//
+// Versions 1 and 2 were one event each: version, length of the state (4 bytes), the
+// state as JSON, the memory. They are read; version 1 has neither timers nor
+// capabilities. A snapshot that is not whole, or whose version or content does not
+// read, is passed over for an older one.
 //
 //   - Stream: snapshot-<uuid>.
 //   - When: what followed the last one would take a wake more than 5 ms to replay, or is
 //     1,000 events (runtime.snapshot_every); at hibernation a tenth of either; always at a
-//     committed revision. Not when it would exceed 1 MiB.
+//     committed revision. One of n events comes n times as rarely, and one of more than 64
+//     not at all.
 //   - By: the agent's actor, whatever revision the stream is at.
 //   - Agent: nothing is folded; the state in it is what folding up to its revision gives.
 //   - Projections: nothing.

@@ -83,8 +83,8 @@ func rewritten(t *testing.T, list []events.Event) []events.Event {
 	return out
 }
 
-// stateOf replays a history from a store on disk.
-func stateOf(t *testing.T, id events.AgentID, list []events.Event) []byte {
+// foldOf replays a history from a store on disk.
+func foldOf(t *testing.T, id events.AgentID, list []events.Event) *agent.State {
 	t.Helper()
 	store, err := pebblestore.Open(t.TempDir(), pebblestore.DefaultOptions())
 	if err != nil {
@@ -102,11 +102,7 @@ func stateOf(t *testing.T, id events.AgentID, list []events.Event) []byte {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b, err := st.MarshalBinary()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return append(b, '\n')
+	return st
 }
 
 func viewOf(t *testing.T, id events.AgentID, list []events.Event) []byte {
@@ -164,20 +160,17 @@ func since(t *testing.T, old, now []byte) map[string]string {
 func TestOldLogReplays(t *testing.T) {
 	id, list := v1Log(t)
 	for name, old := range map[string][]events.Event{"failed": upToFailure(t, list), "last": list} {
-		now := rewritten(t, old)
-		for _, c := range []struct {
-			what string
-			fold func(*testing.T, events.AgentID, []events.Event) []byte
-		}{{"state", stateOf}, {"view", viewOf}} {
-			want, err := os.ReadFile(filepath.Join("testdata", "v1", name+"."+c.what+".json"))
-			if err != nil {
-				t.Fatal(err)
+		var then agent.State
+		if err := then.UnmarshalBinary(read(t, filepath.Join("testdata", "v1", name+".state.json"))); err != nil {
+			t.Fatal(err)
+		}
+		view := read(t, filepath.Join("testdata", "v1", name+".view.json"))
+		for log, list := range map[string][]events.Event{"the old log": old, "the log rewritten": rewritten(t, old)} {
+			if d := cmp.Diff(encoded(t, &then), encoded(t, foldOf(t, id, list))); d != "" {
+				t.Errorf("%s, state of %s (-then +now):\n%s", name, log, d)
 			}
-			if d := cmp.Diff(members(t, want), since(t, want, c.fold(t, id, old))); d != "" {
-				t.Errorf("%s, %s of the old log (-then +now):\n%s", name, c.what, d)
-			}
-			if d := cmp.Diff(members(t, want), since(t, want, c.fold(t, id, now))); d != "" {
-				t.Errorf("%s, %s of the log rewritten (-then +now):\n%s", name, c.what, d)
+			if d := cmp.Diff(members(t, view), since(t, view, viewOf(t, id, list))); d != "" {
+				t.Errorf("%s, view of %s (-then +now):\n%s", name, log, d)
 			}
 		}
 	}

@@ -9,6 +9,14 @@ import (
 	"github.com/caxton-run/caxton/events"
 )
 
+// stateForm is the first byte of a state as it is written now:
+//
+//	2 | length of the JSON (uvarint) | JSON of encoded | bulk (bulk.go)
+//
+// Until snapshots of version 2 a state was JSON alone, values and keys in it; such
+// a one begins with a brace, and is read.
+const stateForm byte = 2
+
 // encoded is a State as a snapshot keeps it. encoding/json writes maps in the
 // order of their keys, so equal states have equal bytes.
 type encoded struct {
@@ -21,10 +29,10 @@ type encoded struct {
 	Revision events.Revision       `json:"revision"`
 	Clock    int64                 `json:"clock"`
 	Handled  uint64                `json:"handled"`
-	Values   []value               `json:"values,omitempty"`
+	Values   []value               `json:"values,omitempty"` // read only: see stateForm
 	Sent     map[channel]uint64    `json:"sent,omitempty"`
 	Seen     map[channel]uint64    `json:"seen,omitempty"`
-	Keys     []usedKey             `json:"keys,omitempty"` // oldest first
+	Keys     []usedKey             `json:"keys,omitempty"` // read only; oldest first
 	Next     events.Revision       `json:"inbox_next"`
 	Ahead    []events.Revision     `json:"inbox_ahead,omitempty"`
 	Message  events.MessageID      `json:"crash_message"`
@@ -62,29 +70,64 @@ func (s *State) MarshalBinary() ([]byte, error) {
 		Timer: s.timers.last, Timers: s.timers.encode(),
 		Skills: slices.Sorted(maps.Keys(s.skills)),
 	}
-	for _, k := range slices.Sorted(maps.Keys(s.values.all)) {
-		e.Values = append(e.Values, value{[]byte(k), s.values.all[k]})
+	head, err := json.Marshal(e)
+	if err != nil {
+		return nil, err
 	}
-	for _, k := range s.keys.order {
-		e.Keys = append(e.Keys, usedKey{[]byte(k), s.keys.uses[k]})
-	}
-	return json.Marshal(e)
+	return s.appendBulk(appendText([]byte{stateForm}, head)), nil
 }
 
 // UnmarshalBinary implements encoding.BinaryUnmarshaler. What MarshalBinary did
 // not write is a *events.CorruptError and leaves s as it was.
 func (s *State) UnmarshalBinary(b []byte) error {
+	bad := func(reason string) error { return &events.CorruptError{Where: "agent state", Reason: reason} }
+	var bulk []byte
+	switch {
+	case len(b) > 0 && b[0] == stateForm:
+		r := reader{b: b[1:]}
+		b = r.text()
+		if bulk = r.b; r.bad {
+			return bad("it ends early")
+		}
+	case len(b) == 0 || b[0] != '{':
+		return bad("it is of no known form")
+	}
 	var e encoded
 	if err := json.Unmarshal(b, &e); err != nil {
-		return &events.CorruptError{Where: "agent state", Reason: err.Error()}
+		return bad(err.Error())
 	}
 	if !e.Status.known() {
-		return &events.CorruptError{Where: "agent state", Reason: fmt.Sprintf("unknown status %.20q", string(e.Status))}
+		return bad(fmt.Sprintf("unknown status %.20q", string(e.Status)))
 	}
-	if e.twice() {
-		return &events.CorruptError{Where: "agent state", Reason: "an Idempotency-Key stands in it twice"}
+	st := e.state()
+	if bulk == nil {
+		if !e.readBulk(&st) {
+			return bad("an Idempotency-Key stands in it twice")
+		}
+	} else if !st.readBulk(bulk) {
+		return bad("values or Idempotency-Keys do not read")
 	}
-	*s = State{
+	*s = st
+	return nil
+}
+
+// readBulk takes values and keys from the JSON of an old state; false if a key
+// stands in it twice.
+func (e *encoded) readBulk(s *State) bool {
+	for _, v := range e.Values {
+		s.values.change(events.StateChange{Key: string(v.Key), Value: v.Value})
+	}
+	for _, k := range e.Keys {
+		if !s.keys.restore(string(k.Key), k.Use, len(e.Keys)) {
+			return false
+		}
+	}
+	return true
+}
+
+// state is what the JSON says of a state, but for values and keys.
+func (e *encoded) state() State {
+	s := State{
 		ID: e.ID, Status: e.Status, Name: e.Name, Module: e.Module, Limits: e.Limits,
 		Priority: e.Priority, Revision: e.Revision, Clock: e.Clock, Handled: e.Handled,
 		sent: e.Sent, seen: e.Seen,
@@ -99,27 +142,8 @@ func (s *State) UnmarshalBinary(b []byte) error {
 	for _, name := range e.Skills {
 		s.learn(name)
 	}
-	for _, v := range e.Values {
-		s.values.change(events.StateChange{Key: string(v.Key), Value: v.Value})
-	}
-	for _, k := range e.Keys {
-		if s.keys.uses == nil {
-			s.keys.uses = make(map[string]KeyUse, len(e.Keys))
-		}
-		s.keys.uses[string(k.Key)] = k.Use
-		s.keys.order = append(s.keys.order, string(k.Key))
-	}
 	for _, r := range e.Ahead {
 		s.inbox.finish(&r)
 	}
-	return nil
-}
-
-// twice reports whether a key occurs twice: the keyring could not forget it.
-func (e *encoded) twice() bool {
-	known := make(map[string]struct{}, len(e.Keys))
-	for _, k := range e.Keys {
-		known[string(k.Key)] = struct{}{}
-	}
-	return len(known) < len(e.Keys)
+	return s
 }

@@ -1,7 +1,11 @@
 package agent
 
 import (
+	"encoding/json"
 	"errors"
+	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -67,12 +71,16 @@ func TestEveryFieldIsWritten(t *testing.T) {
 
 func TestUnmarshalRefuses(t *testing.T) {
 	full := bytesOf(t, fullState(t))
+	old := oldForm(t, fullState(t))
 	key := `{"k":"aw==","u":{}}`
 	for name, in := range map[string]string{
-		"nothing": "", "not JSON": "state", "a part": full[:len(full)-1], "more": full + "x", "a list": "[]",
-		"an unknown status": strings.Replace(full, `"suspended"`, `"asleep"`, 1),
-		"a bad id":          strings.Replace(full, agentID(1).String(), "agent-1", 1),
-		"a key twice":       `{"keys":[` + key + `,` + key + `]}`,
+		"nothing": "", "no form": "state", "a part": full[:len(full)-1], "more": full + "x", "a list": "[]", "null": "null",
+		"a part of the JSON": full[:20], "an unknown form": "\x03" + full[1:],
+		"too many keys":     full[:len(full)-1] + "\xff\xff\xff\xff\x0f",
+		"an unknown status": strings.Replace(old, `"suspended"`, `"asleep"`, 1),
+		"a bad id":          strings.Replace(old, agentID(1).String(), "agent-1", 1),
+		"an old key twice":  `{"keys":[` + key + `,` + key + `]}`,
+		"a key twice":       twice(t),
 	} {
 		st := fullState(t)
 		if err := st.UnmarshalBinary([]byte(in)); !errors.Is(err, events.ErrCorrupt) {
@@ -84,6 +92,65 @@ func TestUnmarshalRefuses(t *testing.T) {
 	}
 }
 
+// twice is a state in whose keyring a key stands twice.
+func twice(t *testing.T) string {
+	t.Helper()
+	st := fullState(t)
+	st.keys.order = append(st.keys.order, st.keys.order...)
+	return bytesOf(t, st)
+}
+
+// oldForm is a state as it was written until snapshots of version 2.
+func oldForm(tb testing.TB, s *State) string {
+	tb.Helper()
+	var e encoded
+	r := reader{b: []byte(bytesOf(tb, s))[1:]}
+	if err := json.Unmarshal(r.text(), &e); err != nil {
+		tb.Fatal(err)
+	}
+	for _, k := range slices.Sorted(maps.Keys(s.values.all)) {
+		e.Values = append(e.Values, value{[]byte(k), s.values.all[k]})
+	}
+	for _, k := range s.keys.order {
+		e.Keys = append(e.Keys, usedKey{[]byte(k), s.keys.uses[k]})
+	}
+	b, err := json.Marshal(e)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return string(b)
+}
+
+// A state of before reads as the same.
+func TestOldFormIsRead(t *testing.T) {
+	for _, want := range []*State{new(State), newLife(t).st, fullState(t)} {
+		var got State
+		if err := got.UnmarshalBinary([]byte(oldForm(t, want))); err != nil {
+			t.Fatal(err)
+		}
+		same(t, "state", got, *want)
+	}
+}
+
+// The keys of a busy agent take little: the hash of a request is 32 bytes of it.
+func TestKeysAreCompact(t *testing.T) {
+	l := newLife(t)
+	const n = 1000
+	for i := range n {
+		use := KeyUse{MessageID: messageID(byte(i)), BodyHash: fmt.Sprintf("%064x", i), Revision: events.Revision(3 * i), AtMicros: begin + int64(i)*1000}
+		l.st.keys.add(ScopedKey("user:anonymous", fmt.Sprintf("%036d", i)), use)
+	}
+	const want = len(`"user:anonymous"""`) + 36 + 1 + 16 + 33 + 2 + 2
+	if size := len(bytesOf(t, l.st)) - len(bytesOf(t, newLife(t).st)); size > n*want {
+		t.Errorf("%d keys take %d bytes, %d each; want %d", n, size, size/n, want)
+	}
+	var got State
+	if err := got.UnmarshalBinary([]byte(bytesOf(t, l.st))); err != nil {
+		t.Fatal(err)
+	}
+	same(t, "state", got, *l.st)
+}
+
 // Whatever reads as a state is one: it can be asked, it can go on, and written
 // down again it reads the same.
 func FuzzUnmarshalState(f *testing.F) {
@@ -92,6 +159,7 @@ func FuzzUnmarshalState(f *testing.F) {
 	f.Add([]byte(bytesOf(f, new(State))))
 	f.Add([]byte(bytesOf(f, newLife(f).st)))
 	f.Add([]byte(bytesOf(f, fullState(f))))
+	f.Add([]byte(oldForm(f, fullState(f))))
 	f.Add([]byte(`{"status":"running","inbox_next":18446744073709551615,"inbox_ahead":[18446744073709551615,0,0]}`))
 	f.Add([]byte(`{"status":"running","revision":18446744073709551615,"clock":9223372036854775807,"crashes":[5,1,-1]}`))
 	f.Add([]byte(`{"status":"running","values":[{"k":"","v":null},{"k":"","v":"AA=="}],"sent":{},"keys":[{"k":null,"u":{}}]}`))

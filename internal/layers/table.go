@@ -66,7 +66,7 @@ func Table() []Row {
 
 		{Package: "actors/cluster", Floor: 3,
 			ThirdParty: []string{protoactor, "github.com/hashicorp/memberlist", grpc, protobuf}},
-		{Package: "replay", Floor: 3},
+		{Package: "replay", Floor: 3, ThirdParty: []string{klauspost}},
 
 		{Package: "actors", Floor: 4, ThirdParty: []string{protoactor}},
 
