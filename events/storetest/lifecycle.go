@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 
 	"github.com/caxton-run/caxton/events"
 )
@@ -20,9 +21,40 @@ func lifecycleCases() []testCase {
 			}
 			same(s, "after Sync", labels(s.all()), []string{"a-1@0"})
 		}},
+		{"after Sync all is there that was committed before it", syncUnderLoad},
 		{"Close under load", closeUnderLoad},
 		{"after Close", afterClose},
 	}
+}
+
+// syncUnderLoad has writers that tell of each commit, and a reader that syncs and
+// then wants to see at least as much.
+func syncUnderLoad(s *suite) {
+	const writers, each = 3, 20
+	var committed atomic.Int64
+	var wg sync.WaitGroup
+	for w := range writers {
+		stream := events.Stream(fmt.Sprintf("sync-%d", w))
+		wg.Go(func() {
+			for i := range each {
+				if _, err := s.Append(s.ctx, stream, events.Any(), event(fmt.Sprint(stream, i))); err != nil {
+					s.Error(err)
+					return
+				}
+				committed.Add(1)
+			}
+		})
+	}
+	for told := int64(0); told < writers*each && !s.Failed(); {
+		told = committed.Load()
+		if err := s.Sync(s.ctx); err != nil {
+			s.Error(err)
+		}
+		if n := int64(len(s.all())); n < told {
+			s.Errorf("%d events are read after Sync, %d were committed before it", n, told)
+		}
+	}
+	wg.Wait()
 }
 
 func emptyLog(s *suite) {

@@ -18,6 +18,7 @@ func metadataCases() []testCase {
 		{"$maxCount shows the newest", maxCount},
 		{"$maxAge hides what was recorded before", maxAge},
 		{"$tb hides what stands before", truncateBefore},
+		{"the rules together hide what any of them hides", rulesTogether},
 		{"metadata before the stream", metadataFirst},
 		{"the log's own names are not for appends", systemNames},
 	}
@@ -176,6 +177,36 @@ func truncateBefore(s *suite) {
 	same(s, "subscribed, live", labels(s.take(sub, 1)), []string{"a-1@4"})
 	s.set("a-1", events.Exact(0), events.StreamMetadata{})
 	same(s, "shown again, as nothing was scavenged", len(s.stream("a-1")), 5)
+}
+
+func rulesTogether(s *suite) {
+	s.must("a-1", events.NoStream(), eventsNamed(6, "x")...)
+	for i, c := range []struct {
+		md   events.StreamMetadata
+		want []string
+	}{
+		{events.StreamMetadata{MaxCount: 3, TruncateBefore: 2, MaxAge: time.Hour}, []string{"a-1@3", "a-1@4", "a-1@5"}},
+		{events.StreamMetadata{MaxCount: 3, TruncateBefore: 5}, []string{"a-1@5"}},
+		{events.StreamMetadata{MaxCount: 9, TruncateBefore: 4}, []string{"a-1@4", "a-1@5"}},
+	} {
+		expected := events.NoStream()
+		if i > 0 {
+			expected = events.Exact(events.Revision(i - 1))
+		}
+		s.set("a-1", expected, c.md)
+		same(s, fmt.Sprintf("forwards under %+v", c.md), labels(s.stream("a-1")), c.want)
+		same(s, fmt.Sprintf("backwards under %+v", c.md), labels(s.backwards("a-1", events.EndOfStream)), reversed(c.want))
+		first := s.collect(s.ReadStream(s.ctx, "a-1", events.ReadStreamOptions{Max: 1}))
+		same(s, fmt.Sprintf("the first under %+v", c.md), labels(first), c.want[:1])
+	}
+	// What is hidden still counts: for revisions, for expectations, for retries.
+	evs := s.all()
+	if r := s.must("a-1", events.NoStream(), evs[0].Event, evs[1].Event, evs[2].Event, evs[3].Event, evs[4].Event, evs[5].Event); !r.Duplicate {
+		s.Errorf("a retry of hidden events: %+v", r)
+	}
+	if r := s.must("a-1", events.Exact(5), event("next")); r.First != 6 {
+		s.Errorf("the next event has revision %d", r.First)
+	}
 }
 
 func metadataFirst(s *suite) {
