@@ -19,8 +19,8 @@ const (
 
 // BreakerState is how a circuit breaker stands:
 //
-//	           10 failures in a row,
-//	           or over half of 100              60 s
+//	           10 failures in a row, or over
+//	           half of 100, or a storm          60 s
 //	closed ────────────────────────▶ open ──────────────▶ half-open
 //	  ▲  ▲ ▲                         ▲  ▲                  │   │
 //	  │  │ └──────── reset ──────────┤  └── trial failed ──┘   │
@@ -64,6 +64,14 @@ func (b *breaker) opens(w *window, now time.Time) events.Payload {
 		cause = events.BreakerRecovery
 	}
 	return events.BreakerOpened{At: micros(now), Cause: cause, Failures: failures, Of: of, Forced: b.forced}
+}
+
+// stormed decides that a storm opens the breaker of an agent that is in it.
+func (b *breaker) stormed(failures int, now time.Time) events.Payload {
+	if !b.closed() {
+		return nil
+	}
+	return events.BreakerOpened{At: micros(now), Cause: events.BreakerStorm, Failures: failures, Of: failures}
 }
 
 // tried decides what the outcome of a half-open breaker's one message means.
@@ -189,19 +197,4 @@ func (w *window) verdict() (cause events.BreakerCause, failures, of int) {
 		return events.BreakerShare, failures, w.seen
 	}
 	return "", failures, w.seen
-}
-
-// breakerCounts says whether the outcome of a run tells a breaker anything, and whether it is a
-// failure. A refusal does not: the guest works, and says no; nor does being killed,
-// which somebody else wanted, a message that came too late to be run, and a module that
-// takes no messages at all.
-func breakerCounts(o events.OutcomeStatus) (told, failed bool) {
-	switch o {
-	case events.OutcomeOK:
-		return true, false
-	case events.OutcomeOutOfFuel, events.OutcomeTimeout, events.OutcomeMemoryLimit, events.OutcomeStackOverflow,
-		events.OutcomeTrap, events.OutcomeBadABI, events.OutcomeEffectsTooLarge, events.OutcomeHostFault:
-		return true, true
-	}
-	return false, false
 }

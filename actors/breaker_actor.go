@@ -30,6 +30,10 @@ type (
 		scope  events.BreakerScope
 		failed bool
 	}
+	breakerStorm struct { // these agents failed together
+		agents   []events.AgentID
+		failures int
+	}
 	breakerDue   struct{} // it may be time for a transition
 	breakerOrder struct { // an operator's
 		request BreakerRequest
@@ -68,6 +72,11 @@ func (a *breakerActor) Receive(ctx actor.Context) {
 	case breakerTried:
 		br := a.known[m.scope]
 		_ = a.move(m.scope, br.tried(m.failed, a.sys.deps.Now()), Caller{}) // logged
+	case breakerStorm:
+		for _, id := range m.agents {
+			br := a.known[events.AgentScope(id)]
+			_ = a.move(events.AgentScope(id), br.stormed(m.failures, a.sys.deps.Now()), Caller{}) // logged
+		}
 	case breakerOrder:
 		m.done <- a.order(m.request, a.sys.deps.Now())
 	}

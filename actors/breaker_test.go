@@ -47,7 +47,7 @@ func TestBreakerCounts(t *testing.T) {
 		events.OutcomeStackOverflow: {true, true}, events.OutcomeTrap: {true, true}, events.OutcomeBadABI: {true, true},
 		events.OutcomeEffectsTooLarge: {true, true}, events.OutcomeHostFault: {true, true},
 	} {
-		if told, failed := breakerCounts(o); told != want[0] || failed != want[1] {
+		if told, failed := o.Counts(); told != want[0] || failed != want[1] {
 			t.Errorf("%s: told %v, failed %v", o, told, failed)
 		}
 	}
@@ -111,6 +111,13 @@ func TestBreakerMachine(t *testing.T) {
 					before.state == BreakerHalfOpen && failed && (b.state != BreakerOpen || b.forced),
 					before.state == BreakerHalfOpen && !failed && !b.closed():
 					t.Fatalf("failed %v: %+v became %+v", failed, before, b)
+				}
+			},
+			"storm": func(t *rapid.T) {
+				before := b
+				do(b.stormed(7, now))
+				if before.closed() != (b != before) || before.closed() && (b.state != BreakerOpen || b.forced) {
+					t.Fatalf("%+v became %+v", before, b)
 				}
 			},
 			"force": func(t *rapid.T) {

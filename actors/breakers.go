@@ -48,7 +48,7 @@ func (b *breakers) capabilities(id events.AgentID) []string {
 // report counts how a message's run ended, for the breakers of its agent, of what the
 // agent offers, and, if it is the host's fault, of the node.
 func (b *breakers) report(id events.AgentID, e *envelope, o events.OutcomeStatus) {
-	told, failed := breakerCounts(o)
+	told, failed := o.Counts()
 	if !told {
 		return // its claims are given back with its answer
 	}

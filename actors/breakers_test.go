@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/caxton-run/caxton/events"
+	"github.com/caxton-run/caxton/projections"
 )
 
 // clocked makes the rig's time one that the test moves.
@@ -325,5 +326,40 @@ func TestBreakersForgetSuccess(t *testing.T) {
 	c.orders(BreakerRequest{})
 	if len(b.counted) != 0 {
 		t.Error("what failed while it was open counts after its reset")
+	}
+}
+
+// TestAStormOpensBreakers of the agents that are in it; agents that all say no to one
+// conversation are no storm.
+func TestAStormOpensBreakers(t *testing.T) {
+	c := newClocked(t)
+	say := func(to events.AgentID, conversation string) {
+		t.Helper()
+		q := request(to, `{"op":"nonsense"}`)
+		q.Message.ConversationID = conversation
+		if sent, err := c.Send(context.Background(), q); err != nil || sent.Status != Failed {
+			t.Fatalf("%s, %v", sent.Status, err)
+		}
+	}
+	var refusing, failing []events.AgentID
+	for i := range projections.StormAgents {
+		refusing = append(refusing, c.deploy(fmt.Sprint("kv", i), "kv"))
+		failing = append(failing, c.deployWasm(fmt.Sprint("trap", i), hostile(t, "trap")))
+	}
+	for _, id := range refusing {
+		say(id, "no")
+	}
+	for _, id := range failing {
+		say(id, "spreading")
+	}
+	for _, id := range failing {
+		if v := c.stands(events.AgentScope(id), BreakerOpen); v.Forced || v.Failures != projections.StormAgents {
+			t.Errorf("%+v", v)
+		}
+		c.recorded(events.AgentScope(id), "Opened:storm")
+	}
+	storms := only[events.AgentStormDetected](c.rig, events.StormStream())
+	if len(storms) != 1 || storms[0].ConversationID != "spreading" || len(c.sys.Breakers()) != len(failing) {
+		t.Errorf("%+v, %d breakers", storms, len(c.sys.Breakers()))
 	}
 }

@@ -53,6 +53,7 @@ func (s *System) storm(ctx context.Context, found projections.Storm) {
 	s.deps.Observer.Stormed()
 	s.log.Warn("many agents fail in one conversation", slog.String("conversation", e.ConversationID),
 		slog.Int("agents", e.Count), slog.Int("failures", e.Failures))
+	s.tellBreakers(breakerStorm{e.Agents, e.Failures})
 	if s.deps.StormListener != nil {
 		s.deps.StormListener.Storm(ctx, e)
 	}

@@ -32,7 +32,7 @@ type Deps struct {
 	Room     Room     // nil: there always is
 	Observer Observer // nil: Unobserved
 
-	StormListener StormListener // nil: storms are recorded, and nobody acts on them
+	StormListener StormListener // nil: storms open breakers, and nobody else is told
 
 	Log    *slog.Logger
 	Member events.MemberID

@@ -31,6 +31,21 @@ func (s OutcomeStatus) Recurs() bool {
 	return true
 }
 
+// Counts says whether a run tells anything of how its agent does (told), and whether it is
+// a failure: for circuit breakers, and for storms. A refusal tells nothing, for the guest
+// works and says no; nor do a run that somebody else ended, a message that came too late
+// to be run, and a module that takes no messages at all.
+func (s OutcomeStatus) Counts() (told, failed bool) {
+	switch s {
+	case OutcomeOK:
+		return true, false
+	case OutcomeOutOfFuel, OutcomeTimeout, OutcomeMemoryLimit, OutcomeStackOverflow,
+		OutcomeTrap, OutcomeBadABI, OutcomeEffectsTooLarge, OutcomeHostFault:
+		return true, true
+	}
+	return false, false
+}
+
 // HostRecord is everything a guest learned from outside its message and its
 // state: with it a replay is exact.
 type HostRecord struct {

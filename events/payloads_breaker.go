@@ -8,7 +8,8 @@ import "time"
 //
 //   - Stream: breaker-<scope>: all, node-<member>, agent-<uuid> or capability-<name>.
 //   - When: 10 outcomes in a row were failures, or more than half of the last 100; the
-//     trial of a half-open breaker failed; failures came back during a gradual reset.
+//     trial of a half-open breaker failed; failures came back during a gradual reset; the
+//     agent is one of those that failed in a storm (AgentStormDetected).
 //   - By: the actor of the node's breakers, whatever revision the stream is at. It holds
 //     from before the append: protection does not wait for the log.
 //   - Agent: nothing; it is no event of the agent's stream.
@@ -17,11 +18,12 @@ import "time"
 type BreakerOpened struct {
 	// When, UTC, in microseconds.
 	At time.Time `json:"at"`
-	// What opened it: consecutive, share, trial or recovery.
+	// What opened it: consecutive, share, trial, recovery or storm.
 	Cause BreakerCause `json:"cause"`
-	// Failures among the outcomes that were counted, from 1.
+	// Failures among the outcomes that were counted, from 1. Of a storm, those of all its
+	// agents.
 	Failures int `json:"failures"`
-	// Outcomes that were counted, 1 to 100: 1 for a trial.
+	// Outcomes that were counted, from 1: 1 for a trial, up to 100 for a window.
 	Of int `json:"of"`
 	// It had been opened by an operator before, and stays open until it is reset. Absent
 	// (false) when it becomes half-open by itself.
@@ -97,6 +99,7 @@ const (
 	BreakerShare       BreakerCause = "share"       // opens: more than half were failures
 	BreakerTrial       BreakerCause = "trial"       // opens or closes: the one message of a half-open breaker
 	BreakerRecovery    BreakerCause = "recovery"    // opens: failures came back during a gradual reset
+	BreakerStorm       BreakerCause = "storm"       // opens: many agents failed in one conversation
 	BreakerReset       BreakerCause = "reset"       // closes: an operator
 	BreakerRecovered   BreakerCause = "recovered"   // closes: the end of a gradual reset
 	BreakerRemoved     BreakerCause = "removed"     // closes: the agent is no more

@@ -6,7 +6,7 @@ import "time"
 // of one conversation: what one of them said, or what started it, spreads.
 //
 //   - Stream: storm-<scope>, of which there is one: storm-all.
-//   - When: runs of 5 or more agents failed within 10 seconds of recorded time, on
+//   - When: runs of 5 or more agents failed (other than by Refused, Expired or Killed) within 10 seconds of recorded time, on
 //     messages of one conversation; again for the same conversation only after 10
 //     seconds without a failure.
 //   - By: the node whose projections saw it, whatever revision the stream is at. Its id

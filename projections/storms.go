@@ -56,10 +56,17 @@ func NewStorms() *Storms {
 // Apply implements Fold. What counts is the time that the log gives, so two folds find
 // the same storms.
 func (s *Storms) Apply(rec events.Recorded, p events.Payload) {
-	switch p.(type) {
-	case events.AgentCrashed, events.MessageFailed:
+	var outcome events.OutcomeStatus
+	switch p := p.(type) {
+	case events.AgentCrashed:
+		outcome = p.Outcome
+	case events.MessageFailed:
+		outcome = p.Outcome
 	default:
 		return // a quarantine stands beside its last crash
+	}
+	if _, failed := outcome.Counts(); !failed {
+		return // five agents that say no are no storm
 	}
 	id, ok := rec.Stream.AgentID()
 	md, err := events.DecodeMetadata(rec.Metadata)
