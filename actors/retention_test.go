@@ -62,7 +62,5 @@ func TestOldSnapshotsAndHandledEntriesGo(t *testing.T) {
 	r.wants(id, `{"op":"get"}`, fmt.Sprintf(`{"count":%d}`, n))
 	r.restart()
 	r.wants(id, `{"op":"get"}`, fmt.Sprintf(`{"count":%d}`, n))
-	if r.inboxes.Len() != 0 {
-		t.Errorf("after a restart %d messages wait", r.inboxes.Len())
-	}
+	r.eventually("no message waits after a restart", func() bool { return r.inboxes.Len() == 0 })
 }
