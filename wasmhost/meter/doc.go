@@ -17,6 +17,20 @@
 // charges by size) the guest calls the host's refill function, which grants the
 // next slice or stops the guest by a panic of its own.
 //
+// How it stays cheap, on the engine that the host uses (wazero 1.12, whose
+// machine code was read for this; all of it holds on any engine):
+//   - A function with a loop that does not call keeps its fuel in a local, which
+//     the engine keeps in a register. Elsewhere each charge goes to the global.
+//   - Such a loop is strip-mined: its head only leaves for a loop around it, whose
+//     head calls refill. The call then does not spill the inner loop's variables.
+//   - Where fuel is left comes first in each check: the engine decides registers by
+//     the first path that it sees to a place.
+//   - A br_if without values becomes an if with a br, of which the engine makes a
+//     compare and a jump instead of five instructions.
+//   - Only functions on a cycle of the call graph count call depth.
+//
+// Measure it with "go run -C .ci/meterbench .", beside wasmtime's fuel.
+//
 // Limits: the fields of Caps. Test it with "go test ./wasmhost/meter".
 package meter
 
