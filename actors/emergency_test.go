@@ -69,6 +69,9 @@ func TestEmergencyStop(t *testing.T) {
 			t.Errorf("%s, want %s", s.Status, Held)
 		}
 	}
+	if d, err := r.Drain(context.Background(), patience, true); err != nil || !d.Empty() || d.Discarded != 0 {
+		t.Errorf("drained what is held: %+v, %v", d, err)
+	}
 	again := r.stopAll(StopAllRequest{})
 	if !again.Since.Equal(got.Since) || again.Guests != 0 {
 		t.Errorf("stopped again: %+v", again)

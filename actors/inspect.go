@@ -14,7 +14,7 @@ type Queue struct {
 	Oldest    time.Duration // that the one that has been there for longest has been there; 0 without any
 	Inboxes   int           // messages accepted from outside that stand in inboxes
 	InFlight  int           // sends between agents that no event has ended
-	Held      int           // of Inboxes and InFlight: for agents that do not run, or are backing off
+	Held      int           // of Inboxes and InFlight: for agents that do not run; all, in an emergency stop
 }
 
 // Ready is how much of it an agent could work on now.
@@ -30,6 +30,10 @@ func (s *System) Queue() Queue {
 		q.Oldest = max(q.Oldest, age)
 	}
 	q.Inboxes, q.InFlight = s.deps.Inboxes.Len(), s.deps.InFlight.Len()
+	if s.halted() {
+		q.Held = q.Inboxes + q.InFlight
+		return q
+	}
 	q.Held = q.Inboxes - s.deps.Inboxes.Runnable()
 	for to, n := range s.deps.InFlight.Receivers() {
 		if !s.runs(to) {
