@@ -1,12 +1,14 @@
 package projections
 
 import (
+	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"log/slog"
 	"runtime"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/caxton-run/caxton/events"
 )
@@ -110,4 +112,25 @@ func BenchmarkWaiters(b *testing.B) {
 	for b.Loop() {
 		r.moved(7)
 	}
+}
+
+// BenchmarkTalkFolds is what following conversations, messages and timers costs for
+// each event of an agent that is asked by another and answers.
+func BenchmarkTalkFolds(b *testing.B) {
+	talks, index, timers := NewConversations(time.Minute), NewMessages(), NewTimers()
+	asked := events.Message{Performative: events.Request, Sender: party(1).String(), Receiver: party(2).String(), ConversationID: "talk"}
+	answer := events.Message{Performative: events.Inform, Sender: party(2).String(), Receiver: party(1).String(), ConversationID: "talk"}
+	b.ReportAllocs()
+	for i := 0; b.Loop(); i++ {
+		binary.BigEndian.PutUint64(asked.ID[:], uint64(2*i+1)*0x9e3779b97f4a7c15)
+		binary.BigEndian.PutUint64(answer.ID[:], uint64(2*i+2)*0x9e3779b97f4a7c15)
+		for from, m := range []*events.Message{&asked, &answer} {
+			rec := events.Recorded{Stream: events.AgentStream(party(byte(from + 1))), RecordedAt: second(i), Position: events.Position(i)}
+			p := events.MessageHandled{Message: answer, Sends: []events.Message{*m}}
+			for _, f := range []Fold{talks, index, timers} {
+				f.Apply(rec, p)
+			}
+		}
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(2*b.N), "ns/event")
 }

@@ -10,7 +10,7 @@ import (
 )
 
 // maxOpenConversations bounds those that are watched for their timeout. Beyond it
-// the oldest is no longer watched: it goes on, and has no timeout. Some 500 bytes
+// the oldest is no longer watched: it goes on, and has no timeout. Some 850 bytes
 // each.
 const maxOpenConversations = 100_000
 

@@ -7,7 +7,7 @@ import (
 )
 
 // maxIndexed bounds the messages that are found by their id: the newest ones. They
-// take some 50 bytes each, so 50 MB when there were that many. Older ones are found
+// take some 70 bytes each, so 75 MB when there were that many. Older ones are found
 // in their conversation.
 const maxIndexed = 1 << 20
 
