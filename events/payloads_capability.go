@@ -5,7 +5,7 @@ package events
 //
 //   - Stream: agent-<uuid>.
 //   - When: the module names the capability while it is initialised (the event then
-//     stands in the append of AgentDeployed), or a guest calls register_capability in a
+//     stands in the append of AgentDeployed or AgentUpdated), or a guest calls register_capability in a
 //     run that ended well. Not for one that the agent has already.
 //   - By: the gateway, or the agent's actor in the append of that run's MessageHandled
 //     and after it.

@@ -190,6 +190,9 @@ func drawUpdate(t *rapid.T, st *State) Update {
 	if rapid.Bool().Draw(t, "another module") {
 		c.Module, c.ModuleSize = events.HashModule([]byte{rapid.ByteRange(0, 2).Draw(t, "module")}), 1
 	}
+	if rapid.Bool().Draw(t, "can do more") {
+		c.Capabilities = []string{rapid.SampledFrom([]string{"a", "b", "c"}).Draw(t, "capability of the module")}
+	}
 	if c.NewModule(st) && rapid.Bool().Draw(t, "migrates") {
 		c.Migration = &events.Migration{
 			Host:  events.HostRecord{NowMicros: st.Now(begin)},

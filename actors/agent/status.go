@@ -55,7 +55,7 @@ func (s Status) admits(p events.Payload) bool {
 	case events.MessageDeadLettered, events.InboxSkipped, events.ConversationTimedOut, events.DeadLetterRetried:
 		return s != None // what an agent sent and received outlives it
 	case events.MessageHandled, events.MessageFailed, events.AgentCrashed, events.AgentQuarantined, events.AgentFailed,
-		events.TimerSet, events.TimerFired, events.TimerCancelled, events.CapabilityRegistered:
+		events.TimerSet, events.TimerFired, events.TimerCancelled:
 		return s.Runs()
 	case events.AgentSuspended, events.AgentStopRequested:
 		return s == Running
@@ -63,7 +63,7 @@ func (s Status) admits(p events.Payload) bool {
 		return s.living() && s != Running
 	case events.AgentStopped:
 		return s.living() && s != Stopped
-	case events.AgentUpdated, events.AgentRestarted, events.AgentRemoved:
+	case events.AgentUpdated, events.CapabilityRegistered, events.AgentRestarted, events.AgentRemoved:
 		return s.living()
 	}
 	return false // not an event of an agent's stream

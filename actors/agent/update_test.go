@@ -41,10 +41,13 @@ func TestAnUpdateKeepsWhatIsTheAgents(t *testing.T) {
 	l.finish(4, events.OutcomeTimeout)
 	l.do(Suspend{})
 	next := events.HashModule([]byte("next"))
-	l.do(Update{Module: next, Limits: events.ResourceLimits{MaxFuel: 5}, Migration: &events.Migration{
+	l.do(Update{Module: next, Limits: events.ResourceLimits{MaxFuel: 5}, Capabilities: []string{"sum"}, Migration: &events.Migration{
 		Host:  events.HostRecord{NowMicros: l.st.Now(begin)},
 		State: []events.StateChange{{Key: "old", Delete: true}, {Key: "new", Value: []byte("1")}},
 	}})
+	if !l.st.HasCapability("sum") {
+		t.Error("a suspended agent does not learn what its new module can do")
+	}
 	_, old := l.st.Get("old")
 	k, _ := l.st.Get("k")
 	made, _ := l.st.Get("new")
