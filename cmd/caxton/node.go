@@ -60,7 +60,7 @@ func (n *node) open(ctx context.Context) error {
 	n.index = projections.NewMessages()
 	storms := projections.NewStorms()
 	n.agents, n.letters = agents, projections.NewLetters()
-	n.metrics = telemetry.New(n.sources(inFlight, inboxes))
+	n.metrics = telemetry.New(n.sources(inFlight, inboxes, timers, talks))
 
 	if err := os.MkdirAll(n.dir, 0o700); err != nil {
 		return fmt.Errorf("node.data_dir: %w", err)
@@ -194,11 +194,13 @@ func (n *node) warnings() []events.FieldError {
 		d.Used, d.Free, n.cfg.Events.Disk.RefusePercent)}}
 }
 
-func (n *node) sources(inFlight *projections.InFlight, inboxes *projections.Inboxes) telemetry.Sources {
+func (n *node) sources(inFlight *projections.InFlight, inboxes *projections.Inboxes, timers *projections.Timers,
+	talks *projections.Conversations) telemetry.Sources {
 	return telemetry.Sources{
 		Agents:     n.agents.Len,
 		InFlight:   inFlight.Len,
 		InboxDepth: inboxes.Len,
+		Timers:     timers.Len, Conversations: talks.Len,
 		Awake:      func() int { return n.system.Awake() },
 		QueueDepth: func() int { return n.system.QueueDepth() },
 		GuestMemory: func() int64 {

@@ -16,6 +16,8 @@ type Sources struct {
 	QueueDepth    func() int     // messages in mailboxes
 	InFlight      func() int     // sends between agents not yet handled
 	InboxDepth    func() int     // messages in inboxes
+	Timers        func() int     // pending
+	Conversations func() int     // in which an agent waits for another
 	GuestMemory   func() int64   // bytes of linear memory of agents awake
 	ProjectionLag func() float64 // positions between the log's head and the projections
 	DiskBytes     func() uint64  // of the log on disk
@@ -116,6 +118,8 @@ func (m *Metrics) gauges(src Sources) {
 	m.gauge("caxton_agents_awake", "Agents that are not hibernating.", count(src.Awake))
 	m.gauge("caxton_queue_depth", "Messages waiting in mailboxes.", count(src.QueueDepth))
 	m.gauge("caxton_sends_in_flight", "Sends between agents that are not yet handled.", count(src.InFlight))
+	m.gauge("caxton_timers_pending", "Timers of agents that have not fired.", count(src.Timers))
+	m.gauge("caxton_conversations_open", "Conversations in which an agent waits for another.", count(src.Conversations))
 	m.gauge("caxton_inbox_depth", "Messages accepted and waiting in inboxes.", count(src.InboxDepth))
 	m.gauge("caxton_projection_lag_events", "Positions between the log's head and the projections.", src.ProjectionLag)
 	m.gauge("caxton_log_disk_bytes", "The log on disk.", func() float64 { return float64(src.DiskBytes()) })
