@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 
@@ -45,10 +46,9 @@ func badDrains() []badBody {
 	}
 }
 
-// badBodies are JSON bodies with one fault each, and the field that is blamed.
-func badBodies() map[string][]badBody {
+// badLimits are deployments with one limit that is not one.
+func badLimits() []badBody {
 	type row = badBody
-	long := strings.Repeat("x", events.MaxFieldLength+1)
 	limits := func(name, v string) string {
 		return fmt.Sprintf(`{"name":"a",%s,"resource_limits":{%q:%s}}`, okModule, name, v)
 	}
@@ -71,34 +71,44 @@ func badBodies() map[string][]badBody {
 			row{limits(name, "true"), field, "a number, got a boolean"},
 		)
 	}
-	deploy = append(deploy,
-		row{`{` + okModule + `}`, "name", "must not be empty"},
-		row{`{"name":"",` + okModule + `}`, "name", "must not be empty"},
-		row{`{"name":" \t ",` + okModule + `}`, "name", "must not be empty"},
-		row{`{"name":"` + strings.Repeat("é", 65) + `",` + okModule + `}`, "name", "at most 64"},
-		row{`{"name":"a\u0000b",` + okModule + `}`, "name", "control"},
-		row{`{"name":"a/b",` + okModule + `}`, "name", "'/'"},
-		row{`{"name":7,` + okModule + `}`, "name", "a string, got a number"},
-		row{`{"name":null,` + okModule + `}`, "name", "a string, got null"},
-		row{`{"Name":"a","name":"a",` + okModule + `}`, "Name", "is not a field"},
-		row{`{"name":"a","name":"b",` + okModule + `}`, "name", "twice"},
-		row{`{"name":"a"}`, "wasm_module", "must not be empty"},
-		row{`{"name":"a","wasm_module":""}`, "wasm_module", "must not be empty"},
-		row{`{"name":"a","wasm_module":"AGFz*QEAAAA="}`, "wasm_module", "base64"},
-		row{`{"name":"a","wasm_module":"AGFzbQEAAAA"}`, "wasm_module", "base64"},
-		row{`{"name":"a","wasm_module":[0,97]}`, "wasm_module", "a string, got an array"},
-		row{`{"name":"a",` + okModule + `,"resource_limits":7}`, "resource_limits", "JSON object"},
-		row{`{"name":"a",` + okModule + `,"resource_limits":null}`, "resource_limits", "JSON object"},
-		row{`{"name":"a",` + okModule + `,"resource_limits":{"max_feul":1}}`, "resource_limits.max_feul", "is not a field"},
-		row{`{"name":"a",` + okModule + `,"unique_name":"yes"}`, "unique_name", "true or false"},
-		row{`{"name":"a",` + okModule + `,"priority":"urgent"}`, "priority", "unknown"},
-		row{`{"name":"a",` + okModule + `,"priority":1}`, "priority", "a string"},
-		row{`{"name":"a",` + okModule + `,"labels":["x"]}`, "labels", "JSON object"},
-		row{`{"name":"a",` + okModule + `,"labels":{"k":1}}`, "labels.k", "a string"},
-		row{`{"name":"a",` + okModule + `,"labels":{"":"v"}}`, "labels", "1 to 63"},
-		row{`{"name":"a",` + okModule + `,"labels":{"k":"` + strings.Repeat("v", 64) + `"}}`, "labels", "1 to 63"},
-		row{`{"name":"a",` + okModule + `,"surprise":1}`, "surprise", "is not a field"},
-	)
+	return deploy
+}
+
+// badDeploys are deployments with one fault that is none of a limit.
+func badDeploys() []badBody {
+	return []badBody{
+		{`{` + okModule + `}`, "name", "must not be empty"},
+		{`{"name":"",` + okModule + `}`, "name", "must not be empty"},
+		{`{"name":" \t ",` + okModule + `}`, "name", "must not be empty"},
+		{`{"name":"` + strings.Repeat("é", 65) + `",` + okModule + `}`, "name", "at most 64"},
+		{`{"name":"a\u0000b",` + okModule + `}`, "name", "control"},
+		{`{"name":"a/b",` + okModule + `}`, "name", "'/'"},
+		{`{"name":7,` + okModule + `}`, "name", "a string, got a number"},
+		{`{"name":null,` + okModule + `}`, "name", "a string, got null"},
+		{`{"Name":"a","name":"a",` + okModule + `}`, "Name", "is not a field"},
+		{`{"name":"a","name":"b",` + okModule + `}`, "name", "twice"},
+		{`{"name":"a"}`, "wasm_module", "must not be empty"},
+		{`{"name":"a","wasm_module":""}`, "wasm_module", "must not be empty"},
+		{`{"name":"a","wasm_module":"AGFz*QEAAAA="}`, "wasm_module", "base64"},
+		{`{"name":"a","wasm_module":"AGFzbQEAAAA"}`, "wasm_module", "base64"},
+		{`{"name":"a","wasm_module":[0,97]}`, "wasm_module", "a string, got an array"},
+		{`{"name":"a",` + okModule + `,"resource_limits":7}`, "resource_limits", "JSON object"},
+		{`{"name":"a",` + okModule + `,"resource_limits":null}`, "resource_limits", "JSON object"},
+		{`{"name":"a",` + okModule + `,"resource_limits":{"max_feul":1}}`, "resource_limits.max_feul", "is not a field"},
+		{`{"name":"a",` + okModule + `,"unique_name":"yes"}`, "unique_name", "true or false"},
+		{`{"name":"a",` + okModule + `,"priority":"urgent"}`, "priority", "unknown"},
+		{`{"name":"a",` + okModule + `,"priority":1}`, "priority", "a string"},
+		{`{"name":"a",` + okModule + `,"labels":["x"]}`, "labels", "JSON object"},
+		{`{"name":"a",` + okModule + `,"labels":{"k":1}}`, "labels.k", "a string"},
+		{`{"name":"a",` + okModule + `,"labels":{"":"v"}}`, "labels", "1 to 63"},
+		{`{"name":"a",` + okModule + `,"labels":{"k":"` + strings.Repeat("v", 64) + `"}}`, "labels", "1 to 63"},
+		{`{"name":"a",` + okModule + `,"surprise":1}`, "surprise", "is not a field"},
+	}
+}
+
+func badMessages() []badBody {
+	type row = badBody
+	long := strings.Repeat("x", events.MaxFieldLength+1)
 	message := []row{
 		{`{"performative":"shout"}`, "performative", "unknown"},
 		{`{"performative":3}`, "performative", "a string"},
@@ -114,29 +124,35 @@ func badBodies() map[string][]badBody {
 		{`{"sequence":1}`, "sequence", "is not a field"},
 		{`{"id":"` + events.NewMessageID().String() + `"}`, "id", "is not a field"},
 	}
-	posted := []row{
+	for _, f := range []string{"conversation_id", "reply_with", "in_reply_to", "protocol", "language", "ontology"} {
+		message = append(message, row{fmt.Sprintf(`{%q:%q}`, f, long), f, "at most 256"}, row{fmt.Sprintf(`{%q:{}}`, f), f, "a string"})
+	}
+	return message
+}
+
+func badPosts() []badBody {
+	long := strings.Repeat("x", events.MaxFieldLength+1)
+	return []badBody{
 		{`{}`, "receiver", "must not be empty"},
 		{`{"receiver":7}`, "receiver", "a string"},
 		{`{"receiver":"` + long + `"}`, "receiver", "at most 256"},
 		{`{"receiver":"a","to":"b"}`, "to", "is not a field"},
 		{`{"receiver":"a","sender":"root"}`, "sender", "is not a field"},
 	}
-	for _, f := range []string{"conversation_id", "reply_with", "in_reply_to", "protocol", "language", "ontology"} {
-		message = append(message, row{fmt.Sprintf(`{%q:%q}`, f, long), f, "at most 256"}, row{fmt.Sprintf(`{%q:{}}`, f), f, "a string"})
-	}
-	change := []row{
-		{`{"reason":7}`, "reason", "a string"},
-		{`{"reason":"` + strings.Repeat("r", maxReason+1) + `"}`, "reason", "at most 256"},
-		{`{"why":"x"}`, "why", "is not a field"},
-	}
-	stop := []row{
+}
+
+func badStops() []badBody {
+	return []badBody{
 		{`{"grace_period_seconds":-1}`, "grace_period_seconds", "0 to 3600"},
 		{`{"grace_period_seconds":3601}`, "grace_period_seconds", "0 to 3600"},
 		{`{"grace_period_seconds":1.5}`, "grace_period_seconds", "whole number"},
 		{`{"grace_period_seconds":"5s"}`, "grace_period_seconds", "a number"},
 		{`{"drain_messages":1}`, "drain_messages", "true or false"},
 	}
-	bulk := []row{
+}
+
+func badActions() []badBody {
+	return []badBody{
 		{`{}`, "action", "must be one of suspend"},
 		{`{"action":"explode","filter":{"all":true}}`, "action", "must be one of suspend"},
 		{`{"action":"suspend"}`, "filter", "must name status"},
@@ -149,6 +165,16 @@ func badBodies() map[string][]badBody {
 		{`{"action":"stop","filter":{"all":true},"grace_period_seconds":3601}`, "grace_period_seconds", "0 to 3600"},
 		{`{"action":"stop","filter":{"all":true},"dry_run":1}`, "dry_run", "true or false"},
 	}
+}
+
+// badBodies are JSON bodies with one fault each, and the field that is blamed.
+func badBodies() map[string][]badBody {
+	type row = badBody
+	change := []row{
+		{`{"reason":7}`, "reason", "a string"},
+		{`{"reason":"` + strings.Repeat("r", maxReason+1) + `"}`, "reason", "at most 256"},
+		{`{"why":"x"}`, "why", "is not a field"},
+	}
 	broken := []row{
 		{`{"name": "a",`, "body", "malformed JSON at byte 13"},
 		{`{"a":1}}`, "body", "malformed JSON at byte 8"},
@@ -159,22 +185,22 @@ func badBodies() map[string][]badBody {
 		{"  ", "body", "is empty"},
 	}
 	return map[string][]row{
-		"/agents":            append(deploy, broken...),
-		"/agents/a/messages": append(message, broken...),
-		"/messages":          append(posted, broken...),
+		"/agents":            slices.Concat(badLimits(), badDeploys(), broken),
+		"/agents/a/messages": append(badMessages(), broken...),
+		"/messages":          append(badPosts(), broken...),
 		"/emergency/stop": append([]badBody{
 			{`{"preserve_state":true}`, "dump_to", "must name a directory"}, {`{"cluster":1}`, "cluster", "true or false"},
 			{`{"dump_to":1}`, "dump_to", "a string"}, {`{"agents":[]}`, "agents", "is not a field"},
 		}, broken...),
 		"/circuit-breakers": append(badBreakerOrders(), broken...),
-		"/emergency/lift":   append(change, broken...),
+		"/emergency/lift":   slices.Concat(change, broken),
 		"/queue/drain":      append(badDrains(), broken...),
 		"/memory/gc":        append([]badBody{{`{"aggressive":1}`, "aggressive", "true or false"}, {`{"x":1}`, "x", "is not a field"}}, broken...),
-		"/agents/actions":   append(bulk, broken...),
-		"/agents/a/suspend": append(change, broken...),
-		"/agents/a/resume":  append(change, broken...),
-		"/agents/a/restart": append(change, broken...),
-		"/agents/a/stop":    append(stop, append(change, broken...)...),
+		"/agents/actions":   append(badActions(), broken...),
+		"/agents/a/suspend": slices.Concat(change, broken),
+		"/agents/a/resume":  slices.Concat(change, broken),
+		"/agents/a/restart": slices.Concat(change, broken),
+		"/agents/a/stop":    slices.Concat(badStops(), change, broken),
 	}
 }
 
