@@ -96,3 +96,17 @@ func TestBulkChecksItsRequest(t *testing.T) {
 		}
 	}
 }
+
+// BenchmarkBulk suspends and resumes all of 2,000 agents that hibernate.
+func BenchmarkBulk(b *testing.B) {
+	const agents = 2000
+	r := newRig(b, nil)
+	for i := range agents {
+		r.deployWasm(fmt.Sprint(i), []byte("\x00asm\x01\x00\x00\x00"))
+	}
+	for b.Loop() {
+		r.bulk(ActionSuspend, Filter{All: true})
+		r.bulk(ActionResume, Filter{All: true})
+	}
+	b.ReportMetric(2*agents*float64(b.N)/b.Elapsed().Seconds(), "agents/s")
+}
