@@ -36,6 +36,7 @@ type agentActor struct {
 	snapshotParts int           // events that it took; 0 before the first of this activation
 	partsKept     uint64        // the $maxCount of the snapshots' stream, at least; 0 is not known
 	backoff       *time.Timer   // ends a hold; nil when there is none
+	idle          *time.Timer   // until it hibernates; nil before it has started
 	retired       bool
 
 	slot     int32           // of RunLog, held within a turn; 0 is none
@@ -49,6 +50,11 @@ func newAgentActor(sys *System, id events.AgentID, box *Mailbox) *agentActor {
 	return &agentActor{sys: sys, id: id, box: box, activation: events.NewActivationID()}
 }
 
+// idle tells an actor that it has had nothing to do for Config.IdleTimeout, or had
+// when it was sent. proto.actor's own receive timeout changes the actor's context
+// from the timer's goroutine without a lock.
+type idle struct{}
+
 // Receive implements actor.Actor.
 func (a *agentActor) Receive(ctx actor.Context) {
 	switch m := ctx.Message().(type) {
@@ -57,18 +63,20 @@ func (a *agentActor) Receive(ctx actor.Context) {
 		if panics := a.box.Recover(); panics > 0 {
 			a.holdFor(restartBackoff(panics))
 		}
-		ctx.SetReceiveTimeout(a.sys.cfg.IdleTimeout)
+		box := a.box
+		a.idle = time.AfterFunc(a.sys.cfg.IdleTimeout, func() { box.PostUserMessage(idle{}) })
 	case work:
-		a.work(a.sys.life)
-		if a.retired {
+		if a.work(a.sys.life); a.retired {
 			ctx.Stop(ctx.Self())
+			return
 		}
-	case *actor.ReceiveTimeout:
+		a.idle.Reset(a.sys.cfg.IdleTimeout)
+	case idle:
 		if a.hibernate(); a.retired {
 			ctx.Stop(ctx.Self())
 			return
 		}
-		ctx.SetReceiveTimeout(a.sys.cfg.IdleTimeout)
+		a.idle.Reset(a.sys.cfg.IdleTimeout)
 	case rest:
 		if a.hibernate(); a.retired {
 			a.forget()
@@ -76,6 +84,9 @@ func (a *agentActor) Receive(ctx actor.Context) {
 		}
 		m.done <- struct{}{}
 	case *actor.Restarting:
+		if a.idle != nil {
+			a.idle.Stop()
+		}
 		a.endHold()
 		a.forget()
 	case *actor.Stopping:
@@ -98,6 +109,9 @@ func (a *agentActor) hibernate() {
 
 // stop is the end of this activation, however it came.
 func (a *agentActor) stop() {
+	if a.idle != nil {
+		a.idle.Stop()
+	}
 	a.endHold()
 	a.endDrain()
 	a.box.Interrupt() // nothing runs; its context ends
