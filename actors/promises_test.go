@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"os"
 	"runtime"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -63,27 +65,16 @@ func keyed(to events.AgentID, content, key string) SendRequest {
 }
 
 // clock is a time that a test moves.
-type clock struct {
-	mu   sync.Mutex
-	time time.Time
-	hook func() // called before the time is told
+type clock struct{ micros atomic.Int64 }
+
+func newClock() *clock {
+	c := new(clock)
+	c.pass(time.Duration(time.Now().UnixNano()))
+	return c
 }
 
-func (c *clock) now() time.Time {
-	c.mu.Lock()
-	t, hook := c.time, c.hook
-	c.mu.Unlock()
-	if hook != nil {
-		hook()
-	}
-	return t
-}
-
-func (c *clock) set(t time.Time, hook func()) {
-	c.mu.Lock()
-	c.time, c.hook = t, hook
-	c.mu.Unlock()
-}
+func (c *clock) now() time.Time       { return time.UnixMicro(c.micros.Load()) }
+func (c *clock) pass(d time.Duration) { c.micros.Add(d.Microseconds()) }
 
 // hold suspends an agent and sends it a message, which is acknowledged as held.
 func (r *rig) hold(id events.AgentID, q SendRequest) {
@@ -133,16 +124,17 @@ func TestWhatWasHeldGoesFirst(t *testing.T) {
 // TestAKeptRequestIsHandledOnce: it waits in the inbox, its sender asks again
 // while it is resumed, and the key expires afterwards.
 func TestAKeptRequestIsHandledOnce(t *testing.T) {
-	r := newRig(t, func(c *Config) { c.SpillAfter, c.IdleTimeout = time.Minute, 50*time.Millisecond })
-	c := &clock{time: time.Now()}
-	r.sys.deps.Now = c.now
+	c := newClock()
+	r := newRigWith(t, func(r *rig) {
+		r.now, r.cfg.SpillAfter, r.cfg.IdleTimeout = c.now, time.Minute, 50*time.Millisecond
+	})
 	id := r.deploy("counter", "counter-c")
 	add := keyed(id, `{"op":"add","n":1}`, "k")
 	r.hold(id, add)
 	r.behindAnAppend(id, `{"op":"get"}`,
 		func() { _ = r.command(r.Resume, id) },
 		func() { _, _ = r.Send(context.Background(), add) })
-	c.set(c.now().Add(25*time.Hour), nil)
+	c.pass(25 * time.Hour)
 	if _, err := r.Send(context.Background(), keyed(id, `{"op":"get"}`, "other")); err != nil {
 		t.Fatal(err)
 	}
@@ -252,9 +244,8 @@ func (p *panicky) Processed(events.OutcomeStatus, events.Fuel, time.Duration) {
 
 // TestAPanicAfterTheAppend neither loses the answer nor runs the message again.
 func TestAPanicAfterTheAppend(t *testing.T) {
-	r := newRig(t, nil)
+	r := newRigWith(t, func(r *rig) { r.observer = new(panicky) })
 	id := r.deploy("counter", "counter-c")
-	r.sys.deps.Observer = new(panicky)
 	r.wants(id, `{"op":"add","n":1}`, `{"count":1}`)
 	r.wants(id, `{"op":"get"}`, `{"count":1}`)
 }
@@ -299,96 +290,86 @@ func TestNoAnswerBeforeItsGround(t *testing.T) {
 // has the receipt from the inbox, though a message of the same turn runs on.
 func TestAFinishedMessageDoesNotWaitForTheNext(t *testing.T) {
 	r := newRig(t, nil)
-	id := r.deploy("counter", "counter-c")
+	probe, err := os.ReadFile("../wasmhost/testdata/probe.wasm")
+	if err != nil {
+		t.Fatal(err)
+	}
+	id := r.deployWasm("probe", probe, func(q *DeployRequest) {
+		q.Limits.MaxExecutionTimeMS, q.Limits.MaxFuel = 3000, events.LimitCeilings().MaxFuel
+	})
 	hook, reached, open := gate(events.AgentStream(id))
 	r.store.fail(hook, nil)
-	told := make(chan Sent, 1)
-	c := &clock{}
-	runs := 0
-	c.set(time.Now(), func() { // stands for the time that a guest takes
-		if runs++; runs == 3 {
-			select {
-			case s := <-told:
-				told <- s
-			case <-time.After(patience):
-				t.Error("no receipt while the next message runs")
-			}
-		}
-	})
-	r.sys.deps.Now = c.now
 	var g sync.WaitGroup
-	g.Go(func() { r.ask(id, `{"op":"get"}`) })
+	g.Go(func() { r.ask(id, `"first"`) })
 	<-reached
 	g.Go(func() {
-		q := request(id, `{"op":"add","n":1}`)
+		q := request(id, `"count"`)
 		q.Wait = 0
-		s, err := r.Send(context.Background(), q)
-		if err != nil || s.Status != Queued {
-			t.Errorf("%s, %v; want queued", s.Status, err)
+		if s, err := r.Send(context.Background(), q); err != nil || s.Status != Queued {
+			t.Errorf("%s, %v; want queued: its turn has not ended", s.Status, err)
 		}
-		told <- s
 	})
 	r.waitDepth(2)
-	g.Go(func() { r.ask(id, `{"op":"add","n":1}`) })
+	g.Go(func() {
+		q := request(id, `"spin"`) // until its time is over, which counts as a crash
+		q.Wait = 0
+		_, _ = r.Send(context.Background(), q)
+	})
 	r.waitDepth(3)
 	close(open)
 	g.Wait()
-	r.wants(id, `{"op":"get"}`, `{"count":2}`)
-	r.eventually("its entry is closed", func() bool { return r.inboxes.Len() == 0 })
-	skipped := only[events.InboxSkipped](r, events.AgentStream(id))
-	if !slices.ContainsFunc(skipped, func(e events.InboxSkipped) bool { return e.HandledAt == 2 }) {
-		t.Errorf("skipped %+v, want one of the message that revision 2 ended", skipped)
-	}
+	closes := func(e events.InboxSkipped) bool { return e.HandledAt == 2 } // of the one that counts
+	r.eventually("its entry is closed", func() bool {
+		return slices.ContainsFunc(only[events.InboxSkipped](r, events.AgentStream(id)), closes)
+	})
 }
 
 // TestAnExpiredKeyIsRefused: while the inbox still has the entry of the request
 // that it stood for, a new request under it cannot be told from that one.
 func TestAnExpiredKeyIsRefused(t *testing.T) {
-	r := newRig(t, func(c *Config) { c.SpillAfter = 5 * time.Millisecond })
+	c := newClock()
+	r := newRigWith(t, func(r *rig) { r.now, r.cfg.SpillAfter = c.now, 5*time.Millisecond })
 	id := r.deploy("counter", "counter-c")
-	r.wants(id, `{"op":"get"}`, `{"count":0}`)
-	c := &clock{}
-	r.sys.deps.Now = c.now
-	slow := func(now time.Time, q SendRequest) (Sent, error) { // it runs until it is put into the inbox
-		q.Wait = 0
-		entries := r.store.offered(events.InboxStream(id))
-		c.set(now, func() {
-			for late := time.Now().Add(patience); r.store.offered(events.InboxStream(id)) == entries && time.Now().Before(late); runtime.Gosched() {
-			}
-		})
-		s, err := r.Send(context.Background(), q)
-		r.eventually("it is handled", func() bool { return r.inboxes.Len() == 0 })
-		return s, err
-	}
-	now := time.Now()
 	add := keyed(id, `{"op":"add","n":1}`, "k")
-	if s, err := slow(now, add); err != nil || s.Status != Queued {
-		t.Fatalf("%s, %v; want queued", s.Status, err)
-	}
-	later := now.Add(25 * time.Hour)
-	c.set(later, nil)
+	add.Wait = 0
+	r.behindATurn(id, func() {
+		if s, err := r.Send(context.Background(), add); err != nil || s.Status != Queued {
+			t.Errorf("%s, %v; want queued", s.Status, err)
+		}
+	})
+	r.eventually("it is handled", func() bool { return r.inboxes.Len() == 0 })
+	c.pass(25 * time.Hour)
 	if _, err := r.Send(context.Background(), keyed(id, `{"op":"get"}`, "other")); err != nil {
 		t.Fatal(err)
 	}
+	add.Wait = patience
+	r.behindATurn(id, func() {
+		if s, err := r.Send(context.Background(), add); !errors.Is(err, events.ErrConflict) {
+			t.Errorf("%s, %v; want events.ErrConflict", s.Status, err)
+		}
+	})
+	r.wants(id, `{"op":"get"}`, `{"count":1}`)
+}
+
+// behindATurn sends while a turn of the agent is in its append, whose own message is
+// sealed by then, and lets that end once what is sent was offered to the inbox.
+func (r *rig) behindATurn(id events.AgentID, send func()) {
+	r.t.Helper()
 	hook, reached, open := gate(events.AgentStream(id))
 	r.store.fail(hook, nil)
 	var g sync.WaitGroup
 	g.Go(func() { r.ask(id, `{"op":"get"}`) })
 	<-reached
-	g.Go(func() {
-		if s, err := r.Send(context.Background(), add); !errors.Is(err, events.ErrConflict) {
-			t.Errorf("%s, %v; want events.ErrConflict", s.Status, err)
-		}
-	})
-	r.waitDepth(2)
-	for late := time.Now().Add(patience); r.store.offered(events.InboxStream(id)) < 2; runtime.Gosched() {
+	before := r.store.offered(events.InboxStream(id))
+	g.Go(send)
+	for late := time.Now().Add(patience); r.store.offered(events.InboxStream(id)) < before+1; runtime.Gosched() {
 		if time.Now().After(late) {
-			t.Fatal("it is not offered to the inbox")
+			r.t.Fatal("it is not offered to the inbox")
 		}
 	}
 	close(open)
 	g.Wait()
-	r.wants(id, `{"op":"get"}`, `{"count":1}`)
+	r.store.fail(nil, nil)
 }
 
 // TestAnInboxIsBounded: an agent that is held is promised no more than it may

@@ -18,7 +18,7 @@ import (
 )
 
 // patience bounds every wait of these tests; it is reached only by a failure.
-const patience = 30 * time.Second
+const patience = MaxWait
 
 // rig is a live system on a real log and a real host.
 type rig struct {
@@ -44,6 +44,7 @@ type rig struct {
 	room     Room // nil: there always is
 	sys      *System
 	now      func() time.Time // nil: time.Now
+	observer Observer         // nil: Unobserved
 	*Gateway
 	before func() // called when all is made and nothing runs yet
 	end    func()
@@ -52,11 +53,19 @@ type rig struct {
 // newRig starts a system with the defaults, as change makes them.
 func newRig(t testing.TB, change func(*Config)) *rig {
 	t.Helper()
+	return newRigWith(t, func(r *rig) {
+		if change != nil {
+			change(&r.cfg)
+		}
+	})
+}
+
+// newRigWith starts a system as change makes it.
+func newRigWith(t testing.TB, change func(*rig)) *rig {
+	t.Helper()
 	r := &rig{t: t, dir: t.TempDir(), cfg: DefaultConfig()}
 	r.cfg.DrainTimeout = 2 * time.Second
-	if change != nil {
-		change(&r.cfg)
-	}
+	change(r)
 	r.start()
 	t.Cleanup(func() { r.end() })
 	return r
@@ -83,7 +92,7 @@ func (r *rig) start() {
 	r.runner = projections.NewRunner(r.log, discard, r.agents, r.flight, r.inboxes, r.timers, r.talks, r.letters, r.storms, r.watch)
 	r.sys, err = New(r.cfg, Deps{
 		Store: r.store, Host: r.host, Agents: r.agents, InFlight: r.flight, Inboxes: r.inboxes, Timers: r.timers, Talks: r.talks, Letters: r.letters, Storms: r.storms, StormListener: r.heard, Running: r.running,
-		Runner: r.runner, Room: r.room, Log: discard, Member: "here", Now: r.now,
+		Runner: r.runner, Room: r.room, Log: discard, Member: "here", Now: r.now, Observer: r.observer,
 	})
 	if err != nil {
 		r.t.Fatal(err)

@@ -129,7 +129,7 @@ func (s *System) Run(ctx context.Context) error {
 		s.end() // stops the guests that still run; what they did is not in the log
 	}
 	s.ending.Store(true)
-	err := s.engine.Root.StopFuture(s.supervisor).Wait()
+	err := s.stopAgents()
 	s.registry.dropAll(events.ErrShuttingDown)
 	s.end()
 	s.engine.Shutdown()
@@ -137,6 +137,21 @@ func (s *System) Run(ctx context.Context) error {
 		return fmt.Errorf("stop agents: %w", err)
 	}
 	return nil
+}
+
+// stopTries bounds how often stopAgents waits; a wait is 10 s.
+const stopTries = 6
+
+// stopAgents returns when the last actor is gone. One may be waking its agent,
+// which takes as long as the module's compilation.
+func (s *System) stopAgents() (err error) {
+	for range stopTries {
+		if err = s.engine.Root.StopFuture(s.supervisor).Wait(); !errors.Is(err, actor.ErrTimeout) {
+			return err
+		}
+		s.end()
+	}
+	return err
 }
 
 // drainPoll is how often drain looks whether mailboxes have run empty.
