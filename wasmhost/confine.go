@@ -3,7 +3,6 @@ package wasmhost
 import (
 	"fmt"
 	"os"
-	"path/filepath"
 	"runtime/debug"
 	"strconv"
 	"strings"
@@ -17,7 +16,8 @@ import (
 // A worker's memory has two bounds. The worker itself looks how much it has, and
 // says so when it is too much. The kernel's bound lies above that, for what comes
 // between two looks: a Go program that is refused memory dies of it in many ways,
-// and not all of its last words tell why.
+// and not all of its last words tell why. It counts what is mapped, touched or not,
+// so what the process began with comes on top: terabytes under the race detector.
 const (
 	lookEvery   = 2 * time.Millisecond
 	kernelSlack = 256 << 20 // Go's runtime maps some of it without touching it
@@ -27,12 +27,13 @@ const (
 // runtime reserves address space that it never touches.
 func confine(memory int64, seconds uint64) error {
 	debug.SetMemoryLimit(memory / 2) // collect harder long before
+	mapped := statm(5)
 	for _, l := range []struct {
 		name string
 		what int
 		most uint64
 	}{
-		{"memory", unix.RLIMIT_DATA, uint64(memory + kernelSlack)},
+		{"memory", unix.RLIMIT_DATA, uint64(mapped + memory + kernelSlack)},
 		{"processor time", unix.RLIMIT_CPU, seconds},
 		{"core size", unix.RLIMIT_CORE, 0},
 	} {
@@ -43,12 +44,12 @@ func confine(memory int64, seconds uint64) error {
 	return nil
 }
 
-// closeInherited closes every descriptor beside stdin, stdout and stderr. Go opens
-// none that a child process inherits; a library that it is linked with might. What
-// Go's own poller has opened stays.
+// closeInherited closes every descriptor beside stdin, stdout and stderr that this
+// process was started with. They are those that do not close when a program is
+// started. All that Go opens does, and is left alone: its runtime keeps files of
+// its own open, and dies without them.
 func closeInherited() error {
-	const dir = "/proc/self/fd"
-	entries, err := os.ReadDir(dir)
+	entries, err := os.ReadDir("/proc/self/fd")
 	if err != nil {
 		return fmt.Errorf("find inherited descriptors: %w", err)
 	}
@@ -57,8 +58,8 @@ func closeInherited() error {
 		if err != nil || fd <= 2 {
 			continue
 		}
-		to, err := os.Readlink(filepath.Join(dir, e.Name()))
-		if err != nil || strings.HasPrefix(to, "anon_inode:[event") { // gone, or the poller's
+		flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0)
+		if err != nil || flags&unix.FD_CLOEXEC != 0 { // gone, or not inherited
 			continue
 		}
 		if err := unix.Close(fd); err != nil {
@@ -71,24 +72,25 @@ func closeInherited() error {
 // watch ends this process with a verdict when it has more memory than it may.
 func watch(memory int64, say *speaker) {
 	for range time.Tick(lookEvery) {
-		if resident() > memory {
+		if statm(1) > memory {
 			os.Exit(say.verdict(verdict{Refused: needsMore(memory)}))
 		}
 	}
 }
 
-// resident is the memory that this process has, in bytes; 0 where the system
-// does not tell, and only the kernel's bound holds.
-func resident() int64 {
-	b, err := os.ReadFile("/proc/self/statm") // proc(5): size resident …, in pages
+// statm is a field of this process's /proc/self/statm in bytes: 1 is resident, 5
+// what is mapped to be written (proc(5)). It is 0 where the system does not tell,
+// and then only the kernel's bound holds.
+func statm(field int) int64 {
+	b, err := os.ReadFile("/proc/self/statm")
 	if err != nil {
 		return 0
 	}
 	fields := strings.Fields(string(b))
-	if len(fields) < 2 {
+	if len(fields) <= field {
 		return 0
 	}
-	pages, err := strconv.ParseInt(fields[1], 10, 64)
+	pages, err := strconv.ParseInt(fields[field], 10, 64)
 	if err != nil {
 		return 0
 	}
