@@ -24,7 +24,7 @@ type call struct {
 	stopDetail string
 
 	handling   bool // in caxton_handle: effects are allowed
-	migrating  bool // in caxton_migrate: of effects, only state and log
+	migrating  bool // in caxton_migrate: of effects, only state, log and capabilities
 	message    json.RawMessage
 	record     events.HostRecord
 	shift      int64         // nanoseconds by which the guest's clock is ahead of the record: it slept

@@ -15,7 +15,7 @@ import (
 
 // slice and depth are the host's defaults (wasmhost.DefaultConfig).
 const (
-	slice = 200_000
+	slice = 100_000
 	depth = 10_000
 )
 
