@@ -107,8 +107,9 @@ func brokenDisk(dir, at string) int {
 }
 
 // TestDiskFails lets an operation fail at many points of a workload that
-// rotates and flushes the log, at every one with CAXTON_LONG=1: whatever the process does then, no acknowledged
-// event is lost, and a directory whose sync failed is marked.
+// rotates and flushes the log, at more with CAXTON_LONG=1 and at every one with
+// CAXTON_LONG=all: whatever the process does then, no acknowledged event is lost,
+// and a directory whose sync failed is marked.
 func TestDiskFails(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts dozens of processes")
@@ -129,9 +130,9 @@ func TestDiskFails(t *testing.T) {
 		}
 		return out.String(), errs.String(), err == nil
 	}
-	points := 10
-	if os.Getenv("CAXTON_LONG") != "" {
-		points = math.MaxInt
+	points := map[string]int{"": 10, "all": math.MaxInt}[os.Getenv("CAXTON_LONG")]
+	if points == 0 {
+		points = 40
 	}
 	for _, kind := range []string{"sync", "write", "full", "create"} {
 		t.Run(kind, func(t *testing.T) {

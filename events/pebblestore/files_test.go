@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"os"
 	"slices"
 	"strings"
@@ -126,13 +127,14 @@ func served(t *testing.T, opts Options, want []events.Recorded) string {
 	return harmless
 }
 
-// TestFlippedBit flips bits over the whole length of every file of a log, every
-// bit with CAXTON_LONG=1. Each one is named, but in what nobody reads.
+// TestFlippedBit flips bits over the whole length of every file of a log, many
+// with CAXTON_LONG=1 and every bit, for an hour or so, with CAXTON_LONG=all. Each
+// one is named, but in what nobody reads.
 func TestFlippedBit(t *testing.T) {
 	mem, files, want := closedLog(t)
-	perFile := 20
-	if os.Getenv("CAXTON_LONG") != "" {
-		perFile = 1 << 30
+	perFile := map[string]int{"": 20, "all": math.MaxInt}[os.Getenv("CAXTON_LONG")]
+	if perFile == 0 {
+		perFile = 400
 	}
 	expected := map[string]string{
 		"sst": named, "log": named, "MANIFEST": named, "OPTIONS": named,
