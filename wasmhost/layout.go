@@ -219,6 +219,10 @@ func (r *moduleReader) elements() (total int) {
 // them. They are kept once for a module, a segment once for each instance.
 const maxDataGap = blockBytes
 
+// maxDataZeros is how many zeros are written for a module in all. Without a bound
+// an upload of small segments far apart would come to a hundred times its size.
+const maxDataZeros = 1 << 20
+
 // segment is a piece of a memory's initial content.
 type segment struct {
 	at   uint64
@@ -263,15 +267,16 @@ func (r *moduleReader) mergeData(referred bool) (merged []byte, n int) {
 }
 
 // joined returns the segments by place, those with small gaps between them
-// joined; nil when any two overlap.
+// joined as far as maxDataZeros goes; nil when any two overlap.
 func joined(list []segment) (out []segment) {
 	slices.SortStableFunc(list, func(a, b segment) int { return cmp.Compare(a.at, b.at) })
-	end := uint64(0)
+	end, room := uint64(0), uint64(maxDataZeros)
 	for _, s := range list {
 		if s.at < end {
 			return nil
 		}
-		if gap := s.at - end; len(out) > 0 && gap <= maxDataGap {
+		if gap := s.at - end; len(out) > 0 && gap <= min(maxDataGap, room) {
+			room -= gap
 			last := &out[len(out)-1]
 			last.data = append(append(last.data, zeroBlock[:gap]...), s.data...)
 		} else {

@@ -204,3 +204,23 @@ func FuzzTidy(f *testing.F) {
 		}
 	})
 }
+
+// TestJoinedZerosAreBounded: small segments far apart come to no more than their
+// bytes and the zeros that a module may have.
+func TestJoinedZerosAreBounded(t *testing.T) {
+	const count = 4000
+	var list []segment
+	for i := range uint64(count) {
+		list = append(list, segment{i * (maxDataGap + 1), []byte{1}})
+	}
+	size, segments := 0, joined(list)
+	for _, s := range segments {
+		size += len(s.data)
+	}
+	if want := maxDataZeros/maxDataGap*maxDataGap + count; size != want {
+		t.Errorf("%d segments of %d bytes, want %d bytes", len(segments), size, want)
+	}
+	if joins := count - len(segments); joins != maxDataZeros/maxDataGap {
+		t.Errorf("%d joins, want %d", joins, maxDataZeros/maxDataGap)
+	}
+}

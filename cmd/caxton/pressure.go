@@ -64,7 +64,7 @@ func (n *node) relieve(ctx context.Context, limit uint64, resident func() uint64
 		}
 		slept += rested
 		if rested > 0 {
-			n.host.Trim(false, false)
+			n.host.Trim(true, false) // images and code of modules whose agents all rest, too
 			debug.FreeOSMemory()
 		}
 		if resident() <= high {
