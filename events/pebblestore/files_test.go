@@ -128,7 +128,7 @@ func served(t *testing.T, opts Options, want []events.Recorded) string {
 }
 
 // TestFlippedBit flips bits over the whole length of every file of a log, many
-// with CAXTON_LONG=1 and every bit, for an hour or so, with CAXTON_LONG=all. Each
+// with CAXTON_LONG=1 and every bit, for much longer, with CAXTON_LONG=all. Each
 // one is named, but in what nobody reads.
 func TestFlippedBit(t *testing.T) {
 	mem, files, want := closedLog(t)
