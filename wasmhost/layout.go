@@ -10,7 +10,7 @@ import (
 
 // layoutVersion says how tidy lays modules out: part of the name of compiled
 // code, because the engine finds that by the bytes that it was given.
-const layoutVersion = 1
+const layoutVersion = 2
 
 // moduleSize is what of a module the engine holds for each instance.
 type moduleSize struct {
