@@ -37,21 +37,7 @@ func (a *app) listCommand() *cobra.Command {
 		Short:   "List all agents",
 		Example: "  caxton agent list\n  caxton agent list -o wide",
 		Args:    exactly(),
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := a.server()
-			if err != nil {
-				return err
-			}
-			list, err := c.Agents(cmd.Context())
-			if err != nil {
-				return err
-			}
-			if done, err := a.structured(list); done {
-				return err
-			}
-			a.agentTable(list)
-			return nil
-		},
+		RunE:    listed(a, (*caxtonhttp.Client).Agents, a.agentTable),
 	}
 }
 

@@ -104,7 +104,7 @@ func (a *app) doMany(cmd *cobra.Command, r actors.BulkRequest) error {
 		if err != nil {
 			return err
 		}
-		if err := a.confirm(fmt.Sprintf("%s %s", r.Action, counted(out.Matched, "agent"))); err != nil {
+		if err := a.confirm(fmt.Sprintf("%s %s", r.Action, count(out.Matched, "agent"))); err != nil {
 			return err
 		}
 	}
@@ -148,10 +148,10 @@ func (a *app) showMany(ctx context.Context, c *caxtonhttp.Client, r actors.BulkR
 	}
 	if !done {
 		would := map[bool]string{true: " would be"}[r.DryRun]
-		a.printf("%s%s %s\n", counted(out.Changed, "agent"), would, was)
+		a.printf("%s%s %s\n", count(out.Changed, "agent"), would, was)
 	}
 	if out.Failed > 0 {
-		return &failure{text: fmt.Sprintf("%s not %s", counted(out.Failed, "agent"), was)}
+		return &failure{text: fmt.Sprintf("%s not %s", count(out.Failed, "agent"), was)}
 	}
 	return nil
 }

@@ -54,18 +54,7 @@ func (a *app) membersCommand() *cobra.Command {
 		Short:   "List the nodes",
 		Example: "  caxton cluster members\n  caxton cluster members -o wide",
 		Args:    exactly(),
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := a.server()
-			if err != nil {
-				return err
-			}
-			list, err := c.Members(cmd.Context())
-			if err != nil {
-				return err
-			}
-			if done, err := a.structured(list); done {
-				return err
-			}
+		RunE: listed(a, (*caxtonhttp.Client).Members, func(list []caxtonhttp.Member) {
 			header := []string{"NODE-ID", "STATUS", "LAST-SEEN", "AGENTS"}
 			if a.output == "wide" {
 				header = append(header, "ADDRESS", "CPU", "MEMORY", "VERSION", "ROLE")
@@ -79,8 +68,7 @@ func (a *app) membersCommand() *cobra.Command {
 				}
 			}
 			a.grid(header, rows)
-			return nil
-		},
+		}),
 	}
 }
 

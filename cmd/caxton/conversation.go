@@ -113,7 +113,7 @@ func (a *app) tellConversation(v projections.ConversationView) {
 		}
 	}
 	a.grid([]string{"AT", "PERFORMATIVE", "FROM", "TO", "STATUS", "CONTENT"}, rows)
-	a.printf("%s\n", count(uint64(len(v.Messages)), "message"))
+	a.printf("%s\n", count(len(v.Messages), "message"))
 	if v.Truncated {
 		a.note("there is more: the conversation is too long to be shown whole")
 	}

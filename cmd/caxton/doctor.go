@@ -118,7 +118,7 @@ func (a *app) tellDiagnosis(out diagnosis) error {
 		a.grid([]string{"CHECK", "STATUS", "MEASURED", "WHAT TO DO"}, rows)
 	}
 	if failed > 0 {
-		return &failure{text: fmt.Sprintf("%d of %s failed", failed, count(uint64(len(out.Checks)), "check"))}
+		return &failure{text: fmt.Sprintf("%d of %s failed", failed, count(len(out.Checks), "check"))}
 	}
 	return nil
 }

@@ -83,12 +83,12 @@ func (a *app) showStop(got caxtonhttp.EmergencyStop) error {
 	if !done {
 		us := func(n int64) string { return brief(time.Duration(n) * time.Microsecond) }
 		a.printf("%s: %s stopped in %s, no guest runs; %s interrupted, %s kept\n", got.Node,
-			counted(got.Agents, "agent"), us(got.GuestsUS), counted(got.Guests, "guest"), counted(got.Spilled, "waiting message"))
+			count(got.Agents, "agent"), us(got.GuestsUS), count(got.Guests, "guest"), count(got.Spilled, "waiting message"))
 		if got.Left > 0 {
-			a.note("WARNING: %s could not be put into inboxes and wait in memory", counted(got.Left, "message"))
+			a.note("WARNING: %s could not be put into inboxes and wait in memory", count(got.Left, "message"))
 		}
 		if got.Dump != nil {
-			a.printf("%s: state of %s (%s) dumped to %s\n", got.Node, counted(got.Dump.Agents, "agent"), sizeOf(uint64(got.Dump.Bytes)), got.Dump.Dir)
+			a.printf("%s: state of %s (%s) dumped to %s\n", got.Node, count(got.Dump.Agents, "agent"), sizeOf(uint64(got.Dump.Bytes)), got.Dump.Dir)
 		}
 		if got.Shutdown {
 			a.printf("%s: shuts down; its agents stay stopped when it is started\n", got.Node)

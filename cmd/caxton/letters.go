@@ -61,7 +61,7 @@ func (a *app) letterTable(page projections.LetterPage) {
 		}
 	}
 	a.grid(header, rows)
-	a.printf("%s\n", counted(page.Total, "dead letter"))
+	a.printf("%s\n", count(page.Total, "dead letter"))
 	if more := page.Total - len(page.Letters); more > 0 {
 		a.note("%d more: --limit %d", more, min(page.Total, caxtonhttp.MaxPageLetters))
 	}
@@ -155,7 +155,7 @@ func (a *app) letterRetryCommand() *cobra.Command {
 			if done, err := a.structured(receipts); done {
 				return err
 			}
-			a.printf("%s retried\n", counted(len(receipts), "message"))
+			a.printf("%s retried\n", count(len(receipts), "message"))
 			return nil
 		},
 	}

@@ -143,7 +143,7 @@ func (a *app) tellVerified(out verified, found int) error {
 	}
 	switch {
 	case found > 0:
-		return &failure{text: count(uint64(found), "fault") + " found", next: "restore the directory from a backup, and keep the broken one for the search"}
+		return &failure{text: count(found, "fault") + " found", next: "restore the directory from a backup, and keep the broken one for the search"}
 	case done:
 	case !out.Deep:
 		a.printf("The end of the log is sound; --deep reads all of it.\n")
@@ -154,14 +154,6 @@ func (a *app) tellVerified(out verified, found int) error {
 		a.printf("Servers open it read-only; caxton log verify --deep --clear-isolated ends that.\n")
 	}
 	return nil
-}
-
-// count is a number with its noun.
-func count(n uint64, noun string) string {
-	if n == 1 {
-		return "1 " + noun
-	}
-	return fmt.Sprintf("%d %ss", n, noun)
 }
 
 // census is the structured form of "log stat".

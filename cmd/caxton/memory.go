@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"strconv"
 	"strings"
@@ -23,18 +24,7 @@ func (a *app) memoryStatsCommand() *cobra.Command {
 		Short:   "Show each node's memory and its limit",
 		Example: "  caxton memory stats\n  caxton memory stats -o wide",
 		Args:    exactly(),
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := a.server()
-			if err != nil {
-				return err
-			}
-			list, err := c.Memory(cmd.Context())
-			if err != nil {
-				return err
-			}
-			if done, err := a.structured(list); done {
-				return err
-			}
+		RunE: listed(a, (*caxtonhttp.Client).Memory, func(list []caxtonhttp.NodeMemory) {
 			header := []string{"NODE", "USED", "LIMIT", "AGENTS"}
 			if a.output == "wide" {
 				header = append(header, "AWAKE", "GUESTS")
@@ -47,8 +37,7 @@ func (a *app) memoryStatsCommand() *cobra.Command {
 				}
 			}
 			a.grid(header, rows)
-			return nil
-		},
+		}),
 	}
 }
 
@@ -61,24 +50,14 @@ func (a *app) memoryCollectCommand() *cobra.Command {
 			"at once and compiled code that no agent uses is dropped: nothing is lost, and the next message wakes them.",
 		Example: "  caxton memory gc --aggressive",
 		Args:    exactly(),
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := a.server()
-			if err != nil {
-				return err
-			}
-			list, err := c.CollectMemory(cmd.Context(), aggressive)
-			if err != nil {
-				return err
-			}
-			if done, err := a.structured(list); done {
-				return err
-			}
+		RunE: listed(a, func(c *caxtonhttp.Client, ctx context.Context) ([]caxtonhttp.MemoryCollected, error) {
+			return c.CollectMemory(ctx, aggressive)
+		}, func(list []caxtonhttp.MemoryCollected) {
 			for _, m := range list {
 				a.printf("%s: freed %s, %s used; %s hibernated, %s dropped\n", m.Node, sizeOf(uint64(max(m.FreedBytes, 0))),
-					sizeOf(m.UsedBytes), counted(m.Hibernated, "agent"), counted(m.Modules, "compiled module"))
+					sizeOf(m.UsedBytes), count(m.Hibernated, "agent"), count(m.Modules, "compiled module"))
 			}
-			return nil
-		},
+		}),
 	}
 	cmd.Flags().BoolVar(&aggressive, "aggressive", false, "also hibernate idle agents and drop unused compiled code")
 	return cmd
@@ -90,25 +69,13 @@ func (a *app) resourcesCommand() *cobra.Command {
 		Short:   "Show what each node uses of its machine",
 		Example: "  caxton resources",
 		Args:    exactly(),
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := a.server()
-			if err != nil {
-				return err
-			}
-			list, err := c.Resources(cmd.Context())
-			if err != nil {
-				return err
-			}
-			if done, err := a.structured(list); done {
-				return err
-			}
+		RunE: listed(a, (*caxtonhttp.Client).Resources, func(list []caxtonhttp.NodeResources) {
 			rows := make([][]string, len(list))
 			for i, r := range list {
 				rows[i] = []string{string(r.Node), percent(r.CPUPercent), sizeOf(r.MemoryBytes), fmt.Sprint(r.Agents)}
 			}
 			a.grid([]string{"NODE", "CPU", "MEMORY", "AGENTS"}, rows)
-			return nil
-		},
+		}),
 	}
 }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -12,7 +13,10 @@ import (
 	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/jedib0t/go-pretty/v6/text"
 	"github.com/mattn/go-isatty"
+	"github.com/spf13/cobra"
 	"gopkg.in/yaml.v3"
+
+	caxtonhttp "github.com/caxton-run/caxton/http"
 )
 
 // structured prints v when -o asks for JSON or YAML, and reports whether it did.
@@ -109,6 +113,34 @@ func (a *app) status(s string) string {
 func isTerminal(stream any) bool {
 	f, ok := stream.(*os.File)
 	return ok && isatty.IsTerminal(f.Fd())
+}
+
+// listed runs a command that gets a list from the server and shows it: as -o json
+// or yaml has it, or else by show.
+func listed[T any](a *app, get func(*caxtonhttp.Client, context.Context) ([]T, error), show func([]T)) func(*cobra.Command, []string) error {
+	return func(cmd *cobra.Command, _ []string) error {
+		c, err := a.server()
+		if err != nil {
+			return err
+		}
+		list, err := get(c, cmd.Context())
+		if err != nil {
+			return err
+		}
+		if done, err := a.structured(list); done {
+			return err
+		}
+		show(list)
+		return nil
+	}
+}
+
+// count is a number of things: 1 agent, 2 agents.
+func count[N int | uint64](n N, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
 }
 
 // age is a duration in two units at most: 45s, 3m12s, 5h2m, 12d4h.

@@ -28,21 +28,7 @@ func (a *app) queueStatsCommand() *cobra.Command {
 			"a quorum, sends between agents that are not yet handled, and messages that nobody will handle.",
 		Example: "  caxton queue stats\n  caxton queue stats -o wide",
 		Args:    exactly(),
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := a.server()
-			if err != nil {
-				return err
-			}
-			list, err := c.Queue(cmd.Context())
-			if err != nil {
-				return err
-			}
-			if done, err := a.structured(list); done {
-				return err
-			}
-			a.queueTable(list)
-			return nil
-		},
+		RunE:    listed(a, (*caxtonhttp.Client).Queue, a.queueTable),
 	}
 }
 
@@ -119,7 +105,7 @@ func (a *app) showDrained(got caxtonhttp.DrainResult) error {
 	}
 	if !done {
 		if got.Discarded > 0 {
-			a.printf("%s discarded: see caxton dead-letter list\n", counted(got.Discarded, "message"))
+			a.printf("%s discarded: see caxton dead-letter list\n", count(got.Discarded, "message"))
 		}
 		if got.Empty {
 			a.printf("queue drained in %s\n", elapsed)
@@ -128,17 +114,9 @@ func (a *app) showDrained(got caxtonhttp.DrainResult) error {
 		}
 	}
 	if !got.Empty {
-		return fmt.Errorf("the queue is not empty after %s: %s left", elapsed, counted(left, "message"))
+		return fmt.Errorf("the queue is not empty after %s: %s left", elapsed, count(left, "message"))
 	}
 	return nil
-}
-
-// counted is "1 message" or "3 messages".
-func counted(n int, what string) string {
-	if n == 1 {
-		return "1 " + what
-	}
-	return fmt.Sprintf("%d %ss", n, what)
 }
 
 // brief is a duration as people write it: 250ms, 1.2s, 3m12s.

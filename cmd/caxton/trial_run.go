@@ -214,7 +214,7 @@ func (a *app) tryModule(ctx context.Context, file string, wasm []byte, limits ev
 		return err
 	}
 	if failed > 0 {
-		return &failure{text: fmt.Sprintf("%d of %s not handled", failed, count(uint64(len(said)), "message")), next: outcomeAdvice(worst)}
+		return &failure{text: fmt.Sprintf("%d of %s not handled", failed, count(len(said), "message")), next: outcomeAdvice(worst)}
 	}
 	return nil
 }
@@ -264,7 +264,7 @@ func contentText(text json.RawMessage, bytes []byte) string {
 	case len(text) > 0:
 		return oneLine(string(text))
 	case len(bytes) > 0:
-		return count(uint64(len(bytes)), "byte")
+		return count(len(bytes), "byte")
 	}
 	return "nothing"
 }
@@ -275,5 +275,5 @@ func printable(b []byte) string {
 	if utf8.ValidString(s) && !strings.ContainsFunc(s, unicode.IsControl) {
 		return s
 	}
-	return count(uint64(len(b)), "byte")
+	return count(len(b), "byte")
 }
