@@ -19,15 +19,22 @@ const isolatedName = "isolated"
 
 // marked returns the text of the marker; ok is false when there is none.
 func marked(fsys vfs.FS, dir string) (text string, ok bool, err error) {
-	f, err := fsys.Open(fsys.PathJoin(dir, isolatedName))
+	b, ok, err := readNote(fsys, fsys.PathJoin(dir, isolatedName), 4<<10)
+	return string(b), ok, err
+}
+
+// readNote reads a small file beside the log, most bytes of it; ok is false when
+// there is none.
+func readNote(fsys vfs.FS, path string, most int64) (b []byte, ok bool, err error) {
+	f, err := fsys.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return "", false, nil
+		return nil, false, nil
 	}
 	if err != nil {
-		return "", false, err
+		return nil, false, err
 	}
-	b, err := io.ReadAll(io.LimitReader(f, 4<<10))
-	return string(b), true, errors.Join(err, f.Close())
+	b, err = io.ReadAll(io.LimitReader(f, most))
+	return b, true, errors.Join(err, f.Close())
 }
 
 // Isolated returns why a data directory is isolated; ok is false when it is not.

@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
-	"io"
-	"io/fs"
 	"log/slog"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -89,15 +87,8 @@ func (fl *lowWater) close() error {
 // checkLowWater holds the log's end against the low-water mark. A mark that is missing or
 // does not read is no fault of the log.
 func (s *Store) checkLowWater(next events.Position) error {
-	f, err := s.fs.Open(s.fs.PathJoin(s.dir, lowWaterName))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	b, err := io.ReadAll(io.LimitReader(f, lowWaterSize+1))
-	if err = errors.Join(err, f.Close()); err != nil {
+	b, there, err := readNote(s.fs, s.fs.PathJoin(s.dir, lowWaterName), lowWaterSize+1)
+	if err != nil || !there {
 		return err
 	}
 	low, ok := parseLowWater(b)

@@ -90,15 +90,8 @@ func (x *seals) path() string { return x.fs.PathJoin(x.dir, sealsName) }
 
 // load reads the seals and checks the files that they name.
 func (x *seals) load() error {
-	f, err := x.fs.Open(x.path())
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	b, err := io.ReadAll(io.LimitReader(f, sealsSize+1))
-	if err = errors.Join(err, f.Close()); err != nil {
+	b, there, err := readNote(x.fs, x.path(), sealsSize+1)
+	if err != nil || !there {
 		return err
 	}
 	list, ok := parseSeals(b)
