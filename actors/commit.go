@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/caxton-run/caxton/actors/agent"
 	"github.com/caxton-run/caxton/events"
 )
 
@@ -22,13 +23,9 @@ const maxSkipBytes = 2 << 10
 // committing the turn first if they do not fit beside what it has. It returns
 // events.ErrTooLarge, with nothing applied, if they do not fit an append alone.
 func (a *agentActor) emit(ctx context.Context, t *turn, payloads []events.Payload, md events.Metadata) ([]events.Payload, error) {
-	list, size := make([]events.Event, 0, len(payloads)), 0
-	for i, p := range payloads {
-		ev, err := events.Encode(a.activation.EventID(a.turns, len(t.events)+i), p, md)
-		if err != nil {
-			return nil, err
-		}
-		list, size = append(list, ev), size+ev.Size()
+	list, size, err := a.encode(t, payloads, md)
+	if err != nil {
+		return nil, err
 	}
 	if size+maxSkipBytes > events.MaxAppendBytes || len(list)+1 > events.MaxAppendEvents {
 		return nil, fmt.Errorf("events of %d bytes: %w", size, events.ErrTooLarge)
@@ -40,21 +37,37 @@ func (a *agentActor) emit(ctx context.Context, t *turn, payloads []events.Payloa
 		}
 		*t = turn{began: t.began, expected: a.state().Expected()}
 	}
-	for _, p := range payloads {
-		if err := a.apply(p); err != nil {
-			return nil, err
-		}
+	if err := a.add(t, payloads, list, size); err != nil {
+		return nil, err
 	}
-	t.events, t.bytes = append(t.events, list...), t.bytes+size
 	return payloads, nil
 }
 
-func (a *agentActor) apply(p events.Payload) error {
-	st, rev := a.state(), events.Revision(0)
-	if st.Exists() {
-		rev = st.Revision + 1
+// encode makes the events that come next in a turn, and says how large they are.
+func (a *agentActor) encode(t *turn, payloads []events.Payload, md events.Metadata) (list []events.Event, size int, err error) {
+	for i, p := range payloads {
+		ev, err := events.Encode(a.activation.EventID(a.turns, len(t.events)+i), p, md)
+		if err != nil {
+			return nil, 0, err
+		}
+		list, size = append(list, ev), size+ev.Size()
 	}
-	return st.Apply(rev, p)
+	return list, size, nil
+}
+
+// add applies payloads to the state, and their events to the turn.
+func (a *agentActor) add(t *turn, payloads []events.Payload, list []events.Event, size int) error {
+	for _, p := range payloads {
+		st, rev := a.state(), events.Revision(0)
+		if st.Exists() {
+			rev = st.Revision + 1
+		}
+		if err := st.Apply(rev, p); err != nil {
+			return err
+		}
+	}
+	t.events, t.bytes = append(t.events, list...), t.bytes+size
+	return nil
 }
 
 // commit ends a turn: it makes it durable, and gives up a guest whose memory is
@@ -112,14 +125,17 @@ func (a *agentActor) closeSpilled(t *turn) error {
 			continue
 		}
 		skip := events.InboxSkipped{MessageID: s.env.message.ID, Inbox: *rev, HandledAt: *s.ended}
-		ev, err := events.Encode(a.activation.EventID(a.turns, len(t.events)), skip, a.meta(s.env))
+		payloads, err := agent.Decide(a.state(), agent.SkipInbox{Event: skip})
 		if err != nil {
 			return err
 		}
-		if err := a.apply(skip); err != nil {
+		list, size, err := a.encode(t, payloads, a.meta(s.env))
+		if err != nil {
 			return err
 		}
-		t.events, t.bytes = append(t.events, ev), t.bytes+ev.Size()
+		if err := a.add(t, payloads, list, size); err != nil {
+			return err
+		}
 	}
 	return nil
 }

@@ -36,7 +36,7 @@ type TimeOut struct {
 // receiver again.
 type RetryLetter struct{ Event events.DeadLetterRetried }
 
-// SkipInbox closes an inbox entry whose request was handled already.
+// SkipInbox closes an inbox entry whose message was handled already.
 type SkipInbox struct{ Event events.InboxSkipped }
 
 func (Deploy) isCommand()      {}
