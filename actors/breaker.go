@@ -7,20 +7,51 @@ import (
 	"github.com/caxton-run/caxton/events"
 )
 
-// When a circuit breaker moves.
-const (
-	breakerRow    = 10               // failures in a row that open it
-	breakerWindow = 100              // outcomes that are looked back at: more than half of them failures open it
-	breakerOpen   = 60 * time.Second // until one that opened by itself lets a trial through, and until a trial without an outcome is given up
+// breakerWindow is how many outcomes a circuit breaker looks back at.
+const breakerWindow = 100
 
-	MinReset = time.Second    // of a gradual reset
-	MaxReset = 24 * time.Hour // likewise
+// How long a gradual reset may take.
+const (
+	MinReset = time.Second
+	MaxReset = 24 * time.Hour
 )
+
+// BreakerRules say when circuit breakers move by themselves.
+type BreakerRules struct {
+	Row     int           // failures in a row that open one, 1 to MaxBreakerRow
+	Percent int           // of the last 100 outcomes; failures beyond it open one, 1 to 100: at 100 only a row does
+	Open    time.Duration // MinBreakerOpen to MaxBreakerOpen, until one that opened by itself lets a trial through, and until a trial without an outcome is given up
+}
+
+// Bounds of BreakerRules.
+const (
+	MaxBreakerRow  = 1000
+	MinBreakerOpen = time.Second
+	MaxBreakerOpen = 24 * time.Hour
+)
+
+// DefaultBreakerRules are those of a server with nothing configured.
+func DefaultBreakerRules() BreakerRules {
+	return BreakerRules{Row: 10, Percent: 50, Open: time.Minute}
+}
+
+// check reports what is out of bounds, by its key.
+func (r BreakerRules) check(f *events.Faults) {
+	if r.Row < 1 || r.Row > MaxBreakerRow {
+		f.Add("breaker.consecutive_failures", "must be 1 to %d, got %d", MaxBreakerRow, r.Row)
+	}
+	if r.Percent < 1 || r.Percent > 100 {
+		f.Add("breaker.failure_percent", "must be 1 to 100, got %d", r.Percent)
+	}
+	if r.Open < MinBreakerOpen || r.Open > MaxBreakerOpen {
+		f.Add("breaker.open_time", "must be %s to %s, got %s", MinBreakerOpen, MaxBreakerOpen, r.Open)
+	}
+}
 
 // BreakerState is how a circuit breaker stands:
 //
-//	           10 failures in a row, or over
-//	           half of 100, or a storm          60 s
+//	           failures in a row, too many
+//	           of 100, or a storm            open time
 //	closed ────────────────────────▶ open ──────────────▶ half-open
 //	  ▲  ▲ ▲                         ▲  ▲                  │   │
 //	  │  │ └──────── reset ──────────┤  └── trial failed ──┘   │
@@ -55,8 +86,8 @@ type breaker struct {
 }
 
 // opens decides that a closed or recovering breaker opens, from what w has counted.
-func (b *breaker) opens(w *window, now time.Time) events.Payload {
-	cause, failures, of := w.verdict()
+func (b *breaker) opens(w *window, rules BreakerRules, now time.Time) events.Payload {
+	cause, failures, of := w.verdict(rules)
 	if cause == "" || b.state == BreakerOpen || b.state == BreakerHalfOpen {
 		return nil
 	}
@@ -86,8 +117,8 @@ func (b *breaker) tried(failed bool, now time.Time) events.Payload {
 }
 
 // passed decides what time alone does.
-func (b *breaker) passed(now time.Time) events.Payload {
-	due, ok := b.due()
+func (b *breaker) passed(rules BreakerRules, now time.Time) events.Payload {
+	due, ok := b.due(rules)
 	switch {
 	case !ok || now.Before(due):
 		return nil
@@ -98,10 +129,10 @@ func (b *breaker) passed(now time.Time) events.Payload {
 }
 
 // due is when time moves the breaker; false when it does not.
-func (b *breaker) due() (time.Time, bool) {
+func (b *breaker) due(rules BreakerRules) (time.Time, bool) {
 	switch {
 	case b.state == BreakerOpen && !b.forced:
-		return b.since.Add(breakerOpen), true
+		return b.since.Add(rules.Open), true
 	case b.state == BreakerRecovering:
 		return b.since.Add(b.ramp), true
 	}
@@ -188,12 +219,12 @@ func (w *window) failures() int {
 }
 
 // verdict says what the outcomes mean; no cause: nothing.
-func (w *window) verdict() (cause events.BreakerCause, failures, of int) {
+func (w *window) verdict(rules BreakerRules) (cause events.BreakerCause, failures, of int) {
 	failures = w.failures()
 	switch {
-	case w.row >= breakerRow:
+	case w.row >= rules.Row:
 		return events.BreakerConsecutive, w.row, w.row
-	case failures*2 > breakerWindow:
+	case failures*100 > rules.Percent*breakerWindow:
 		return events.BreakerShare, failures, w.seen
 	}
 	return "", failures, w.seen

@@ -68,7 +68,7 @@ func (a *breakerActor) Receive(ctx actor.Context) {
 		a.passTime(a.sys.deps.Now())
 	case breakerTrips:
 		br := a.known[m.scope]
-		_ = a.move(m.scope, br.opens(&m.window, a.sys.deps.Now()), Caller{}) // logged
+		_ = a.move(m.scope, br.opens(&m.window, a.rules, a.sys.deps.Now()), Caller{}) // logged
 	case breakerTried:
 		br := a.known[m.scope]
 		_ = a.move(m.scope, br.tried(m.failed, a.sys.deps.Now()), Caller{}) // logged
@@ -86,8 +86,8 @@ func (a *breakerActor) Receive(ctx actor.Context) {
 func (a *breakerActor) passTime(now time.Time) {
 	for _, scope := range slices.Sorted(maps.Keys(a.known)) {
 		br := a.known[scope]
-		p := br.passed(now)
-		if due, ok := br.due(); ok && !now.Before(due) && a.orphan(scope) {
+		p := br.passed(a.rules, now)
+		if due, ok := br.due(a.rules); ok && !now.Before(due) && a.orphan(scope) {
 			p = events.BreakerClosed{At: micros(now), Cause: events.BreakerRemoved}
 		}
 		_ = a.move(scope, p, Caller{}) // logged
@@ -174,7 +174,7 @@ func (a *breakerActor) arm() {
 	a.disarm()
 	var next time.Time
 	for _, br := range a.known {
-		if due, ok := br.due(); ok && (next.IsZero() || due.Before(next)) {
+		if due, ok := br.due(a.rules); ok && (next.IsZero() || due.Before(next)) {
 			next = due
 		}
 	}

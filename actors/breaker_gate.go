@@ -59,7 +59,7 @@ func (c claim) giveBack() { c.gate.trial.CompareAndSwap(c.at, 0) }
 
 // pass admits one message, or says how it is refused. A claim is to be told of the
 // message's outcome, or given back.
-func (g *breakerGate) pass(now time.Time) (c claim, err error) {
+func (g *breakerGate) pass(rules BreakerRules, now time.Time) (c claim, err error) {
 	refuse := func(retry time.Duration) error {
 		return &events.BreakerOpenError{Scope: g.scope, Retry: max(retry, time.Second)}
 	}
@@ -67,11 +67,11 @@ func (g *breakerGate) pass(now time.Time) (c claim, err error) {
 	case BreakerHalfOpen:
 		last, at := g.trial.Load(), now.UnixNano()
 		waited := time.Duration(at - last)
-		if last != 0 && waited >= 0 && waited < breakerOpen { // a clock that went back keeps nobody waiting
-			return claim{}, refuse(breakerOpen - waited)
+		if last != 0 && waited >= 0 && waited < rules.Open { // a clock that went back keeps nobody waiting
+			return claim{}, refuse(rules.Open - waited)
 		}
 		if !g.trial.CompareAndSwap(last, at) {
-			return claim{}, refuse(breakerOpen)
+			return claim{}, refuse(rules.Open)
 		}
 		return claim{g, at}, nil
 	case BreakerRecovering:
@@ -83,20 +83,20 @@ func (g *breakerGate) pass(now time.Time) (c claim, err error) {
 		g.credit--
 		return claim{}, nil
 	}
-	if due, ok := g.breaker.due(); ok {
+	if due, ok := g.breaker.due(rules); ok {
 		return claim{}, refuse(due.Sub(now))
 	}
-	return claim{}, refuse(breakerOpen)
+	return claim{}, refuse(rules.Open)
 }
 
 // passAll admits a message through all gates or none.
-func passAll(list []*breakerGate, now time.Time) (claims []claim, err error) {
+func passAll(list []*breakerGate, rules BreakerRules, now time.Time) (claims []claim, err error) {
 	for _, trials := range []bool{false, true} { // a claim is taken only when nothing else refuses
 		for _, g := range list {
 			if (g.breaker.state == BreakerHalfOpen) != trials {
 				continue
 			}
-			c, err := g.pass(now)
+			c, err := g.pass(rules, now)
 			if err != nil {
 				for _, c := range claims {
 					c.giveBack()
@@ -113,14 +113,14 @@ func passAll(list []*breakerGate, now time.Time) (claims []claim, err error) {
 
 // count adds the outcome of a message that a recovering breaker had let through, and
 // returns what was counted when that is too much, once.
-func (g *breakerGate) count(failed bool) (window, bool) {
+func (g *breakerGate) count(rules BreakerRules, failed bool) (window, bool) {
 	if g.breaker.state != BreakerRecovering {
 		return window{}, false
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.window.add(failed)
-	if cause, _, _ := g.window.verdict(); cause == "" || g.told {
+	if cause, _, _ := g.window.verdict(rules); cause == "" || g.told {
 		return window{}, false
 	}
 	g.told = true

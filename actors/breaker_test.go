@@ -1,6 +1,7 @@
 package actors
 
 import (
+	"errors"
 	"testing"
 	"time"
 
@@ -8,6 +9,48 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
 )
+
+var testRules = DefaultBreakerRules()
+
+// TestBreakerRules: what is configured decides, at its bounds too.
+func TestBreakerRules(t *testing.T) {
+	outcomes := func(failed ...bool) *window {
+		w := new(window)
+		for _, f := range failed {
+			w.add(f)
+		}
+		return w
+	}
+	rules := BreakerRules{Row: 3, Percent: 100, Open: time.Hour}
+	if cause, _, _ := outcomes(true, true).verdict(rules); cause != "" {
+		t.Errorf("2 of 3 in a row: %s", cause)
+	}
+	if cause, n, of := outcomes(false, true, true, true).verdict(rules); cause != events.BreakerConsecutive || n != 3 || of != 3 {
+		t.Errorf("3 in a row: %q, %d of %d", cause, n, of)
+	}
+	half := make([]bool, breakerWindow)
+	for i := range half {
+		half[i] = i%2 == 0
+	}
+	if cause, _, _ := outcomes(half...).verdict(BreakerRules{Row: 3, Percent: 50}); cause != "" {
+		t.Errorf("half of them, and more than half is too much: %s", cause)
+	}
+	if cause, n, of := outcomes(half...).verdict(BreakerRules{Row: 3, Percent: 49}); cause != events.BreakerShare || n != 50 || of != 100 {
+		t.Errorf("half of them: %q, %d of %d", cause, n, of)
+	}
+	var b breaker
+	start := time.Unix(1_700_000_000, 0).UTC()
+	b.apply(b.opens(outcomes(true, true, true), rules, start))
+	if due, ok := b.due(rules); !ok || !due.Equal(start.Add(time.Hour)) {
+		t.Errorf("due %s, %v", due, ok)
+	}
+	cfg := DefaultConfig()
+	cfg.Breakers = BreakerRules{Row: 0, Percent: 101, Open: time.Millisecond}
+	var invalid *events.InvalidError
+	if err := cfg.Validate(); !errors.As(err, &invalid) || len(invalid.Fields) != 3 {
+		t.Error(err)
+	}
+}
 
 // TestWindow holds the bits to a plain list of outcomes.
 func TestWindow(t *testing.T) {
@@ -30,8 +73,8 @@ func TestWindow(t *testing.T) {
 			if w.failures() != failures || min(w.row, breakerWindow) != row || w.seen != min(i+1, breakerWindow) {
 				t.Fatalf("%d failures, row %d of %d; want %d, %d", w.failures(), w.row, w.seen, failures, row)
 			}
-			cause, n, of := w.verdict()
-			if open := row >= breakerRow || failures > breakerWindow/2; open != (cause != "") || open && (n < 1 || n > of) {
+			cause, n, of := w.verdict(testRules)
+			if open := row >= testRules.Row || failures > breakerWindow/2; open != (cause != "") || open && (n < 1 || n > of) {
 				t.Fatalf("verdict %q, %d of %d, with %d failures, row %d", cause, n, of, failures, row)
 			}
 		}
@@ -69,8 +112,8 @@ func TestBreakerMachine(t *testing.T) {
 			"time": func(t *rapid.T) {
 				now = now.Add(time.Duration(rapid.Int64Range(0, 120_000_000).Draw(t, "µs")) * time.Microsecond)
 				before, due, ok := b, time.Time{}, false
-				due, ok = b.due()
-				do(b.passed(now))
+				due, ok = b.due(testRules)
+				do(b.passed(testRules, now))
 				if ok && !now.Before(due) == (b == before) {
 					t.Fatalf("due %s, now %s: %+v became %+v", due, now, before, b)
 				}
@@ -80,11 +123,11 @@ func TestBreakerMachine(t *testing.T) {
 			},
 			"failures": func(t *rapid.T) {
 				var w window
-				for range breakerRow {
+				for range testRules.Row {
 					w.add(true)
 				}
 				before := b
-				do(b.opens(&w, now))
+				do(b.opens(&w, testRules, now))
 				switch before.state {
 				case "", BreakerClosed, BreakerRecovering:
 					if b.state != BreakerOpen || b.forced != before.forced {
@@ -99,7 +142,7 @@ func TestBreakerMachine(t *testing.T) {
 			"successes": func(t *rapid.T) {
 				var w window
 				w.add(false)
-				if p := b.opens(&w, now); p != nil {
+				if p := b.opens(&w, testRules, now); p != nil {
 					t.Fatalf("%+v opened at a success", b)
 				}
 			},
@@ -179,7 +222,7 @@ func TestGateAdmitsAShare(t *testing.T) {
 	g := &breakerGate{scope: events.ScopeAll, breaker: breaker{state: BreakerRecovering, since: start, ramp: 10 * time.Minute}}
 	admitted, early := 0, 0
 	for i := range 6000 { // ten a second
-		if _, err := g.pass(start.Add(time.Duration(i) * 100 * time.Millisecond)); err == nil {
+		if _, err := g.pass(testRules, start.Add(time.Duration(i) * 100 * time.Millisecond)); err == nil {
 			if admitted++; i < 3000 {
 				early++
 			}
@@ -195,25 +238,25 @@ func TestGateGivesOneClaim(t *testing.T) {
 	now := time.Unix(1000, 0)
 	g := &breakerGate{scope: events.ScopeAll, breaker: breaker{state: BreakerHalfOpen, since: now}}
 	open := &breakerGate{scope: "node-x", breaker: breaker{state: BreakerOpen, since: now}}
-	if _, err := passAll([]*breakerGate{g, open}, now); err == nil || g.trial.Load() != 0 {
+	if _, err := passAll([]*breakerGate{g, open}, testRules, now); err == nil || g.trial.Load() != 0 {
 		t.Errorf("%v: a claim was taken for a message that is refused", err)
 	}
-	claims, err := passAll([]*breakerGate{g}, now)
+	claims, err := passAll([]*breakerGate{g}, testRules, now)
 	if err != nil || len(claims) != 1 {
 		t.Fatalf("%v, %v", claims, err)
 	}
-	if _, err := g.pass(now.Add(time.Second)); err == nil {
+	if _, err := g.pass(testRules, now.Add(time.Second)); err == nil {
 		t.Error("two messages at once")
 	}
 	claims[0].giveBack()
-	if _, err := g.pass(now.Add(time.Second)); err != nil {
+	if _, err := g.pass(testRules, now.Add(time.Second)); err != nil {
 		t.Errorf("given back: %v", err)
 	}
 	claims[0].giveBack() // of the past
-	if _, err := g.pass(now.Add(2 * time.Second)); err == nil {
+	if _, err := g.pass(testRules, now.Add(2 * time.Second)); err == nil {
 		t.Error("an old claim gave back a new one")
 	}
-	if _, err := g.pass(now.Add(time.Second + breakerOpen)); err != nil {
+	if _, err := g.pass(testRules, now.Add(time.Second + testRules.Open)); err != nil {
 		t.Errorf("one that came to nothing: %v", err)
 	}
 }

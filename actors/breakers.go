@@ -19,6 +19,7 @@ const maxCounted = 100_000
 // supervisor, whose breakerActor decides, does and records it, one after the other.
 type breakers struct {
 	sys   *System
+	rules BreakerRules
 	table atomic.Pointer[gates] // nil: all are closed
 
 	tracked atomic.Int64 // len(counted), for those who need not look
@@ -27,7 +28,7 @@ type breakers struct {
 }
 
 func newBreakers(sys *System) *breakers {
-	return &breakers{sys: sys, counted: make(map[events.BreakerScope]*window)}
+	return &breakers{sys: sys, rules: sys.cfg.Breakers, counted: make(map[events.BreakerScope]*window)}
 }
 
 // admit lets a message to an agent through, or refuses it with an
@@ -37,7 +38,7 @@ func (b *breakers) admit(to events.AgentID) ([]claim, error) {
 	if t == nil {
 		return nil, nil
 	}
-	return passAll(t.of(to, b.capabilities(to)), b.sys.deps.Now())
+	return passAll(t.of(to, b.capabilities(to)), b.rules, b.sys.deps.Now())
 }
 
 func (b *breakers) capabilities(id events.AgentID) []string {
@@ -91,7 +92,7 @@ func (b *breakers) nodeScope() events.BreakerScope {
 // count adds one outcome to a breaker, and tells when it is to open.
 func (b *breakers) count(scope events.BreakerScope, g *breakerGate, failed bool) {
 	if g != nil {
-		if w, open := g.count(failed); open {
+		if w, open := g.count(b.rules, failed); open {
 			b.sys.tellBreakers(breakerTrips{scope, w})
 		}
 		return
@@ -110,7 +111,7 @@ func (b *breakers) count(scope events.BreakerScope, g *breakerGate, failed bool)
 		b.counted[scope] = w
 	}
 	w.add(failed)
-	if cause, _, _ := w.verdict(); cause != "" {
+	if cause, _, _ := w.verdict(b.rules); cause != "" {
 		delete(b.counted, scope)
 		b.sys.tellBreakers(breakerTrips{scope, *w})
 	} else if w.failures() == 0 {
@@ -197,7 +198,7 @@ func (s *System) Breakers() []BreakerView {
 		br := g.breaker
 		v := BreakerView{Scope: g.scope, State: br.state, Since: br.since, Admitted: br.share(now), Forced: br.forced,
 			Reason: br.reason, Failures: br.failures, Of: br.of}
-		v.Until, _ = br.due()
+		v.Until, _ = br.due(s.breakers.rules)
 		out = append(out, v)
 	}
 	return out

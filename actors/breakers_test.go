@@ -97,12 +97,12 @@ func TestBreakerOfAnAgent(t *testing.T) {
 	c := newClocked(t)
 	id, other := c.deployWasm("trap", hostile(t, "trap")), c.deploy("echo", "echo")
 	scope := events.AgentScope(id)
-	for range breakerRow {
+	for range testRules.Row {
 		if s := c.ask(id, `1`); s.Status != Failed {
 			t.Fatal(s.Status)
 		}
 	}
-	if v := c.stands(scope, BreakerOpen); v.Failures != breakerRow || v.Of != breakerRow || v.Forced || v.Admitted != 0 {
+	if v := c.stands(scope, BreakerOpen); v.Failures != testRules.Row || v.Of != testRules.Row || v.Forced || v.Admitted != 0 {
 		t.Errorf("%+v", v)
 	}
 	c.refused(id, scope)
@@ -110,13 +110,13 @@ func TestBreakerOfAnAgent(t *testing.T) {
 	c.restart()
 	c.stands(scope, BreakerOpen)
 	c.refused(id, scope)
-	c.passes(breakerOpen)
+	c.passes(testRules.Open)
 	c.stands(scope, BreakerHalfOpen)
 	if s := c.ask(id, `1`); s.Status != Failed {
 		t.Errorf("the trial was %s", s.Status)
 	}
 	c.stands(scope, BreakerOpen)
-	c.passes(breakerOpen)
+	c.passes(testRules.Open)
 	c.stands(scope, BreakerHalfOpen)
 	c.restart()
 	c.stands(scope, BreakerHalfOpen)
@@ -133,9 +133,9 @@ func TestBreakerTrialThatGoesWell(t *testing.T) {
 	c := newClocked(t)
 	id := c.deploy("kv", "kv")
 	scope := events.AgentScope(id)
-	c.sys.tellBreakers(breakerTrips{scope, failing(breakerRow)})
+	c.sys.tellBreakers(breakerTrips{scope, failing(testRules.Row)})
 	c.stands(scope, BreakerOpen)
-	c.passes(breakerOpen)
+	c.passes(testRules.Open)
 	c.stands(scope, BreakerHalfOpen)
 	if s := c.ask(id, `{"op":"nonsense"}`); s.Status != Failed { // a refusal tells nothing
 		t.Fatalf("%s", s.Status)
@@ -163,7 +163,7 @@ func TestBreakerOfAll(t *testing.T) {
 	echo, trap := c.deploy("echo", "echo"), c.deployWasm("trap", hostile(t, "trap"))
 	c.orders(BreakerRequest{Scope: events.ScopeAll, Activate: true, Reason: "storm"})
 	c.refused(echo, events.ScopeAll)
-	c.passes(10 * breakerOpen)
+	c.passes(10 * testRules.Open)
 	c.restart()
 	if v := c.stands(events.ScopeAll, BreakerOpen); !v.Forced || v.Reason != "storm" {
 		t.Errorf("%+v", v)
@@ -182,7 +182,7 @@ func TestBreakerOfAll(t *testing.T) {
 	if admitted < 19 || admitted > 21 {
 		t.Errorf("%d of 40 at half the time", admitted)
 	}
-	for range 10 * breakerRow {
+	for range 10 * testRules.Row {
 		if _, err := c.Send(context.Background(), request(trap, `1`)); err != nil && !errors.Is(err, events.ErrBreakerOpen) {
 			t.Fatal(err)
 		}
@@ -220,15 +220,15 @@ func TestBreakerHoldsSendsOff(t *testing.T) {
 func TestBreakerOfTheNode(t *testing.T) {
 	c := newClocked(t)
 	id := c.deploy("echo", "echo")
-	c.store.fail(times(breakerRow, events.AgentStream(id), errors.New("no disk")), nil)
-	for range breakerRow {
+	c.store.fail(times(testRules.Row, events.AgentStream(id), errors.New("no disk")), nil)
+	for range testRules.Row {
 		if _, err := c.Send(context.Background(), request(id, `1`)); err == nil {
 			t.Fatal("acknowledged without a disk")
 		}
 	}
 	c.stands("node-here", BreakerOpen)
 	c.refused(id, "node-here")
-	c.passes(breakerOpen)
+	c.passes(testRules.Open)
 	c.stands("node-here", BreakerHalfOpen)
 	c.wants(id, `1`, `1`)
 	c.stands("node-here", BreakerClosed)
@@ -239,12 +239,12 @@ func TestBreakerOfARemovedAgent(t *testing.T) {
 	c := newClocked(t)
 	id := c.deploy("echo", "echo")
 	scope := events.AgentScope(id)
-	c.sys.tellBreakers(breakerTrips{scope, failing(breakerRow)})
+	c.sys.tellBreakers(breakerTrips{scope, failing(testRules.Row)})
 	c.stands(scope, BreakerOpen)
 	if err := c.command(c.Remove, id); err != nil {
 		t.Fatal(err)
 	}
-	c.passes(breakerOpen)
+	c.passes(testRules.Open)
 	c.stands(scope, BreakerClosed)
 	c.recorded(scope, "Opened:consecutive Closed:removed")
 	_, err := c.OrderBreaker(context.Background(), BreakerRequest{Scope: scope, Activate: true})
@@ -283,14 +283,14 @@ func TestBreakerOfACapability(t *testing.T) {
 	c.refused(second, scope)
 	c.wants(other, `1`, `1`)
 	c.orders(BreakerRequest{Scope: scope})
-	for i := range breakerRow {
+	for i := range testRules.Row {
 		c.sys.breakers.report([]events.AgentID{first, second}[i%2], newEnvelope(), events.OutcomeTrap)
 	}
 	c.stands(scope, BreakerOpen)
 	c.refused(first, scope)
 	for _, v := range c.sys.Breakers() {
 		if v.Scope != scope {
-			t.Errorf("%s is %s: each agent failed %d times only", v.Scope, v.State, breakerRow/2)
+			t.Errorf("%s is %s: each agent failed %d times only", v.Scope, v.State, testRules.Row/2)
 		}
 	}
 }
@@ -305,11 +305,11 @@ func TestBreakersForgetSuccess(t *testing.T) {
 	if len(b.counted) != 0 {
 		t.Error("a success is kept")
 	}
-	for range breakerRow - 1 {
+	for range testRules.Row - 1 {
 		report(events.OutcomeTrap)
 	}
 	report(events.OutcomeRefused)
-	if w := b.counted[events.AgentScope(id)]; w == nil || w.row != breakerRow-1 {
+	if w := b.counted[events.AgentScope(id)]; w == nil || w.row != testRules.Row-1 {
 		t.Errorf("%+v", w)
 	}
 	for range breakerWindow {
@@ -318,7 +318,7 @@ func TestBreakersForgetSuccess(t *testing.T) {
 	if len(b.counted) != 0 || b.tracked.Load() != 0 {
 		t.Errorf("%d breakers are still counted", len(b.counted))
 	}
-	for range breakerRow {
+	for range testRules.Row {
 		report(events.OutcomeTrap)
 	}
 	c.stands(events.AgentScope(id), BreakerOpen)

@@ -19,6 +19,7 @@ type Config struct {
 	DrainTimeout  time.Duration // at shutdown, for turns under way and messages waiting
 	SnapshotEvery int           // events that a wake may have to replay before a snapshot is written
 	Ceiling       events.ResourceLimits
+	Breakers      BreakerRules
 	DumpDirs      []string // absolute; where dumps may be written
 }
 
@@ -36,6 +37,7 @@ func DefaultConfig() Config {
 		DrainTimeout:  30 * time.Second,
 		SnapshotEvery: 1000,
 		Ceiling:       events.LimitCeilings(),
+		Breakers:      DefaultBreakerRules(),
 	}
 }
 
@@ -63,5 +65,6 @@ func (c Config) Validate() error {
 	if c.TurnMessages > events.MaxAppendEvents/16 {
 		f.Add("messaging.turn_messages", "must be at most %d, got %d", events.MaxAppendEvents/16, c.TurnMessages)
 	}
+	c.Breakers.check(&f)
 	return f.Err()
 }

@@ -7,9 +7,10 @@ import "time"
 // three times.
 //
 //   - Stream: breaker-<scope>: all, node-<member>, agent-<uuid> or capability-<name>.
-//   - When: 10 outcomes in a row were failures, or more than half of the last 100; the
-//     trial of a half-open breaker failed; failures came back during a gradual reset; the
-//     agent is one of those that failed in a storm (AgentStormDetected).
+//   - When: breaker.consecutive_failures (10) outcomes in a row were failures, or more of
+//     the last 100 than breaker.failure_percent (50); the trial of a half-open breaker
+//     failed; failures came back during a gradual reset; the agent is one of those that
+//     failed in a storm (AgentStormDetected).
 //   - By: the actor of the node's breakers, whatever revision the stream is at. It holds
 //     from before the append: protection does not wait for the log.
 //   - Agent: nothing; it is no event of the agent's stream.
@@ -23,7 +24,8 @@ type BreakerOpened struct {
 	// Failures among the outcomes that were counted, from 1. Of a storm, those of all its
 	// agents.
 	Failures int `json:"failures"`
-	// Outcomes that were counted, from 1: 1 for a trial, up to 100 for a window.
+	// Outcomes that were counted, from 1: 1 for a trial, up to 100 for a share, up to 1000
+	// in a row.
 	Of int `json:"of"`
 	// It had been opened by an operator before, and stays open until it is reset. Absent
 	// (false) when it becomes half-open by itself.

@@ -138,6 +138,8 @@ func (n *node) actorsConfig() actors.Config {
 	c.IdleTimeout, c.MaxAgents = n.cfg.Runtime.IdleTimeout, n.cfg.Runtime.MaxAgents
 	c.SnapshotEvery = n.cfg.Runtime.SnapshotEvery
 	c.DumpDirs = n.cfg.Security.DumpDirs
+	b := n.cfg.Breaker
+	c.Breakers = actors.BreakerRules{Row: b.ConsecutiveFailures, Percent: b.FailurePercent, Open: b.OpenTime}
 	c.Ceiling = n.cfg.Runtime.Limits.Ceilings.Resources()
 	c.DrainTimeout = time.Duration(float64(n.cfg.Runtime.DrainTimeout) * (1 - drainShare))
 	return c

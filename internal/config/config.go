@@ -20,6 +20,7 @@ type Config struct {
 	Events        Events        `key:"events"`
 	Runtime       Runtime       `key:"runtime"`
 	Messaging     Messaging     `key:"messaging"`
+	Breaker       Breaker       `key:"breaker"`
 	Observability Observability `key:"observability"`
 }
 
@@ -120,6 +121,13 @@ type Messaging struct {
 	ConversationTimeout time.Duration `key:"conversation_timeout"` // without a word, until an open conversation has timed out
 }
 
+// Breaker is when circuit breakers move by themselves.
+type Breaker struct {
+	ConsecutiveFailures int           `key:"consecutive_failures"` // that open one
+	FailurePercent      int           `key:"failure_percent"`      // of the last 100 outcomes; more open one
+	OpenTime            time.Duration `key:"open_time"`            // until one lets a trial through
+}
+
 // Observability is what the node tells about itself.
 type Observability struct {
 	Log struct {
@@ -144,6 +152,7 @@ func Default() Config {
 	c.Runtime.Limits.Defaults = limits(events.DefaultLimits())
 	c.Runtime.Limits.Ceilings = limits(events.LimitCeilings())
 	c.Messaging = Messaging{MailboxSize: 1000, InboxSize: 100_000, SpillAfter: 100 * time.Millisecond, MaxMessageBytes: events.MaxMessageContent, SendTimeout: 7 * 24 * time.Hour, ConversationTimeout: 30 * time.Minute}
+	c.Breaker = Breaker{ConsecutiveFailures: 10, FailurePercent: 50, OpenTime: time.Minute}
 	c.Observability.Log.Level, c.Observability.Log.Format = "info", "text"
 	return c
 }
@@ -220,6 +229,9 @@ func (c Config) Validate() error {
 	within("messaging.max_message_bytes", int64(c.Messaging.MaxMessageBytes), 1, events.MaxContentCeiling)
 	during("messaging.send_timeout", c.Messaging.SendTimeout, time.Second, 100*365*24*time.Hour)
 	during("messaging.conversation_timeout", c.Messaging.ConversationTimeout, time.Second, 365*24*time.Hour)
+	within("breaker.consecutive_failures", int64(c.Breaker.ConsecutiveFailures), 1, 1000)
+	within("breaker.failure_percent", int64(c.Breaker.FailurePercent), 1, 100)
+	during("breaker.open_time", c.Breaker.OpenTime, time.Second, 24*time.Hour)
 	return f.Err()
 }
 
