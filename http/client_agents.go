@@ -93,6 +93,10 @@ type EventQuery struct {
 // Events returns a page of an agent's history, and the query of the next page
 // when there is one.
 func (c *Client) Events(ctx context.Context, ref string, in EventQuery) ([]StoredEvent, *EventQuery, error) {
+	return page[StoredEvent](ctx, c, agentPath(ref, "/events"), in, in.values())
+}
+
+func (in EventQuery) values() url.Values {
 	q := url.Values{}
 	if in.From != nil {
 		q.Set("from", strconv.FormatUint(uint64(*in.From), 10))
@@ -103,21 +107,27 @@ func (c *Client) Events(ctx context.Context, ref string, in EventQuery) ([]Store
 	if in.Direction == events.Backwards {
 		q.Set("direction", "backwards")
 	}
-	var page []StoredEvent
-	h, err := c.do(ctx, call{method: http.MethodGet, path: agentPath(ref, "/events"), query: q}, &page)
+	return q
+}
+
+// page reads what a query that was made of in says, and makes the next page's of the
+// server's Link.
+func page[T any](ctx context.Context, c *Client, path string, in EventQuery, q url.Values) ([]T, *EventQuery, error) {
+	var list []T
+	h, err := c.do(ctx, call{method: http.MethodGet, path: path, query: q}, &list)
 	if err != nil {
 		return nil, nil, err
 	}
 	link, ok := nextPage(h)
 	if !ok {
-		return page, nil, nil
+		return list, nil, nil
 	}
 	from, err := strconv.ParseUint(link.Get("from"), 10, 64)
 	if err != nil {
-		return page, nil, nil
+		return list, nil, nil
 	}
 	rev := events.Revision(from)
-	return page, &EventQuery{From: &rev, Direction: in.Direction, Limit: in.Limit}, nil
+	return list, &EventQuery{From: &rev, Direction: in.Direction, Limit: in.Limit}, nil
 }
 
 // nextPage reads the query of the Link that the server wrote.

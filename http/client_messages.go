@@ -55,6 +55,20 @@ func (c *Client) Message(ctx context.Context, id string) (projections.MessageVie
 	return v, err
 }
 
+// AgentMessages returns a page of what was said to an agent and by it, as it stands,
+// and the query of the next page when there is one.
+func (c *Client) AgentMessages(ctx context.Context, ref string, in EventQuery) ([]projections.MessageView, *EventQuery, error) {
+	return page[projections.MessageView](ctx, c, agentPath(ref, "/messages"), in, in.values())
+}
+
+// WaitingMessages returns a page of what waits in an agent's inbox, the oldest first,
+// and the query of the next page when there is one.
+func (c *Client) WaitingMessages(ctx context.Context, ref string, in EventQuery) ([]projections.MessageView, *EventQuery, error) {
+	q := in.values()
+	q.Set("waiting", "true")
+	return page[projections.MessageView](ctx, c, agentPath(ref, "/messages"), in, q)
+}
+
 // Conversation returns all that was said in a conversation.
 func (c *Client) Conversation(ctx context.Context, id string) (projections.ConversationView, error) {
 	var v projections.ConversationView

@@ -1,6 +1,7 @@
 package http
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -19,24 +20,35 @@ func (s *Server) getMessage(r *request) error {
 	if err != nil {
 		return events.Invalid("message", "must be a message's id: a UUID in its 36-character form")
 	}
-	unknown := fmt.Errorf("message %s, among the newest: %w", id, events.ErrMessageNotFound)
+	view, ok, err := s.message(r.ctx, id)
+	if err != nil {
+		return err
+	}
+	if !ok {
+		return fmt.Errorf("message %s, among the newest: %w", id, events.ErrMessageNotFound)
+	}
+	return r.json(http.StatusOK, view)
+}
+
+// message returns a message as it stands; ok is false for one that is unknown, too
+// old, or whose event was scavenged.
+func (s *Server) message(ctx context.Context, id events.MessageID) (view projections.MessageView, ok bool, err error) {
 	at, ok := s.deps.Messages.Find(id)
 	if !ok {
-		return unknown
+		return view, false, nil
 	}
-	for rec, err := range s.deps.History.ReadAll(r.ctx, events.ReadAllOptions{From: at, Max: 1}) {
+	for rec, err := range s.deps.History.ReadAll(ctx, events.ReadAllOptions{From: at, Max: 1}) {
 		if err != nil {
-			return err
+			return view, false, err
 		}
 		p, err := events.Decode(rec.Event)
 		if err != nil {
-			return err
+			return view, false, err
 		}
-		if view, ok := projections.FindMessage(rec, p, id); ok && rec.Position == at {
-			return r.json(http.StatusOK, view)
-		}
+		view, ok = projections.FindMessage(rec, p, id)
+		return view, ok && rec.Position == at, nil
 	}
-	return unknown // its event was scavenged
+	return view, false, nil
 }
 
 // getConversation answers with all that was said in a conversation.

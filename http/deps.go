@@ -97,13 +97,14 @@ type Observer interface {
 	Request(method string, status int, d time.Duration)
 }
 
-// Deps is what a Server works with. Commands, Agents, History, Messages, Letters,
-// Operations, Emergency and Breakers are required.
+// Deps is what a Server works with. Commands, Agents, History, Messages, Inboxes,
+// Letters, Operations, Emergency and Breakers are required.
 type Deps struct {
 	Commands   Commands
 	Agents     Agents
 	History    History
 	Messages   Messages
+	Inboxes    Inboxes
 	Letters    Letters
 	Operations Operations
 	Emergency  Emergency

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"iter"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -35,8 +36,9 @@ type fakeNode struct {
 	at      events.Position
 	lag     bool // reads never reach a position
 
-	conversation string // of the last ResolveFor
-	repeat       int    // how often conversationHeld has its one event
+	conversation string            // of the last ResolveFor
+	entries      []events.Revision // that wait in every inbox
+	repeat       int               // how often conversationHeld has its one event
 
 	calls    int // that reached Commands
 	deployed actors.DeployRequest
@@ -325,6 +327,8 @@ func (n *fakeNode) heard() events.Recorded {
 
 func (n *fakeNode) Find(id events.MessageID) (events.Position, bool) { return 7, id == messageSaid() }
 
+func (n *fakeNode) Entries(events.AgentID) []events.Revision { return slices.Clone(n.entries) }
+
 func (n *fakeNode) ReadAll(_ context.Context, o events.ReadAllOptions) iter.Seq2[events.Recorded, error] {
 	return func(yield func(events.Recorded, error) bool) {
 		if o.From <= 7 {
@@ -386,7 +390,7 @@ func start(t *testing.T, tune func(*Config, *Deps)) *running {
 	node := newFakeNode()
 	node.setAside()
 	ops := new(fakeOperations)
-	cfg, deps := DefaultConfig(), Deps{Commands: node, Agents: node, History: node, Messages: node, Letters: node.letters, Operations: ops, Emergency: ops, Breakers: ops}
+	cfg, deps := DefaultConfig(), Deps{Commands: node, Agents: node, History: node, Messages: node, Inboxes: node, Letters: node.letters, Operations: ops, Emergency: ops, Breakers: ops}
 	if tune != nil {
 		tune(&cfg, &deps)
 	}

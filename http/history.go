@@ -33,15 +33,9 @@ func (s *Server) agentEvents(r *request) error {
 	if err != nil {
 		return err
 	}
-	ref, err := r.ref()
+	id, err := r.anyAgent()
 	if err != nil {
 		return err
-	}
-	id, err := events.ParseAgentID(ref)
-	if err != nil {
-		if id, err = r.agent(); err != nil {
-			return err
-		}
 	}
 	page := &eventStream{server: s, ctx: r.connContext(), stream: events.AgentStream(id), opts: opts}
 	next, err := page.measure(r.ctx, limit)
@@ -55,6 +49,18 @@ func (s *Server) agentEvents(r *request) error {
 		r.link(fmt.Sprintf("%s/agents/%s/events?from=%d&limit=%d%s", base, id, *next, limit, directionQuery(opts.Direction)))
 	}
 	return r.events(page)
+}
+
+// anyAgent is the agent of the path: by its full id a removed one too.
+func (r *request) anyAgent() (events.AgentID, error) {
+	ref, err := r.ref()
+	if err != nil {
+		return events.AgentID{}, err
+	}
+	if id, err := events.ParseAgentID(ref); err == nil {
+		return id, nil
+	}
+	return r.agent()
 }
 
 // measure finds where a page of at most limit events and maxPageBytes ends, and

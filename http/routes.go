@@ -67,6 +67,7 @@ func agentRoutes() []route {
 		{method: http.MethodPost, path: base + "/dead-letters/:message/retry", change: true, handle: (*Server).retryLetter},
 		{method: http.MethodGet, path: base + "/conversations/:conversation", read: true, handle: (*Server).getConversation},
 		{method: http.MethodGet, path: base + "/agents/:id/events", read: true, query: []string{"from", "limit", "direction"}, handle: (*Server).agentEvents},
+		{method: http.MethodGet, path: base + "/agents/:id/messages", read: true, query: []string{"from", "limit", "direction", "waiting"}, handle: (*Server).agentMessages},
 		{method: http.MethodGet, path: base + "/agents/:id/module", read: true, handle: (*Server).agentModule},
 	}
 }

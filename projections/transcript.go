@@ -75,6 +75,13 @@ func messages(rec events.Recorded, p events.Payload, with func(MessageView)) {
 	}
 }
 
+// MessagesOf returns what an event says about messages, that which it ended first.
+func MessagesOf(rec events.Recorded, p events.Payload) []MessageView {
+	var list []MessageView
+	messages(rec, p, func(v MessageView) { list = append(list, v) })
+	return list
+}
+
 // FindMessage returns what an event says about a message; ok is false when it says
 // nothing.
 func FindMessage(rec events.Recorded, p events.Payload, id events.MessageID) (found MessageView, ok bool) {

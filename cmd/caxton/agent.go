@@ -203,11 +203,7 @@ func (a *app) confirm(what string) error {
 }
 
 func (a *app) eventsCommand() *cobra.Command {
-	var (
-		from      uint64
-		limit     int
-		backwards bool
-	)
+	var in pageFlags
 	cmd := &cobra.Command{
 		Use:               "events AGENT",
 		SuggestFor:        []string{"history", "logs", "log"},
@@ -216,27 +212,46 @@ func (a *app) eventsCommand() *cobra.Command {
 		Args:              exactly("AGENT"),
 		ValidArgsFunction: a.completeAgents,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			q := caxtonhttp.EventQuery{Limit: limit}
-			if cmd.Flags().Changed("from") {
-				rev := events.Revision(from)
-				q.From = &rev
-			}
-			if backwards {
-				q.Direction = events.Backwards
+			q, err := in.query(cmd)
+			if err != nil {
+				return err
 			}
 			return a.showEvents(cmd.Context(), args[0], q)
 		},
 	}
-	cmd.Flags().Uint64Var(&from, "from", 0, "first revision to show")
-	cmd.Flags().IntVar(&limit, "limit", caxtonhttp.PageEvents, fmt.Sprintf("events to show, 1 to %d", caxtonhttp.MaxPageEvents))
-	cmd.Flags().BoolVar(&backwards, "backwards", false, "newest first")
+	in.register(cmd, "events")
 	return cmd
 }
 
-func (a *app) showEvents(ctx context.Context, ref string, q caxtonhttp.EventQuery) error {
-	if q.Limit < 1 || q.Limit > caxtonhttp.MaxPageEvents {
-		return usagef("--limit must be 1 to %d, not %d", caxtonhttp.MaxPageEvents, q.Limit)
+// pageFlags say which part of a history is shown.
+type pageFlags struct {
+	from      uint64
+	limit     int
+	backwards bool
+}
+
+func (f *pageFlags) register(cmd *cobra.Command, what string) {
+	cmd.Flags().Uint64Var(&f.from, "from", 0, "first revision to show")
+	cmd.Flags().IntVar(&f.limit, "limit", caxtonhttp.PageEvents, fmt.Sprintf("%s to show, 1 to %d", what, caxtonhttp.MaxPageEvents))
+	cmd.Flags().BoolVar(&f.backwards, "backwards", false, "newest first")
+}
+
+func (f *pageFlags) query(cmd *cobra.Command) (caxtonhttp.EventQuery, error) {
+	q := caxtonhttp.EventQuery{Limit: f.limit}
+	if f.limit < 1 || f.limit > caxtonhttp.MaxPageEvents {
+		return q, usagef("--limit must be 1 to %d, not %d", caxtonhttp.MaxPageEvents, f.limit)
 	}
+	if cmd.Flags().Changed("from") {
+		rev := events.Revision(f.from)
+		q.From = &rev
+	}
+	if f.backwards {
+		q.Direction = events.Backwards
+	}
+	return q, nil
+}
+
+func (a *app) showEvents(ctx context.Context, ref string, q caxtonhttp.EventQuery) error {
 	c, err := a.server()
 	if err != nil {
 		return err

@@ -40,6 +40,73 @@ func (a *app) messageGetCommand() *cobra.Command {
 	}
 }
 
+func (a *app) messageListCommand() *cobra.Command {
+	var (
+		in      pageFlags
+		waiting bool
+	)
+	cmd := &cobra.Command{
+		Use:               "list AGENT",
+		Aliases:           []string{"ls"},
+		Short:             "List what was said to an agent and by it, or what waits for it",
+		Example:           "  caxton message list counter --backwards --limit 10\n  caxton message list counter --waiting",
+		Args:              exactly("AGENT"),
+		ValidArgsFunction: a.completeAgents,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			q, err := in.query(cmd)
+			if err != nil {
+				return err
+			}
+			if waiting && in.backwards {
+				return usagef("--waiting lists the oldest first, and not --backwards")
+			}
+			c, err := a.server()
+			if err != nil {
+				return err
+			}
+			read := c.AgentMessages
+			if waiting {
+				read = c.WaitingMessages
+			}
+			list, next, err := read(cmd.Context(), args[0], q)
+			if err != nil {
+				return err
+			}
+			if next != nil { // beside the output: -o json is of this page alone
+				defer a.note("there are more: --from %d", uint64(*next.From))
+			}
+			if done, err := a.structured(list); done {
+				return err
+			}
+			a.messageTable(list)
+			return nil
+		},
+	}
+	in.register(cmd, "messages")
+	cmd.Flags().BoolVar(&waiting, "waiting", false, "only what waits in the agent's inbox")
+	return cmd
+}
+
+func (a *app) messageTable(list []projections.MessageView) {
+	header := []string{"AT", "PERFORMATIVE", "FROM", "TO", "STATUS", "CONTENT"}
+	wide := a.output == "wide"
+	if wide {
+		header = append(header, "MESSAGE-ID", "CONVERSATION")
+	}
+	rows := make([][]string, len(list))
+	for i, m := range list {
+		rows[i] = []string{
+			m.At.Format("15:04:05.000"), string(m.Performative), oneLine(m.Sender), oneLine(m.Receiver),
+			string(m.Status), clipped(said(&m.Message)),
+		}
+		if wide {
+			rows[i] = append(rows[i], m.ID.String(), oneLine(m.ConversationID))
+		}
+	}
+	a.grid(header, rows)
+	a.printf("%s\n", count(len(list), "message"))
+}
+
 func (a *app) describeMessage(m projections.MessageView) {
 	line := func(name, format string, args ...any) {
 		a.printf("%-13s %s\n", name+":", oneLine(fmt.Sprintf(format, args...)))
@@ -105,15 +172,7 @@ func (a *app) tellConversation(v projections.ConversationView) {
 	for _, x := range v.Exchanges {
 		a.printf("%s of %s to %s: %s\n", x.Protocol, oneLine(x.From), oneLine(x.To), x.State)
 	}
-	rows := make([][]string, len(v.Messages))
-	for i, m := range v.Messages {
-		rows[i] = []string{
-			m.At.Format("15:04:05.000"), string(m.Performative), oneLine(m.Sender), oneLine(m.Receiver),
-			string(m.Status), clipped(said(&m.Message)),
-		}
-	}
-	a.grid([]string{"AT", "PERFORMATIVE", "FROM", "TO", "STATUS", "CONTENT"}, rows)
-	a.printf("%s\n", count(len(v.Messages), "message"))
+	a.messageTable(v.Messages)
 	if v.Truncated {
 		a.note("there is more: the conversation is too long to be shown whole")
 	}

@@ -23,7 +23,7 @@ type messageFlags struct {
 
 func (a *app) messageCommand() *cobra.Command {
 	cmd := a.noun("message", "Talk to agents", []string{"messages"}, "caxton message send --to counter --content '{\"op\":\"add\"}' --wait 5s")
-	cmd.AddCommand(a.sendCommand(), a.messageGetCommand())
+	cmd.AddCommand(a.sendCommand(), a.messageListCommand(), a.messageGetCommand())
 	return cmd
 }
 

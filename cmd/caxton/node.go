@@ -28,6 +28,7 @@ type node struct {
 	host    *wasmhost.Host
 	runner  *projections.Runner
 	index   *projections.Messages
+	inboxes *projections.Inboxes
 	agents  *projections.Agents
 	system  *actors.System
 	metrics *telemetry.Metrics
@@ -55,6 +56,7 @@ func openNode(ctx context.Context, cfg config.Config, log *slog.Logger) (*node, 
 func (n *node) open(ctx context.Context) error {
 	agents := projections.NewAgents(events.MemberID(n.cfg.Node.ID))
 	inFlight, inboxes, timers := projections.NewInFlight(), projections.NewInboxes(), projections.NewTimers()
+	n.inboxes = inboxes
 	inFlight.SendTimeout = n.cfg.Messaging.SendTimeout
 	talks := projections.NewConversations(n.cfg.Messaging.ConversationTimeout)
 	n.index = projections.NewMessages()
@@ -157,7 +159,7 @@ func (n *node) openAPI() error {
 	c.MaxModuleBytes = int(n.cfg.Runtime.MaxModuleBytes)
 	c.DrainTimeout = time.Duration(float64(n.cfg.Runtime.DrainTimeout) * drainShare)
 	n.api, err = caxtonhttp.New(c, caxtonhttp.Deps{
-		Commands: n.system.Gateway(), Agents: readModel{n.agents, n.runner}, History: n.store, Messages: n.index, Letters: n.letters, Operations: operations{n}, Emergency: operations{n}, Breakers: operations{n},
+		Commands: n.system.Gateway(), Agents: readModel{n.agents, n.runner}, History: n.store, Messages: n.index, Inboxes: n.inboxes, Letters: n.letters, Operations: operations{n}, Emergency: operations{n}, Breakers: operations{n},
 		Started: n.runner.Ready(), NotReady: n.notReady, Warnings: n.warnings, Observer: observer, Log: n.log,
 	})
 	return err
