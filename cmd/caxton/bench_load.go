@@ -52,6 +52,19 @@ func closedLoop(ctx context.Context, workers int, d time.Duration, send sendFunc
 	})
 }
 
+// each sends n messages, each when the one before it was answered.
+func each(ctx context.Context, n int, send sendFunc) (load, error) {
+	return drive(ctx, 1, func(id int, w *worker) {
+		for i := range int64(n) {
+			start := time.Now()
+			if w.err = send(ctx, id, i); w.err != nil {
+				return
+			}
+			w.record(time.Since(start))
+		}
+	})
+}
+
 // openLoop sends at a fixed rate, whether or not earlier messages were answered
 // in time: a latency is counted from when its message was due, so a stall shows
 // in all the messages that it delayed.

@@ -8,10 +8,12 @@ import (
 	"path/filepath"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/caxton-run/caxton/events"
 	caxtonhttp "github.com/caxton-run/caxton/http"
 	"github.com/caxton-run/caxton/internal/telemetry"
 	"github.com/caxton-run/caxton/internal/version"
@@ -23,7 +25,7 @@ type benchOptions struct {
 	agents      int
 	connections int
 	idle        int
-	rate        float64
+	rates       []float64
 	duration    time.Duration
 }
 
@@ -36,11 +38,20 @@ type report struct {
 	FloorPerSec  float64       `json:"sync_floor_per_second"`
 	InProcess    load          `json:"in_process"`
 	HTTP         load          `json:"http"`
-	Steady       load          `json:"http_at_rate"`
-	Rate         float64       `json:"rate_per_second"`
+	Steady       []steady      `json:"http_at_rates"`
+	RoutingP50   time.Duration `json:"routing_p50_ns"` // from the gateway to the mailbox, of the messages at rates
+	RoutingP99   time.Duration `json:"routing_p99_ns"`
+	Neighbour    neighbour     `json:"neighbour"`
 	IdleAgents   int           `json:"idle_agents"`
 	IdleResident uint64        `json:"idle_resident_bytes"`
 	IdleRestart  time.Duration `json:"idle_restart_ns"`
+	Wakes        load          `json:"wakes"` // messages to hibernating agents, one at a time
+}
+
+// steady is a load at a fixed rate.
+type steady struct {
+	Rate float64 `json:"rate_per_second"`
+	load
 }
 
 func (a *app) benchmarkCommand() *cobra.Command {
@@ -48,8 +59,9 @@ func (a *app) benchmarkCommand() *cobra.Command {
 	var o benchOptions
 	run := &cobra.Command{
 		Use:   "run",
-		Short: "Measure durable messages per second, latency, idle agents and restart",
-		Long: "Measure durable messages per second, latency, idle agents and restart. A node runs\n" +
+		Short: "Measure durable messages per second, latency, idle agents, waking and restart",
+		Long: "Measure durable messages per second, latency (also beside an agent that never yields),\n" +
+			"idle agents, waking and restart. A node runs\n" +
 			"in this process on a directory of its own, which is removed afterwards; client and\n" +
 			"server share the machine. Beside the figures stands what the disk does for one\n" +
 			"writer that syncs each record (the sync floor).",
@@ -75,7 +87,7 @@ func (a *app) benchmarkCommand() *cobra.Command {
 	f.IntVar(&o.agents, "agents", 1000, "agents that are sent messages")
 	f.IntVar(&o.connections, "connections", 64, "senders at a time")
 	f.IntVar(&o.idle, "idle", 10_000, "idle agents to deploy; 0 leaves that out")
-	f.Float64Var(&o.rate, "rate", 1000, "messages per second of the latency measurement")
+	f.Float64SliceVar(&o.rates, "rate", []float64{1000, 2000}, "messages per second of each latency measurement")
 	f.DurationVar(&o.duration, "duration", 10*time.Second, "of each measurement")
 	cmd.AddCommand(run)
 	return cmd
@@ -89,8 +101,8 @@ func (o benchOptions) check() error {
 		return usagef("--connections must be 1 to 10000, not %d", o.connections)
 	case o.idle < 0 || o.idle > 1_000_000:
 		return usagef("--idle must be 0 to 1000000, not %d", o.idle)
-	case o.rate <= 0 || o.rate > 1e6:
-		return usagef("--rate must be more than 0 and at most 1000000, not %g", o.rate)
+	case len(o.rates) == 0 || slices.Min(o.rates) <= 0 || slices.Max(o.rates) > 1e6:
+		return usagef("--rate must be more than 0 and at most 1000000, not %v", o.rates)
 	case o.duration < 100*time.Millisecond || o.duration > time.Hour:
 		return usagef("--duration must be 100ms to 1h, not %s", o.duration)
 	}
@@ -105,7 +117,7 @@ func (a *app) benchmark(ctx context.Context, o benchOptions) (r report, err erro
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(root)) }()
 	r = report{
-		Version: version.Release, Agents: o.agents, Connections: o.connections, Rate: o.rate, IdleAgents: o.idle,
+		Version: version.Release, Agents: o.agents, Connections: o.connections, IdleAgents: o.idle,
 		Machine: fmt.Sprintf("%s/%s, %d cores", runtime.GOOS, runtime.GOARCH, runtime.GOMAXPROCS(0)),
 	}
 	a.note("measuring the disk in %s", root)
@@ -132,29 +144,40 @@ func (a *app) measureMessages(ctx context.Context, o benchOptions, dir string, r
 	if err != nil {
 		return err
 	}
-	local := n.inProcess(ids, o.connections)
+	client, err := caxtonhttp.NewClient(caxtonhttp.ClientOptions{URL: n.url, Timeout: time.Minute})
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	local, remote := n.inProcess(ids, o.connections), overHTTP(client, ids, o.connections)
 	a.note("waking them")
-	if _, err := closedLoop(ctx, o.connections, min(o.duration, 2*time.Second), local); err != nil {
+	if _, err := each(ctx, len(ids), local); err != nil {
+		return err
+	}
+	for _, rate := range o.rates { // before the loops without a rate: routing is of these
+		a.note("%g messages a second, over HTTP", rate)
+		l, err := openLoop(ctx, o.connections, rate, o.duration, remote)
+		if err != nil {
+			return err
+		}
+		r.Steady = append(r.Steady, steady{rate, l})
+	}
+	r.RoutingP50, _ = n.metrics.Quantile(telemetry.Routing, 0.5, telemetry.MaxWindow)
+	r.RoutingP99, _ = n.metrics.Quantile(telemetry.Routing, 0.99, telemetry.MaxWindow)
+	if r.Neighbour, err = a.measureNeighbour(ctx, o, n, remote); err != nil {
 		return err
 	}
 	a.note("%d senders, in process", o.connections)
 	if r.InProcess, err = closedLoop(ctx, o.connections, o.duration, local); err != nil {
 		return err
 	}
-	client, err := caxtonhttp.NewClient(caxtonhttp.ClientOptions{URL: n.url, Timeout: time.Minute})
-	if err != nil {
-		return err
-	}
-	defer client.Close()
-	remote := overHTTP(client, ids, o.connections)
 	a.note("%d connections, over HTTP", o.connections)
-	if r.HTTP, err = closedLoop(ctx, o.connections, o.duration, remote); err != nil {
-		return err
-	}
-	a.note("%g messages a second, over HTTP", o.rate)
-	r.Steady, err = openLoop(ctx, o.connections, o.rate, o.duration, remote)
+	r.HTTP, err = closedLoop(ctx, o.connections, o.duration, remote)
 	return err
 }
+
+// maxWakes is how many of the idle agents are woken, spread over all.
+const maxWakes = 1000
 
 // measureIdle deploys many agents, ends the node and starts it again: what is
 // measured is a node that has only the log to know them from.
@@ -164,7 +187,8 @@ func (a *app) measureIdle(ctx context.Context, o benchOptions, dir string, r *re
 		return err
 	}
 	a.note("deploying %d agents that stay idle", o.idle)
-	if _, err := n.deployMany(ctx, o.idle); err != nil {
+	ids, err := n.deployMany(ctx, o.idle)
+	if err != nil {
 		return errors.Join(err, n.shut(ctx))
 	}
 	if err := n.shut(ctx); err != nil {
@@ -178,7 +202,13 @@ func (a *app) measureIdle(ctx context.Context, o benchOptions, dir string, r *re
 	r.IdleRestart = time.Since(start)
 	runtime.GC()
 	r.IdleResident = telemetry.ResidentBytes()
-	return n.shut(ctx)
+	spread := make([]events.AgentID, min(len(ids), maxWakes))
+	for i := range spread {
+		spread[i] = ids[i*len(ids)/len(spread)]
+	}
+	a.note("waking %d of them", len(spread))
+	r.Wakes, err = each(ctx, len(spread), n.inProcess(spread, 1))
+	return errors.Join(err, n.shut(ctx))
 }
 
 func (a *app) printReport(r report) {
@@ -188,13 +218,22 @@ func (a *app) printReport(r report) {
 	}
 	a.printf("caxton %s on %s: %d agents, %d senders\n", r.Version, r.Machine, r.Agents, r.Connections)
 	a.printf("sync floor: %.0f records of 300 B per second, one writer, each synced\n\n", r.FloorPerSec)
-	a.grid([]string{"durable messages", "rate", "messages", "p50", "p99", "max", ""}, [][]string{
+	rows := [][]string{
 		row("in process", r.InProcess, ratio(r.InProcess)),
 		row("over HTTP", r.HTTP, ratio(r.HTTP)),
-		row(fmt.Sprintf("over HTTP at %g/s", r.Rate), r.Steady, "latency from when a message was due"),
-	})
+	}
+	for _, s := range r.Steady {
+		rows = append(rows, row(fmt.Sprintf("over HTTP at %g/s", s.Rate), s.load, "latency from when a message was due"))
+	}
+	nb := r.Neighbour
+	rows = append(rows,
+		row(fmt.Sprintf("over HTTP at %g/s, again", nb.Rate), nb.Alone, ""),
+		row("beside an agent that spins", nb.Beside, fmt.Sprintf("p99 %.1fx; it spun %d times to its limit", nb.ratio(), nb.Spins)))
+	a.grid([]string{"durable messages", "rate", "messages", "p50", "p99", "max", ""}, rows)
+	a.printf("\nrouting, from the gateway to the mailbox: p50 %s, p99 %s\n", short(r.RoutingP50), short(r.RoutingP99))
 	if r.IdleAgents > 0 {
-		a.printf("\n%d idle agents: %s resident, serving %s after a restart\n", r.IdleAgents, bytesOf(r.IdleResident), short(r.IdleRestart))
+		a.printf("%d idle agents: %s resident, serving %s after a restart\n", r.IdleAgents, bytesOf(r.IdleResident), short(r.IdleRestart))
+		a.printf("a message that wakes its agent: p50 %s, p99 %s, of %d\n", short(r.Wakes.P50), short(r.Wakes.P99), r.Wakes.Messages)
 	}
 }
 

@@ -1,0 +1,81 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"slices"
+	"sync"
+
+	"github.com/caxton-run/caxton/actors"
+	"github.com/caxton-run/caxton/events"
+	"github.com/caxton-run/caxton/fixtures"
+)
+
+// neighbour is what an agent that never yields does to the others.
+type neighbour struct {
+	Rate   float64 `json:"rate_per_second"`
+	Alone  load    `json:"alone"`
+	Beside load    `json:"beside"`
+	Spins  int64   `json:"spins"` // messages that ran to the spinning agent's limits meanwhile
+}
+
+// ratio is how much longer the slowest hundredth waits.
+func (n neighbour) ratio() float64 { return float64(n.Beside.P99) / float64(n.Alone.P99) }
+
+// spinGuest loops for ever at any message.
+const spinGuest = "spin"
+
+// measureNeighbour measures the last rate again, and once more while one agent spins
+// to its limits, message after message.
+func (a *app) measureNeighbour(ctx context.Context, o benchOptions, n *benchNode, send sendFunc) (out neighbour, err error) {
+	out.Rate = o.rates[len(o.rates)-1]
+	a.note("%g messages a second, beside an agent that spins", out.Rate)
+	id, err := n.deploySpinner(ctx)
+	if err != nil {
+		return out, err
+	}
+	if out.Alone, err = openLoop(ctx, o.connections, out.Rate, o.duration, send); err != nil {
+		return out, err
+	}
+	var spinning sync.WaitGroup
+	var spinErr error
+	during, stop := context.WithCancel(ctx)
+	spinning.Go(func() { out.Spins, spinErr = n.spin(during, id) })
+	out.Beside, err = openLoop(ctx, o.connections, out.Rate, o.duration, send)
+	stop()
+	spinning.Wait()
+	_, gone := n.system.Gateway().Remove(ctx, actors.Command{Caller: actors.Caller{Principal: "user:benchmark"}, Agent: id})
+	return out, errors.Join(err, spinErr, gone)
+}
+
+// deploySpinner gives an agent that loops for ever the most that the node allows.
+func (b *benchNode) deploySpinner(ctx context.Context) (events.AgentID, error) {
+	cases := fixtures.Hostile()
+	i := slices.IndexFunc(cases, func(c fixtures.HostileCase) bool { return c.Name == spinGuest })
+	limits := events.DefaultLimits()
+	limits.MaxFuel, limits.MaxExecutionTimeMS = events.LimitCeilings().MaxFuel, 1000
+	d, err := b.system.Gateway().Deploy(ctx, actors.DeployRequest{
+		Caller: actors.Caller{Principal: "user:benchmark"}, Name: "spinner", Wasm: cases[i].Wasm, Limits: limits,
+	})
+	return d.ID, err
+}
+
+// spin keeps the agent looping until ctx ends, and returns how often it was stopped at
+// its limits.
+func (b *benchNode) spin(ctx context.Context, id events.AgentID) (spins int64, err error) {
+	for ctx.Err() == nil {
+		sent, err := b.system.Gateway().Send(ctx, actors.SendRequest{
+			Caller: actors.Caller{Principal: "user:benchmark"}, To: id, Wait: actors.MaxWait,
+			Message: events.Message{Performative: events.Request, Content: json.RawMessage(benchContent)},
+		})
+		switch {
+		case ctx.Err() != nil:
+		case err != nil:
+			return spins, err
+		case sent.Status == actors.Failed:
+			spins++
+		}
+	}
+	return spins, nil
+}
