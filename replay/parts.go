@@ -61,28 +61,63 @@ func EncodeSnapshot(st *agent.State, memory []byte) ([]events.Event, error) {
 	if err != nil {
 		return fail(err)
 	}
-	whole := binary.AppendUvarint(nil, uint64(len(state)))
-	whole = binary.AppendUvarint(whole, uint64(len(packed)))
-	whole = append(append(whole, packed...), memory...)
-	parts := (len(whole) + partBytes - 1) / partBytes
-	if parts > maxSnapshotParts {
-		return fail(fmt.Errorf("%d bytes, at most %d are written: %w", len(whole), maxSnapshotParts*partBytes, events.ErrTooLarge))
+	head := binary.AppendUvarint(nil, uint64(len(state)))
+	head = binary.AppendUvarint(head, uint64(len(packed)))
+	w := whole{head, packed, memory}
+	if w.parts() > maxSnapshotParts {
+		return fail(fmt.Errorf("%d bytes, at most %d are written: %w", w.len(), maxSnapshotParts*partBytes, events.ErrTooLarge))
 	}
-	sum := sha256.Sum256(whole)
-	var list []events.Event
-	for i := range parts {
-		data := make([]byte, 0, partHeadBytes+partBytes)
+	return w.events(), nil
+}
+
+// whole is a snapshot as its pieces, which are not joined: the memory of a guest is
+// not copied more often than into its parts.
+type whole [][]byte
+
+func (w whole) len() (n int) {
+	for _, piece := range w {
+		n += len(piece)
+	}
+	return n
+}
+
+func (w whole) parts() int { return (w.len() + partBytes - 1) / partBytes }
+
+func (w whole) sum() (sum [sha256.Size]byte) {
+	h := sha256.New()
+	for _, piece := range w {
+		_, _ = h.Write(piece) // never fails
+	}
+	h.Sum(sum[:0])
+	return sum
+}
+
+// events cuts the whole into its parts, each in a buffer of its size.
+func (w whole) events() []events.Event {
+	sum, count, left := w.sum(), w.parts(), w.len()
+	list := make([]events.Event, 0, count)
+	pieces := slices.Clone(w)
+	for i := range count {
+		size := min(partBytes, left)
+		left -= size
+		data := make([]byte, 0, partHeadBytes+size)
 		data = append(data, snapshotVersion)
 		data = binary.BigEndian.AppendUint16(data, uint16(i))
-		data = binary.BigEndian.AppendUint16(data, uint16(parts))
+		data = binary.BigEndian.AppendUint16(data, uint16(count))
 		data = append(data, sum[:]...)
-		data = append(data, whole[i*partBytes:min((i+1)*partBytes, len(whole))]...)
+		for size > 0 {
+			n := min(size, len(pieces[0]))
+			data = append(data, pieces[0][:n]...)
+			if size, pieces[0] = size-n, pieces[0][n:]; len(pieces[0]) == 0 {
+				pieces = pieces[1:]
+			}
+		}
 		list = append(list, events.Event{
 			ID: events.NewEventID(), Type: events.TypeSnapshotTaken, ContentType: events.Binary,
 			Data: data, Metadata: events.Metadata{SchemaVersion: events.SchemaVersion(events.TypeSnapshotTaken)}.Encode(),
 		})
 	}
-	return list, nil
+	return list
 }
 
 // gatherer puts snapshots together from their events, read backwards. A snapshot

@@ -88,6 +88,24 @@ func TestSnapshotRoundTrip(t *testing.T) {
 	}
 }
 
+// TestASnapshotTakesWhatItHolds: thousands are written at once when memory is short.
+func TestASnapshotTakesWhatItHolds(t *testing.T) {
+	for _, memory := range []int{0, 6, 5000, partBytes + 100} {
+		list, err := EncodeSnapshot(grown(t, 1, 10), noise(memory))
+		if err != nil {
+			t.Fatal(err)
+		}
+		const slack = 8 << 10 // the state, and the allocator's classes
+		size := 0
+		for _, ev := range list {
+			size += cap(ev.Data)
+		}
+		if size > memory+slack {
+			t.Errorf("%d bytes are reserved for a snapshot of %d of memory", size, memory)
+		}
+	}
+}
+
 // TestSnapshotIsWholeOrNotThere: whatever is missing of it, in another place, or
 // other than it was.
 func TestSnapshotIsWholeOrNotThere(t *testing.T) {
