@@ -82,7 +82,7 @@ func (a *agentActor) Receive(ctx actor.Context) {
 			a.forget()
 			ctx.Stop(ctx.Self())
 		}
-		m.done <- struct{}{}
+		close(m.looked)
 	case *actor.Restarting:
 		if a.idle != nil {
 			a.idle.Stop()
@@ -100,9 +100,7 @@ func (a *agentActor) hibernate() {
 	if !a.sys.registry.retire(a.id, a.box) {
 		return
 	}
-	if a.debt.dueAtRest(a.snapshotEvery(), a.snapshotTook) {
-		a.save(a.sys.life)
-	}
+	a.saveAtRest(a.sys.life)
 	a.trimInbox(a.sys.life)
 	a.retired = true
 }
@@ -117,6 +115,7 @@ func (a *agentActor) stop() {
 	a.box.Interrupt() // nothing runs; its context ends
 	a.forget()
 	a.sys.registry.drop(a.id, a.box, events.ErrShuttingDown)
+	a.box.leave()
 }
 
 // forget drops everything that was read from the log.

@@ -24,9 +24,11 @@ type Mailbox struct {
 	limit   int
 	invoker actor.MessageInvoker
 	disp    actor.Dispatcher
-	running atomic.Bool // a run of loop is scheduled; it ends when nothing is ready
-	latency *latency    // of the agent's messages
-	runs    interrupt   // of the guest
+	running atomic.Bool   // a run of loop is scheduled; it ends when nothing is ready
+	latency *latency      // of the agent's messages
+	runs    interrupt     // of the guest
+	gone    chan struct{} // closed when its actor has ended and holds nothing any more
+	left    sync.Once     // closes gone
 
 	mu        sync.Mutex  // guards all below
 	commands  fifo        // arrived, not yet taken; they go before messages
@@ -42,7 +44,12 @@ type Mailbox struct {
 }
 
 // NewMailbox returns one that holds up to limit waiting messages.
-func NewMailbox(limit int) *Mailbox { return &Mailbox{limit: limit, latency: new(latency)} }
+func NewMailbox(limit int) *Mailbox {
+	return &Mailbox{limit: limit, latency: new(latency), gone: make(chan struct{})}
+}
+
+// leave says that the actor has ended.
+func (b *Mailbox) leave() { b.left.Do(func() { close(b.gone) }) }
 
 // Offer adds an envelope at the end. Errors: events.ErrMailboxFull;
 // events.ErrClosed when the agent has hibernated: a new mailbox is to be had.

@@ -11,19 +11,15 @@ import (
 )
 
 // rest tells an agent's actor to hibernate if nothing waits, as its idle timeout
-// would. It puts a token into done when it has looked, whatever it found.
-type rest struct{ done chan<- struct{} }
+// would.
+type rest struct{ looked chan struct{} } // closed by the actor when it has done so, whatever it found
 
-// restPoll is how often Rest looks for actors that ended before they read their
-// message; restWithin how long it waits for those that are busy.
-const (
-	restPoll   = 10 * time.Millisecond
-	restWithin = 5 * time.Second
-)
+// restWithin is how long Rest waits for agents that are busy.
+const restWithin = 5 * time.Second
 
 // Rest hibernates every agent in whose mailbox nothing waits, of these priorities if any
-// are given, and returns how many these were. Agents that work are left alone. Error:
-// ctx's.
+// are given, and returns how many these were, when they have given back their memory.
+// Agents that work are left alone. Error: ctx's.
 func (s *System) Rest(ctx context.Context, of ...events.Priority) (int, error) {
 	boxes := s.registry.all()
 	maps.DeleteFunc(boxes, func(id events.AgentID, _ *Mailbox) bool {
@@ -31,18 +27,17 @@ func (s *System) Rest(ctx context.Context, of ...events.Priority) (int, error) {
 		p := cmp.Or(v.Priority, events.Normal)
 		return ok && len(of) > 0 && !slices.Contains(of, p)
 	})
-	done := make(chan struct{}, len(boxes))
+	looks := make(map[*Mailbox]chan struct{}, len(boxes))
 	for _, box := range boxes {
-		box.PostUserMessage(rest{done})
+		looks[box] = make(chan struct{})
+		box.PostUserMessage(rest{looks[box]})
 	}
-	late, poll := time.NewTimer(restWithin), time.NewTicker(restPoll)
+	late := time.NewTimer(restWithin)
 	defer late.Stop()
-	defer poll.Stop()
-	for looked := 0; looked < len(boxes) && s.stillAwake(boxes) > 0; {
+	for box, looked := range looks {
 		select {
-		case <-done:
-			looked++
-		case <-poll.C:
+		case <-looked:
+		case <-box.gone: // before it read its message
 		case <-late.C:
 			return len(boxes) - s.stillAwake(boxes), nil
 		case <-ctx.Done():

@@ -14,10 +14,36 @@ import (
 // to fall back on.
 const keepSnapshots = 3
 
-// saveIfDue writes a snapshot when the next wake would have much to do.
+// savesAtOnce is how many snapshots a node makes at a time. Each holds its agent's
+// memory once more until it is stored, and when memory is short all agents want one
+// at the same moment. So many keep the log's group commit busy.
+const savesAtOnce = 8
+
+// saveIfDue writes a snapshot when the next wake would have much to do. While there
+// are enough under way, messages do not wait for it: the next turn tries again.
 func (a *agentActor) saveIfDue(ctx context.Context) {
-	if a.live != nil && a.debt.due(a.snapshotEvery(), a.snapshotTook) {
+	if a.live == nil || !a.debt.due(a.snapshotEvery(), a.snapshotTook) {
+		return
+	}
+	select {
+	case a.sys.saves <- struct{}{}:
+		defer func() { <-a.sys.saves }()
 		a.save(ctx)
+	default:
+	}
+}
+
+// saveAtRest is saveIfDue of an agent that goes to sleep. It waits for others: nothing
+// waits for it.
+func (a *agentActor) saveAtRest(ctx context.Context) {
+	if a.live == nil || !a.debt.dueAtRest(a.snapshotEvery(), a.snapshotTook) {
+		return
+	}
+	select {
+	case a.sys.saves <- struct{}{}:
+		defer func() { <-a.sys.saves }()
+		a.save(ctx)
+	case <-ctx.Done():
 	}
 }
 

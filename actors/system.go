@@ -54,6 +54,7 @@ type System struct {
 	timekeeper *timekeeper
 	deploys    deploys
 	recents    recents
+	saves      chan struct{} // holds a token for each snapshot that is being made
 	licence    atomic.Pointer[licence]
 	emergency  emergency
 	breakers   *breakers
@@ -83,7 +84,7 @@ func New(cfg Config, deps Deps) (*System, error) {
 	if deps.Now == nil {
 		deps.Now = time.Now
 	}
-	s := &System{cfg: cfg, deps: deps, log: deps.Log}
+	s := &System{cfg: cfg, deps: deps, log: deps.Log, saves: make(chan struct{}, savesAtOnce)}
 	s.life, s.end = context.WithCancel(context.Background())
 	s.licence.Store(newLicence(s.life))
 	s.breakers = newBreakers(s)
