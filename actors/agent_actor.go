@@ -165,7 +165,7 @@ func (a *agentActor) read(ctx context.Context, guest bool) (*replay.Agent, error
 		}
 		defer l.leave()
 		live, err := a.sys.source.Agent(l.ctx, a.id)
-		if err != nil && l.revoked.Load() {
+		if err != nil && l.isRevoked() {
 			return nil, events.ErrEmergencyStop
 		}
 		return live, err

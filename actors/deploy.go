@@ -135,7 +135,7 @@ func (s *System) tryStart(ctx context.Context, mod *wasmhost.Module, l events.Re
 	defer cancel()
 	defer context.AfterFunc(may.ctx, cancel)()
 	guest, err := s.deps.Host.Instantiate(ctx, mod, l.MaxMemoryBytes)
-	if err != nil && may.revoked.Load() {
+	if err != nil && may.isRevoked() {
 		return nil, events.ErrEmergencyStop
 	}
 	var failed *wasmhost.InitError

@@ -62,6 +62,12 @@ type manifest struct {
 // is on disk. dir must lie in one of Config.DumpDirs: an os.Root keeps links and dots
 // from leading out of it.
 func (s *System) dump(ctx context.Context, dir string) (_ Dump, err error) {
+	select {
+	case s.emergency.dumping <- struct{}{}:
+		defer func() { <-s.emergency.dumping }()
+	case <-ctx.Done():
+		return Dump{}, fmt.Errorf("dump to %s: another is being written: %w", dir, ctx.Err())
+	}
 	root, rel, err := s.dumpRoot(dir)
 	if err != nil {
 		return Dump{}, err

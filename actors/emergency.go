@@ -19,11 +19,14 @@ const (
 
 // emergency is the state of emergency stops, beside the licence that they revoke.
 type emergency struct {
-	mu    sync.Mutex // one stop or lift at a time; guards below
-	since time.Time  // of the stop in force; zero without one
+	mu       sync.Mutex // one stop or lift is recorded at a time; guards below
+	recorded bool       // the stop in force is in the log
 
-	recorded bool // it is in the log
+	dumping chan struct{} // holds a token while a dump is written: two would read everything twice at once
 }
+
+// errLifted ends what goes on for a stop that is over.
+var errLifted = fmt.Errorf("%w: it was lifted meanwhile", events.ErrConflict)
 
 // StopAllRequest asks for an emergency stop.
 type StopAllRequest struct {
@@ -53,6 +56,8 @@ type StoppedAll struct {
 // A stop while one is in force finds nothing to do, but records it if that had failed,
 // and dumps.
 //
+// A lift does not wait for it, but ends it.
+//
 // Errors: *events.InvalidError for the reason, before anything is done;
 // events.ErrConflict when it was lifted meanwhile; ctx's, when guests run still.
 func (g *Gateway) StopAll(ctx context.Context, r StopAllRequest) (StoppedAll, error) {
@@ -62,20 +67,19 @@ func (g *Gateway) StopAll(ctx context.Context, r StopAllRequest) (StoppedAll, er
 	s := g.sys
 	began, before := time.Now(), s.spilled.Load()
 	l := s.licence.Load()
-	guests := l.revoke() // before any lock: a stop waits for nobody
-	s.emergency.mu.Lock()
-	defer s.emergency.mu.Unlock()
-	out := StoppedAll{Since: s.emergency.since, Agents: s.deps.Agents.Len(), Guests: int(guests)}
-	if s.licence.Load() != l { // lifted between the two
-		return out, fmt.Errorf("emergency stop: %w: it was lifted meanwhile", events.ErrConflict)
+	guests := l.revoke(s.deps.Now()) // before any lock: a stop waits for nobody
+	out := StoppedAll{Since: l.since(), Agents: s.deps.Agents.Len(), Guests: int(guests)}
+	if out.Unrecorded = s.recordStop(ctx, l, r); errors.Is(out.Unrecorded, errLifted) {
+		return out, fmt.Errorf("emergency stop: %w", errLifted)
 	}
-	out.Unrecorded = s.recordStop(ctx, r)
-	out.Since = s.emergency.since
 	if err := l.still(ctx); err != nil {
 		return out, fmt.Errorf("emergency stop: guests run still: %w", err)
 	}
 	out.GuestsIn = time.Since(began)
-	out.Left = s.spillAll(ctx)
+	out.Left = s.spillAll(ctx, l)
+	if s.licence.Load() != l {
+		return out, fmt.Errorf("emergency stop: %w", errLifted)
+	}
 	out.Spilled, out.Elapsed = int(s.spilled.Load()-before), time.Since(began)
 	s.log.Warn("emergency stop: no agent runs until it is lifted", slog.String("reason", r.Reason),
 		slog.Int64("guests", guests), slog.Int("spilled", out.Spilled), slog.Duration("elapsed", out.Elapsed))
@@ -85,13 +89,16 @@ func (g *Gateway) StopAll(ctx context.Context, r StopAllRequest) (StoppedAll, er
 	return out, nil
 }
 
-// recordStop makes the stop outlive the process, unless one is in force.
-func (s *System) recordStop(ctx context.Context, r StopAllRequest) error {
+// recordStop makes the stop that revoked l outlive the process, unless it does.
+// Error: errLifted, when there is nothing to record any more; those of the store.
+func (s *System) recordStop(ctx context.Context, l *licence, r StopAllRequest) error {
+	s.emergency.mu.Lock()
+	defer s.emergency.mu.Unlock()
+	if s.licence.Load() != l {
+		return errLifted
+	}
 	if s.emergency.recorded {
 		return nil
-	}
-	if s.emergency.since.IsZero() {
-		s.emergency.since = s.deps.Now()
 	}
 	_, err := s.recordControl(ctx, events.EmergencyStream(), events.EmergencyStopped{Reason: r.Reason, Cluster: r.Cluster}, r.Caller)
 	s.emergency.recorded = err == nil
@@ -116,13 +123,14 @@ func (s *System) recordControl(ctx context.Context, stream events.Stream, p even
 }
 
 // spillAll waits until mailboxes are empty: turns put what they find into inboxes
-// while guests may not run. It returns how much is left after spillWithin.
-func (s *System) spillAll(ctx context.Context) int {
+// while guests may not run. It returns how much is left after spillWithin, or when the
+// stop that revoked l was lifted.
+func (s *System) spillAll(ctx context.Context, l *licence) int {
 	late := time.NewTimer(spillWithin)
 	defer late.Stop()
 	poll := time.NewTicker(queuePoll)
 	defer poll.Stop()
-	for {
+	for s.licence.Load() == l {
 		for _, b := range s.registry.boxes() {
 			b.Hold(false) // a pause after a crash keeps messages back
 		}
@@ -135,8 +143,9 @@ func (s *System) spillAll(ctx context.Context) int {
 		case <-late.C:
 		case <-ctx.Done():
 		}
-		return s.QueueDepth()
+		break
 	}
+	return s.QueueDepth()
 }
 
 // LiftStop ends an emergency stop: agents go on as they were, with what their inboxes
@@ -144,6 +153,16 @@ func (s *System) spillAll(ctx context.Context) int {
 // stop is then in force still.
 func (g *Gateway) LiftStop(ctx context.Context, c Caller) (bool, error) {
 	s := g.sys
+	if lifted, err := s.lift(ctx, c); !lifted || err != nil {
+		return false, err
+	}
+	// What turns put into inboxes until now must be known to be waiting.
+	err := s.caughtUp(ctx)
+	s.wakeAll()
+	return true, err
+}
+
+func (s *System) lift(ctx context.Context, c Caller) (bool, error) {
 	s.emergency.mu.Lock()
 	defer s.emergency.mu.Unlock()
 	if !s.halted() {
@@ -152,13 +171,10 @@ func (g *Gateway) LiftStop(ctx context.Context, c Caller) (bool, error) {
 	if _, err := s.recordControl(ctx, events.EmergencyStream(), events.EmergencyLifted{}, c); err != nil {
 		return false, err
 	}
-	s.emergency.since, s.emergency.recorded = time.Time{}, false
+	s.emergency.recorded = false
 	s.licence.Store(newLicence(s.life))
 	s.log.Info("emergency stop lifted: agents run again")
-	// What turns put into inboxes until now must be known to be waiting.
-	err := s.caughtUp(ctx)
-	s.wakeAll()
-	return true, err
+	return true, nil
 }
 
 // wakeAll has every agent look into its inbox, and every send carried, that was held
@@ -185,20 +201,10 @@ func (s *System) restoreStop(ctx context.Context) error {
 			return fmt.Errorf("actors: read emergency stops: %w", err)
 		}
 		if _, ok := p.(events.EmergencyStopped); ok {
-			s.licence.Load().revoke()
-			s.emergency.since, s.emergency.recorded = rec.RecordedAt, true
+			s.licence.Load().revoke(rec.RecordedAt)
+			s.emergency.recorded = true
 			s.log.Warn("an emergency stop is in force: no agent runs until it is lifted", slog.Time("since", rec.RecordedAt))
 		}
 	}
 	return nil
-}
-
-// StoppedSince is when the emergency stop in force began; zero without one.
-func (s *System) StoppedSince() time.Time {
-	if !s.halted() {
-		return time.Time{}
-	}
-	s.emergency.mu.Lock()
-	defer s.emergency.mu.Unlock()
-	return s.emergency.since
 }

@@ -339,3 +339,46 @@ func TestEmergencyStopWithoutALog(t *testing.T) {
 	r.lift()
 	r.wants(id, `3`, `3`)
 }
+
+// TestAStopBlocksNobody: while a stop is being recorded, and while it waits for
+// mailboxes, its time can be read; a lift ends the waiting.
+func TestAStopBlocksNobody(t *testing.T) {
+	r := newRig(t, func(c *Config) { c.SpillAfter = patience })
+	id := r.deploy("echo", "echo")
+	record, recording, recorded := gate(events.EmergencyStream())
+	spill, spilling, spilled := gate(events.InboxStream(id))
+	r.store.fail(func(s events.Stream) error { return errors.Join(record(s), spill(s)) }, nil)
+	since := func() {
+		t.Helper()
+		told := make(chan time.Time, 1)
+		go func() { told <- r.sys.StoppedSince() }()
+		select {
+		case at := <-told:
+			if at.IsZero() {
+				t.Error("no stop is in force")
+			}
+		case <-time.After(patience):
+			t.Fatal("the time of the stop cannot be read")
+		}
+	}
+	stopped := make(chan error, 1)
+	go func() {
+		_, err := r.StopAll(context.Background(), StopAllRequest{Caller: Caller{Principal: "user:test"}})
+		stopped <- err
+	}()
+	<-recording
+	since()
+	sent := make(chan Sent, 1)
+	go func() { sent <- r.ask(id, `1`) }()
+	<-spilling // the turn holds it
+	close(recorded)
+	r.until("the stop is recorded", func() bool { return len(r.payloads(events.EmergencyStream())) == 1 })
+	since()
+	r.lift()
+	if err := <-stopped; !errors.Is(err, events.ErrConflict) {
+		t.Errorf("%v, want events.ErrConflict: it was lifted", err)
+	}
+	close(spilled)
+	<-sent
+	r.eventually("the message is handled", func() bool { return len(r.ends(id)) == 1 })
+}

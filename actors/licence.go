@@ -12,8 +12,8 @@ import (
 type licence struct {
 	ctx     context.Context // ends with the licence, and with the system
 	cancel  context.CancelFunc
-	revoked atomic.Bool
-	guests  atomic.Int64 // that run under it
+	revoked atomic.Pointer[time.Time] // when; nil while it is in force
+	guests  atomic.Int64              // that run under it
 }
 
 func newLicence(life context.Context) *licence {
@@ -26,7 +26,7 @@ func newLicence(life context.Context) *licence {
 // looks, and revoke looks after it has forbidden: either sees the other.
 func (l *licence) take() bool {
 	l.guests.Add(1)
-	if l.revoked.Load() {
+	if l.isRevoked() {
 		l.leave()
 		return false
 	}
@@ -35,9 +35,10 @@ func (l *licence) take() bool {
 
 func (l *licence) leave() { l.guests.Add(-1) }
 
-// revoke forbids guests and returns how many it found running.
-func (l *licence) revoke() int64 {
-	l.revoked.Store(true)
+// revoke forbids guests and returns how many it found running. The first time of
+// several stands.
+func (l *licence) revoke(at time.Time) int64 {
+	l.revoked.CompareAndSwap(nil, &at)
 	l.cancel()
 	return l.guests.Load()
 }
@@ -56,5 +57,19 @@ func (l *licence) still(ctx context.Context) error {
 	return nil
 }
 
+func (l *licence) isRevoked() bool { return l.revoked.Load() != nil }
+
+// since is when it was revoked; zero while it is in force.
+func (l *licence) since() time.Time {
+	if at := l.revoked.Load(); at != nil {
+		return *at
+	}
+	return time.Time{}
+}
+
 // halted reports whether an emergency stop is in force.
-func (s *System) halted() bool { return s.licence.Load().revoked.Load() }
+func (s *System) halted() bool { return s.licence.Load().isRevoked() }
+
+// StoppedSince is when the emergency stop in force began; zero without one. It waits
+// for nothing.
+func (s *System) StoppedSince() time.Time { return s.licence.Load().since() }

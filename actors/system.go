@@ -87,6 +87,7 @@ func New(cfg Config, deps Deps) (*System, error) {
 	s := &System{cfg: cfg, deps: deps, log: deps.Log, saves: make(chan struct{}, savesAtOnce)}
 	s.life, s.end = context.WithCancel(context.Background())
 	s.licence.Store(newLicence(s.life))
+	s.emergency.dumping = make(chan struct{}, 1)
 	s.breakers = newBreakers(s)
 	open, err := s.restoreBreakers(s.life)
 	if err = errors.Join(err, s.restoreStop(s.life)); err != nil {
