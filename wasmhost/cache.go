@@ -36,7 +36,8 @@ type codeCache struct {
 	engine wazero.CompilationCache
 	tag    string // of the engine, meter and machine that the code is for
 
-	mu sync.Mutex // held while files move in or out
+	mu   sync.Mutex        // held while files move in or out; guards pins
+	pins map[moduleKey]int // builds between fill and find, by module: what they filled is not removed
 }
 
 // codeEntry is the index's note of one module.
@@ -82,7 +83,7 @@ func openCodeCache(iso Isolation) (*codeCache, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &codeCache{iso: iso, engine: engine, tag: codeTag()}, nil
+	return &codeCache{iso: iso, engine: engine, tag: codeTag(), pins: make(map[moduleKey]int)}, nil
 }
 
 // private refuses a directory that others may write to: they could plant code.
@@ -145,12 +146,8 @@ func (c *codeCache) indexFile(key moduleKey) string {
 func (c *codeCache) has(key moduleKey) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	b, err := os.ReadFile(c.indexFile(key))
-	if err != nil {
-		return false
-	}
-	var e codeEntry
-	if json.Unmarshal(b, &e) != nil || e.Tag != c.tag || !filepath.IsLocal(e.File) {
+	e, ok := c.entry(key)
+	if !ok || e.Tag != c.tag {
 		return false
 	}
 	file := filepath.Join(c.iso.Dir, codeDir, e.File)
@@ -162,6 +159,47 @@ func (c *codeCache) has(key moduleKey) bool {
 	now := time.Now()
 	_ = os.Chtimes(c.indexFile(key), now, now) // only says which was used last
 	return true
+}
+
+// entry reads the note of a module. The caller holds mu.
+func (c *codeCache) entry(key moduleKey) (e codeEntry, ok bool) {
+	b, err := os.ReadFile(c.indexFile(key))
+	if err != nil || json.Unmarshal(b, &e) != nil || !filepath.IsLocal(e.File) {
+		return codeEntry{}, false
+	}
+	return e, true
+}
+
+// drop removes what the cache has of a module.
+func (c *codeCache) drop(key moduleKey) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	e, ok := c.entry(key)
+	if !ok {
+		return nil
+	}
+	return c.remove(c.indexFile(key), e)
+}
+
+// remove takes a note and the code that it is of. The caller holds mu.
+func (c *codeCache) remove(note string, e codeEntry) error {
+	file := filepath.Join(c.iso.Dir, codeDir, e.File)
+	return errors.Join(ignoreMissing(os.Remove(note)), ignoreMissing(os.Remove(file)))
+}
+
+// pin keeps makeRoom from a module's code until unpin.
+func (c *codeCache) pin(key moduleKey) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.pins[key]++
+}
+
+func (c *codeCache) unpin(key moduleKey) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.pins[key]--; c.pins[key] == 0 {
+		delete(c.pins, key)
+	}
 }
 
 func digest(file string) (sum string, size int64, err error) {
@@ -221,8 +259,9 @@ func (c *codeCache) adopt(key moduleKey, dir string) error {
 }
 
 // makeRoom removes the code that was not used for longest until size bytes more
-// fit. A module whose code goes stays in memory if it is there. The caller holds
-// mu.
+// fit, but for pinned code, which a build is about to read: with that it may be too
+// much by what CompileSlots modules take. A module whose code goes stays in memory
+// if it is there. The caller holds mu.
 func (c *codeCache) makeRoom(size int64) error {
 	type noted struct {
 		name string
@@ -249,12 +288,21 @@ func (c *codeCache) makeRoom(size int64) error {
 		total += n.Size
 		all = append(all, n)
 	}
+	pinned := make(map[string]bool) // by file: uploads that differ in what is not code share one
+	for key := range c.pins {
+		if e, ok := c.entry(key); ok {
+			pinned[e.File] = true
+		}
+	}
 	slices.SortFunc(all, func(a, b noted) int { return a.used.Compare(b.used) })
 	for _, n := range all {
 		if total <= c.iso.Cache {
 			break
 		}
-		if err := errors.Join(os.Remove(n.name), ignoreMissing(os.Remove(filepath.Join(c.iso.Dir, codeDir, n.File)))); err != nil {
+		if pinned[n.File] {
+			continue
+		}
+		if err := c.remove(n.name, n.codeEntry); err != nil {
 			return err
 		}
 		total -= n.Size

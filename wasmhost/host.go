@@ -193,6 +193,12 @@ func (h *Host) acquire(key moduleKey) (m *Module, leader bool, err error) {
 	return m, true, nil
 }
 
+func (h *Host) isClosed() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.closed
+}
+
 // use adds the reference of an instance.
 func (h *Host) use(m *Module) error {
 	h.mu.Lock()
@@ -243,15 +249,14 @@ func (h *Host) build(ctx context.Context, m *Module, wasm []byte) (err error) {
 	if _, err := meter.Check(wasm, h.cfg.caps()); err != nil {
 		return err
 	}
+	var t translation
 	if h.cache == nil {
-		err = validate(ctx, wasm)
+		if err = validate(ctx, wasm); err == nil {
+			t, err = translate(ctx, h.rt, wasm, translateOptions{h.cfg.caps(), m.profiled})
+		}
 	} else {
-		err = h.cache.fill(ctx, m.key(), wasm, h.cfg.caps())
+		t, err = h.fetch(ctx, m.key(), wasm)
 	}
-	if err != nil {
-		return err
-	}
-	t, err := translate(ctx, h.rt, wasm, translateOptions{h.cfg.caps(), m.profiled})
 	if err != nil {
 		return err
 	}
@@ -276,23 +281,34 @@ type translateOptions struct {
 
 // translate makes code of a module that is known to be valid.
 func translate(ctx context.Context, rt wazero.Runtime, wasm []byte, opts translateOptions) (translation, error) {
-	metered, rep, err := meter.Instrument(wasm, meter.Options{Caps: opts.Caps})
+	t, metered, err := prepare(wasm, opts.Caps)
 	if err != nil {
 		return translation{}, err
 	}
-	metered, size, err := tidy(metered)
-	if err != nil {
-		return translation{}, &events.RefusedError{Rule: "engine_fault", Detail: "the metered module: " + err.Error()}
-	}
-	ctx = context.WithoutCancel(ctx)
-	if opts.Profiled {
-		ctx = experimental.WithFunctionListenerFactory(ctx, listener{})
-	}
-	code, err := rt.CompileModule(ctx, metered)
+	t.code, err = rt.CompileModule(compileContext(opts), metered)
 	if err != nil {
 		return translation{}, &events.RefusedError{Rule: "engine_fault", Detail: "the metered module does not compile: " + firstLine(err.Error())}
 	}
-	return translation{code, rep, size}, nil
+	return t, nil
+}
+
+// prepare returns what the engine is given to compile, and what is known of it.
+func prepare(wasm []byte, caps meter.Caps) (t translation, metered []byte, err error) {
+	if metered, t.report, err = meter.Instrument(wasm, meter.Options{Caps: caps}); err != nil {
+		return translation{}, nil, err
+	}
+	if metered, t.size, err = tidy(metered); err != nil {
+		return translation{}, nil, &events.RefusedError{Rule: "engine_fault", Detail: "the metered module: " + err.Error()}
+	}
+	return t, metered, nil
+}
+
+// compileContext is never cancelled: half a compilation is of no use.
+func compileContext(opts translateOptions) context.Context {
+	if !opts.Profiled {
+		return context.Background()
+	}
+	return experimental.WithFunctionListenerFactory(context.Background(), listener{})
 }
 
 // validate lets the engine check types. The interpreter is used, because it

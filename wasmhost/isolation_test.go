@@ -123,7 +123,7 @@ func TestWorkersSurroundings(t *testing.T) {
 	}
 	iso := isolated(t)
 	seen := t.TempDir() + "/seen"
-	real := iso.Command[0]
+	real := testProgram(t)
 	iso.Command = append(shell(`{ tr '\0' '\n' < /proc/$$/environ; echo --; ls /proc/$$/fd; } > "`+seen+`"; shift; exec "`+real+`" `+WorkerArg+` "$@"`), "sh")
 	h := isolatedHost(t, iso)
 	m, err := h.Compile(t.Context(), testModule(t, "busy"))

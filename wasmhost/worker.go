@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -118,7 +119,7 @@ func work(args []string, in io.Reader, say *speaker) error {
 	if err := json.Unmarshal([]byte(args[3]), &opts); err != nil {
 		return fmt.Errorf("options: %w", err)
 	}
-	if err := errors.Join(closeInherited(), confine(memory, seconds)); err != nil {
+	if err := errors.Join(closeInherited(), confine(memory, seconds), yieldToNode()); err != nil {
 		return err
 	}
 	go watch(memory, say) // to the end of the process
@@ -151,6 +152,9 @@ func (i Isolation) runWorker(ctx context.Context, dir string, wasm []byte, opts 
 	seconds := strconv.Itoa(int(i.Timeout/time.Second) * 2) // the compiler uses several cores
 	args := append(append([]string{}, i.Command[1:]...), WorkerArg, dir, strconv.FormatInt(i.Memory, 10), seconds, string(how))
 	cmd := exec.CommandContext(late, i.Command[0], args...)
+	if i.Command[0] == thisProgram {
+		cmd.Args[0] = os.Args[0]
+	}
 	cmd.Env = []string{} // nothing of this process's
 	cmd.Dir = dir
 	cmd.Stdin = bytes.NewReader(wasm)
@@ -158,7 +162,7 @@ func (i Isolation) runWorker(ctx context.Context, dir string, wasm []byte, opts 
 	out.room, errs.room = maxWorkerStderr, maxWorkerStderr
 	cmd.Stdout, cmd.Stderr = &out, &errs
 	cmd.WaitDelay = time.Second
-	err = cmd.Run()
+	err = runConfined(cmd)
 	switch {
 	case ctx.Err() != nil:
 		return &abandonedError{ctx.Err()}
@@ -168,6 +172,16 @@ func (i Isolation) runWorker(ctx context.Context, dir string, wasm []byte, opts 
 		return i.autopsy(err, errs.String())
 	}
 	return readVerdict(out.Bytes())
+}
+
+// runConfined runs a worker that does not outlive this process. The system ends it
+// with the thread that started it, so that thread is kept to the worker's end:
+// there are no more than CompileSlots.
+func runConfined(cmd *exec.Cmd) error {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	return cmd.Run()
 }
 
 var errTooSlow = errors.New("compilation took too long")
@@ -233,11 +247,11 @@ func (b *bounded) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// ThisProgram is the command of a program whose main knows WorkerArg.
-func ThisProgram() ([]string, error) {
-	self, err := os.Executable()
-	if err != nil {
-		return nil, fmt.Errorf("find this program: %w", err)
-	}
-	return []string{self}, nil
-}
+// thisProgram is the file that this process runs, whatever has become of its name:
+// a program that is replaced while it runs compiles with what it is, not with
+// what replaced it.
+const thisProgram = "/proc/self/exe"
+
+// ThisProgram is the command of a program whose main knows WorkerArg. It is started
+// under the name that this process was.
+func ThisProgram() []string { return []string{thisProgram} }

@@ -20,12 +20,19 @@ import (
 // isolated returns settings that compile in processes of this test program.
 func isolated(t *testing.T) *Isolation {
 	t.Helper()
-	command, err := ThisProgram()
+	dir := filepath.Join(t.TempDir(), "compiled")
+	return &Isolation{Command: ThisProgram(), Dir: dir, Memory: 1 << 30, Timeout: time.Minute, Cache: 1 << 30}
+}
+
+// testProgram is the file of this test program, for those whom /proc/self/exe tells
+// of another.
+func testProgram(t *testing.T) string {
+	t.Helper()
+	file, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
-	dir := filepath.Join(t.TempDir(), "compiled")
-	return &Isolation{Command: command, Dir: dir, Memory: 1 << 30, Timeout: time.Minute, Cache: 1 << 30}
+	return file
 }
 
 // shell is a compiler that does what a line of sh says.
@@ -174,7 +181,7 @@ func TestInvalidApart(t *testing.T) {
 // and whoever asks next gets the module all the same.
 func TestCompilationIsCancelled(t *testing.T) {
 	iso := isolated(t)
-	real := iso.Command[0]
+	real := testProgram(t)
 	gate := filepath.Join(t.TempDir(), "gate")
 	// The first process waits for ever, those after it work.
 	iso.Command = shell(`if mkdir "` + gate + `" 2>/dev/null; then exec sleep 600; fi; shift; exec "` + real + `" ` + WorkerArg + ` "$@"`)

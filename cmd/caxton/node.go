@@ -89,9 +89,7 @@ func (n *node) open(ctx context.Context) error {
 	if limit := n.memoryLimit(); limit > 0 {
 		hostCfg.GuestMemory = int64(min(limit, maxCountedMemory) * guestOvercommit)
 	}
-	if hostCfg.Isolation, err = n.isolation(); err != nil {
-		return err
-	}
+	hostCfg.Isolation = n.isolation()
 	if n.host, err = wasmhost.New(ctx, hostCfg); err != nil {
 		return err
 	}
@@ -116,16 +114,12 @@ const maxCountedMemory = 1 << 42
 
 // isolation is how modules are compiled: by this program, in processes of its
 // own.
-func (n *node) isolation() (*wasmhost.Isolation, error) {
-	command, err := wasmhost.ThisProgram()
-	if err != nil {
-		return nil, err
-	}
+func (n *node) isolation() *wasmhost.Isolation {
 	c := n.cfg.Runtime.Compile
 	return &wasmhost.Isolation{
-		Command: command, Dir: filepath.Join(n.dir, "compiled"),
+		Command: wasmhost.ThisProgram(), Dir: filepath.Join(n.dir, "compiled"),
 		Memory: int64(c.Memory), Timeout: c.Timeout, Cache: int64(c.Cache),
-	}, nil
+	}
 }
 
 // drainShare is the part of a shutdown's time that requests have to end; agents

@@ -67,12 +67,8 @@ func newTrial(ctx context.Context, parent string, wasm []byte, limits events.Res
 	cfg := wasmhost.DefaultConfig()
 	c := config.Default().Runtime
 	cfg.MaxModuleBytes = int(c.MaxModuleBytes)
-	command, err := wasmhost.ThisProgram()
-	if err != nil {
-		return nil, err
-	}
 	cfg.Isolation = &wasmhost.Isolation{
-		Command: command, Dir: t.dir,
+		Command: wasmhost.ThisProgram(), Dir: t.dir,
 		Memory: int64(c.Compile.Memory), Timeout: c.Compile.Timeout, Cache: int64(c.Compile.Cache),
 	}
 	if t.host, err = wasmhost.New(ctx, cfg); err != nil {
