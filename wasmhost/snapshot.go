@@ -8,19 +8,28 @@ import (
 	"fmt"
 
 	"github.com/klauspost/compress/zstd"
+
+	"github.com/caxton-run/caxton/events"
 )
 
-// A snapshot, version 1:
+// A snapshot, version 2:
 //
 //	version (1 byte) | base (1 byte) | module (first 8 bytes of its SHA-256) |
 //	zstd frame of the body
 //	body: pages of memory, number of globals (uvarints) | clock, globals (8 bytes
-//	each, little-endian) | blocks that differ from the base: blocks skipped since the
-//	last one (uvarint), blockBytes bytes
+//	each, little-endian) | number of capabilities (uvarint), each its length (uvarint)
+//	and text | blocks that differ from the base: blocks skipped since the last one
+//	(uvarint), blockBytes bytes
 //
 // The base is either all zero or the module's image after its initialisation,
-// which is a function of the module alone.
-const snapshotVersion = 1
+// which is a function of the module alone. Capabilities are those that the module
+// registered then; the image has them, so they stand only in one that builds on zeros.
+//
+// Version 1 had no capabilities. It is still read.
+const (
+	snapshotVersion  = 2
+	snapshotNoSkills = 1
+)
 
 const (
 	baseZero  byte = 0
@@ -58,6 +67,7 @@ func (in *Instance) Snapshot() ([]byte, error) {
 	for _, v := range in.globals() {
 		body = binary.LittleEndian.AppendUint64(body, v)
 	}
+	body = appendNames(body, in.registered, kind == baseZero)
 	next := 0
 	for i := range len(mem) / blockBytes {
 		if b := mem[i*blockBytes : (i+1)*blockBytes]; !base.sameBlock(i, b) {
@@ -66,14 +76,43 @@ func (in *Instance) Snapshot() ([]byte, error) {
 			next = i + 1
 		}
 	}
-	return in.host.zstd.compress(in.mod.snapshotHead(kind), body), nil
+	return in.host.zstd.compress(in.mod.snapshotHead(snapshotVersion, kind), body), nil
+}
+
+// appendNames writes capabilities, or that there are none.
+func appendNames(body []byte, names []string, all bool) []byte {
+	if !all {
+		names = nil
+	}
+	body = binary.AppendUvarint(body, uint64(len(names)))
+	for _, name := range names {
+		body = append(binary.AppendUvarint(body, uint64(len(name))), name...)
+	}
+	return body
+}
+
+// readNames reads what appendNames wrote.
+func readNames(body []byte) (names []string, rest []byte, ok bool) {
+	n, body, ok := uvarint(body)
+	if !ok || n > events.MaxCapabilities {
+		return nil, nil, false
+	}
+	for range n {
+		var size uint64
+		if size, body, ok = uvarint(body); !ok || size > events.MaxCapabilityLength || size > uint64(len(body)) {
+			return nil, nil, false
+		}
+		names = append(names, string(body[:size]))
+		body = body[size:]
+	}
+	return names, body, true
 }
 
 // snapshotHeadBytes is the length of what stands before the compressed body.
 const snapshotHeadBytes = 2 + 8
 
-func (m *Module) snapshotHead(base byte) []byte {
-	return binary.BigEndian.AppendUint64([]byte{snapshotVersion, base}, m.seed())
+func (m *Module) snapshotHead(version, base byte) []byte {
+	return binary.BigEndian.AppendUint64([]byte{version, base}, m.seed())
 }
 
 // Restore makes the instance that Snapshot described. Close it.
@@ -86,9 +125,9 @@ func (h *Host) Restore(ctx context.Context, m *Module, maxMemory uint64, snapsho
 		return nil, ErrNotSnapshotable
 	}
 	switch {
-	case len(snapshot) < snapshotHeadBytes || snapshot[0] != snapshotVersion || snapshot[1] > baseImage:
+	case len(snapshot) < snapshotHeadBytes || snapshot[0] < snapshotNoSkills || snapshot[0] > snapshotVersion || snapshot[1] > baseImage:
 		return nil, &SnapshotError{"unknown version"}
-	case !bytes.HasPrefix(snapshot, m.snapshotHead(snapshot[1])):
+	case !bytes.HasPrefix(snapshot, m.snapshotHead(snapshot[0], snapshot[1])):
 		return nil, &SnapshotError{"of another module"}
 	}
 	body, err := h.zstd.decompress(snapshot[snapshotHeadBytes:], maxMemory)
@@ -99,7 +138,7 @@ func (h *Host) Restore(ctx context.Context, m *Module, maxMemory uint64, snapsho
 	if err != nil {
 		return nil, err
 	}
-	if err := in.load(body); err != nil {
+	if err := in.load(snapshot[0], body); err != nil {
 		in.Close()
 		return nil, err
 	}
@@ -125,8 +164,8 @@ func (h *Host) baseInstance(ctx context.Context, m *Module, maxMemory uint64, ki
 	return in, err
 }
 
-// load puts a snapshot's body over the base.
-func (in *Instance) load(body []byte) error {
+// load puts the body of a snapshot of a version over the base.
+func (in *Instance) load(version byte, body []byte) error {
 	bad := func(what string) error { return &SnapshotError{what} }
 	pages, body, ok := uvarint(body)
 	if !ok || pages > 1<<16 {
@@ -148,15 +187,29 @@ func (in *Instance) load(body []byte) error {
 		in.state[i].Set(binary.LittleEndian.Uint64(body[8*i:]))
 	}
 	body = body[8*n:]
+	if version > snapshotNoSkills {
+		names, rest, ok := readNames(body)
+		if !ok {
+			return bad("capabilities")
+		}
+		if body = rest; in.base == nil {
+			in.registered = names
+		}
+	}
+	return in.loadBlocks(body)
+}
+
+// loadBlocks reads the blocks that differ from the base.
+func (in *Instance) loadBlocks(body []byte) error {
 	blocks := uint64(len(in.linear.buf) / blockBytes)
 	for at := uint64(0); len(body) > 0; at++ {
-		var skip uint64
-		if skip, body, ok = uvarint(body); !ok || skip >= blocks || at+skip >= blocks || len(body) < blockBytes {
-			return bad("a block of memory")
+		skip, rest, ok := uvarint(body)
+		if !ok || skip >= blocks || at+skip >= blocks || len(rest) < blockBytes {
+			return &SnapshotError{"a block of memory"}
 		}
 		at += skip
-		copy(in.linear.buf[at*blockBytes:], body[:blockBytes])
-		body = body[blockBytes:]
+		copy(in.linear.buf[at*blockBytes:], rest[:blockBytes])
+		body = rest[blockBytes:]
 	}
 	return nil
 }
@@ -206,7 +259,8 @@ func (c *codec) decompress(frame []byte, maxMemory uint64) ([]byte, error) {
 		size = 255 // smaller bodies do not say their size
 	}
 	const globals = 1 << 16 // bytes; the meter admits fewer
-	if limit := maxMemory + maxMemory/64 + globals; size > limit {
+	const names = events.MaxCapabilities * (events.MaxCapabilityLength + 2)
+	if limit := maxMemory + maxMemory/64 + globals + names; size > limit {
 		return nil, &SnapshotError{fmt.Sprintf("body of %d bytes, at most %d can be in use", size, limit)}
 	}
 	// No more than it said: further frames may follow, and say nothing.

@@ -133,7 +133,7 @@ func FuzzRestore(f *testing.F) {
 		count(in, n)
 	}
 	f.Fuzz(func(t *testing.T, b []byte, compressed bool) {
-		snap := m.snapshotHead(baseImage)
+		snap := m.snapshotHead(snapshotVersion, baseImage)
 		if compressed {
 			snap = append(snap, b...)
 		} else {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"syscall"
+	"unicode"
 
 	"github.com/caxton-run/caxton/events"
 	caxtonhttp "github.com/caxton-run/caxton/http"
@@ -150,12 +151,13 @@ func (a *app) complain(err error) {
 }
 
 // oneLine keeps a server's text from writing lines, or to the terminal, of its
-// own accord.
+// own accord, and from being read in another order than it is written: controls,
+// of C1 too, separators of lines, and what sets the direction of text become spaces.
 func oneLine(s string) string {
 	return strings.Map(func(r rune) rune {
-		if r < 0x20 || r == 0x7f {
+		if unicode.IsControl(r) || r == '\u2028' || r == '\u2029' || unicode.Is(unicode.Bidi_Control, r) {
 			return ' '
 		}
 		return r
-	}, s)
+	}, s) // which is UTF-8 after it: the byte 0x9b alone is a control to some terminals
 }

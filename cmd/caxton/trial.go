@@ -32,6 +32,9 @@ type trial struct {
 	state  *agent.State
 	born   events.AgentDeployed
 	past   []heard // what made the agent what it is
+	memory []byte  // the guest's, as the first saved of past made it; nil: of a guest that begins
+	saved  int     // messages of past
+	reruns int     // messages that were run again, in all
 	limits events.ResourceLimits
 	now    func() time.Time
 }
@@ -90,23 +93,46 @@ func (t *trial) start(ctx context.Context) error {
 	if err := t.state.Apply(0, t.born); err != nil {
 		return err
 	}
-	guest, err := t.host.Instantiate(ctx, t.mod, t.limits.MaxMemoryBytes)
+	guest, err := t.begin(ctx)
 	if err != nil {
 		return err
 	}
-	for _, h := range t.past {
+	for i, h := range t.past {
+		if i < t.saved {
+			h.ok = false // the guest has it in memory
+		}
 		if err := t.repeat(ctx, guest, h); err != nil {
 			guest.Close()
 			return err
 		}
 	}
 	t.guest = guest
-	return nil
+	return t.save()
+}
+
+// begin makes the guest as it was when it was saved.
+func (t *trial) begin(ctx context.Context) (*wasmhost.Instance, error) {
+	if t.saved == 0 {
+		return t.host.Instantiate(ctx, t.mod, t.limits.MaxMemoryBytes)
+	}
+	return t.host.Restore(ctx, t.mod, t.limits.MaxMemoryBytes, t.memory)
+}
+
+// save keeps the guest's memory, so that no message is run again twice; unless the
+// guest is one that only its messages can make.
+func (t *trial) save() (err error) {
+	if len(t.past) == t.saved || !t.mod.Info().Snapshotable {
+		return nil
+	}
+	t.memory, err = t.guest.Snapshot()
+	t.saved = len(t.past)
+	return err
 }
 
 // repeat runs a message again, so that the guest becomes what it was.
 func (t *trial) repeat(ctx context.Context, guest *wasmhost.Instance, h heard) error {
 	if h.ok {
+		t.reruns++
 		h.call.Timeout, h.call.State, h.call.Agent = 0, t.state, t.state // it was in time before
 		if out := guest.Handle(ctx, h.call); out.Status != events.OutcomeOK {
 			return errors.Join(ctx.Err(), fmt.Errorf("message %s was handled before, and now: %s: %s", h.call.Message.ID, out.Status, out.Detail))

@@ -75,3 +75,26 @@ func TestTrialIsAnAgent(t *testing.T) {
 		}
 	}
 }
+
+// TestTrialRunsMessagesAgainOnce: however often its guest fails, what an agent heard
+// is run again once at the most, and what it knows is what it would know.
+func TestTrialRunsMessagesAgainOnce(t *testing.T) {
+	tr := tryFixture(t, "counter-c", events.DefaultLimits())
+	const rounds = 6
+	for range rounds {
+		if r := tr.ask(t, `{"op":"add","n":1}`); r.outcome.Status != events.OutcomeOK {
+			t.Fatalf("%s: %s", r.outcome.Status, r.outcome.Detail)
+		}
+		tr.guest.Kill() // as a trap would, it leaves the guest of no use
+		if r := tr.ask(t, `{"op":"add","n":1}`); r.outcome.Status == events.OutcomeOK {
+			t.Fatal("a killed guest answers")
+		}
+	}
+	r := tr.ask(t, `{"op":"get"}`)
+	if want := fmt.Sprint(rounds); !strings.Contains(string(r.outcome.Reply), want) {
+		t.Errorf("the counter says %s, want %s", r.outcome.Reply, want)
+	}
+	if tr.reruns != rounds {
+		t.Errorf("%d messages were run again %d times", rounds, tr.reruns)
+	}
+}
