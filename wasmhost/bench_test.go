@@ -2,6 +2,7 @@ package wasmhost
 
 import (
 	"context"
+	"fmt"
 	"testing"
 	"time"
 
@@ -133,6 +134,30 @@ func BenchmarkRestore(b *testing.B) {
 					b.Fatal(err)
 				}
 				in.Close()
+			}
+		})
+	}
+}
+
+// BenchmarkGrow is memory.grow by one page from a full slot, all of it written.
+func BenchmarkGrow(b *testing.B) {
+	for _, mib := range []uint64{4, 64, 512} {
+		b.Run(fmt.Sprintf("%dMiB", mib), func(b *testing.B) {
+			budget := memoryBudget{limit: 1 << 40}
+			for b.Loop() {
+				b.StopTimer()
+				l := &linearMemory{budget: &budget, limit: 1 << 32}
+				buf := l.Reallocate(mib << 20)
+				for i := 0; i < len(buf); i += 4096 {
+					buf[i] = 1
+				}
+				b.StartTimer()
+				if l.Reallocate(mib<<20+pageBytes) == nil {
+					b.Fatal("refused")
+				}
+				b.StopTimer()
+				l.Free()
+				b.StartTimer()
 			}
 		})
 	}

@@ -75,9 +75,14 @@ func (l *linearMemory) Reallocate(size uint64) []byte {
 	return l.buf
 }
 
-// move takes a slot that holds size bytes. Pages of zeros are not copied: they
-// would become resident.
+// move makes the slot one that holds size bytes: a large one grows as it is, a small
+// one is copied. Pages of zeros are not copied: they would become resident.
 func (l *linearMemory) move(size uint64) bool {
+	if l.budget.slabs.extend(l.slot, size) {
+		l.buf = l.slot.bytes()
+		l.place.Store(addressOf(l.buf))
+		return true
+	}
 	to, err := l.budget.slabs.take(size)
 	if err != nil {
 		return false

@@ -47,6 +47,31 @@ func TestGrow(t *testing.T) {
 	}
 }
 
+// TestLargeMemoryIsNotCopied: what a guest of 4 MiB and more has, it has after it grew
+// because the pages moved, in memory or not, and no second copy was ever made: a copy
+// of 512 MiB takes a tenth of a second in which nobody can stop the guest.
+func TestLargeMemoryIsNotCopied(t *testing.T) {
+	b := memoryBudget{limit: 1 << 40}
+	l := &linearMemory{budget: &b, limit: 1 << 32}
+	defer l.Free()
+	size := uint64(2 << maxSharedBits)
+	l.Reallocate(size)
+	paint(l.buf, 7)
+	slot, chunk := l.slot, l.slot.chunk
+	for ; size <= 1<<31; size *= 2 {
+		buf := l.Reallocate(size + pageBytes)
+		if uint64(len(buf)) != size+pageBytes || !painted(buf[:2<<maxSharedBits], 7) {
+			t.Fatalf("at %d bytes the content is another", size)
+		}
+		if l.slot != slot || l.slot.chunk != chunk {
+			t.Fatalf("at %d bytes it was given another slot", size)
+		}
+	}
+	if mapped, taken, lost := b.slabs.sizes(); mapped != 1<<32 || taken != 1<<32 || lost != 0 {
+		t.Errorf("%d mapped, %d taken, %d lost", mapped, taken, lost)
+	}
+}
+
 // TestGuestMemoryIsBounded: guests together have no more than the host may give.
 // One that comes too late is told that the node is full, which passes; one that
 // grows then crashes, and its message is tried again.

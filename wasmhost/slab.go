@@ -18,7 +18,7 @@ import (
 //
 // All methods may be called from any goroutine.
 type slabs struct {
-	mu      sync.Mutex // guards the rest; no system call but mmap and munmap is made under it
+	mu      sync.Mutex // guards the rest; no system call but mmap, mremap and munmap is made under it
 	classes [slabClasses]slabClass
 	mapped  int64 // bytes of address space
 	taken   int64 // of them in slots that are in use
@@ -35,7 +35,9 @@ const (
 	slabClasses = maxSlotBits - minSlotBits + 1
 	// maxSharedBits is the largest slot that shares its mapping with others,
 	// 4 MiB: a chunk of those is 256 MiB of addresses. Larger ones have a mapping
-	// of their own, which goes with them.
+	// of their own, which goes with them, and which the system enlarges without a
+	// copy: so it is also the most that a guest's memory.grow copies, which takes
+	// about a millisecond, and no guest is stopped within that.
 	maxSharedBits = 22
 	// chunkSlots is what one word can mark.
 	chunkSlots = 64
@@ -74,7 +76,7 @@ func (s *slabs) take(size uint64) (slot, error) {
 	if size == 0 || size > 1<<maxSlotBits {
 		return slot{}, fmt.Errorf("%w: %d bytes", errNoSlot, size)
 	}
-	class := max(bits.Len64(size-1), minSlotBits) - minSlotBits
+	class := classOf(size)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
@@ -90,11 +92,51 @@ func (s *slabs) take(size uint64) (slot, error) {
 	if err != nil {
 		return slot{}, err
 	}
-	c.index = len(list.chunks)
-	list.chunks = append(list.chunks, c)
+	list.add(c)
 	list.empty++
 	s.mapped += int64(len(c.memory))
 	return s.mark(c), nil
+}
+
+// classOf is the class of the smallest slot that holds size bytes.
+func classOf(size uint64) int { return max(bits.Len64(size-1), minSlotBits) - minSlotBits }
+
+// extend makes a slot hold size bytes, more than it does, with its content and
+// without copying it: pages move to other addresses in the system's tables, and
+// those that do not exist still do not. Whoever reads the old addresses faults. It
+// is false for a slot that shares its mapping, and when there is no address space.
+func (s *slabs) extend(p slot, size uint64) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c := p.chunk
+	if c == nil || c.slots != 1 || s.closed || size > 1<<maxSlotBits {
+		return false
+	}
+	class := classOf(size)
+	memory, err := unix.Mremap(c.memory, 1<<(class+minSlotBits), unix.MREMAP_MAYMOVE)
+	if err != nil {
+		return false
+	}
+	more := int64(len(memory) - len(c.memory))
+	s.mapped, s.taken = s.mapped+more, s.taken+more
+	s.classes[c.class].remove(c)
+	c.memory, c.class = memory, class
+	s.classes[class].add(c)
+	return true
+}
+
+func (list *slabClass) add(c *slabChunk) {
+	c.index = len(list.chunks)
+	list.chunks = append(list.chunks, c)
+}
+
+func (list *slabClass) remove(c *slabChunk) {
+	end := len(list.chunks) - 1
+	last := list.chunks[end]
+	list.chunks[c.index], last.index = last, c.index
+	list.chunks[end] = nil
+	list.chunks = list.chunks[:end]
+	list.first = min(list.first, c.index)
 }
 
 // mark takes the first free slot of a chunk that has one. The caller holds mu.
@@ -172,12 +214,7 @@ func (s *slabs) give(p slot) {
 // unmap gives an empty chunk back. The caller holds mu.
 func (s *slabs) unmap(c *slabChunk) {
 	list := &s.classes[c.class]
-	end := len(list.chunks) - 1
-	last := list.chunks[end]
-	list.chunks[c.index], last.index = last, c.index
-	list.chunks[end] = nil
-	list.chunks = list.chunks[:end]
-	list.first = min(list.first, c.index)
+	list.remove(c)
 	list.empty--
 	size := int64(len(c.memory))
 	s.mapped -= size

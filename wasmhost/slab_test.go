@@ -82,6 +82,38 @@ func TestSlabs(t *testing.T) {
 				list[i] = list[len(list)-1]
 				list = list[:len(list)-1]
 			},
+			"extend": func(t *rapid.T) {
+				if len(list) == 0 {
+					t.Skip("none")
+				}
+				p := list[rapid.IntRange(0, len(list)-1).Draw(t, "which")]
+				before := p.bytes()
+				size := uint64(2 * len(before))
+				if size > 64<<20 {
+					t.Skip("large enough")
+				}
+				if len(before) <= 1<<maxSharedBits {
+					if s.extend(p.slot, size) {
+						t.Fatal("a slot among others was extended")
+					}
+					return
+				}
+				old := len(before)
+				if !s.extend(p.slot, size) {
+					t.Fatal("not extended")
+				}
+				b := p.bytes()
+				if uint64(len(b)) != size || !painted(b[:old], p.mark) {
+					t.Fatal("the content is lost")
+				}
+				for i := old; i < len(b); i += blockBytes {
+					if !bytes.Equal(b[i:i+blockBytes], zeroBlock[:]) {
+						t.Fatalf("not zeros at %d", i)
+					}
+				}
+				taken += int64(len(b) - old)
+				paint(b, p.mark)
+			},
 			"trim": func(*rapid.T) { s.trim() },
 			"": func(t *rapid.T) {
 				mapped, got, lost := s.sizes()
