@@ -22,6 +22,7 @@ type state struct {
 
 	entries []entry // scratch, reused
 	key     []byte  // scratch, reused
+	command []byte  // scratch, reused
 }
 
 // batchWriter is the half of a pebble.Batch that apply needs.

@@ -37,7 +37,8 @@ const (
 type request struct {
 	ctx          context.Context
 	op           operation
-	stream       events.Stream // for which it was asked
+	id           events.EventID // of the event that tells of it, unless it is an append
+	stream       events.Stream  // for which it was asked
 	expected     events.ExpectedRevision
 	events       []events.Event        // opAppend
 	correlations []string              // one per event
@@ -111,11 +112,10 @@ func (g *group) repeats(r *request) bool {
 // the next is built and written. Letting more wait makes groups smaller and was
 // measured to be slower.
 type committer struct {
-	s       *Store
-	state   state
-	recent  recent
-	command []byte // scratch, reused
-	held    *request
+	s      *Store
+	state  state
+	recent recent
+	held   *request
 }
 
 // run is the committer's goroutine.
@@ -202,19 +202,25 @@ func (c *committer) add(g *group, r *request) {
 	g.cost += eventOverhead
 }
 
-// write applies one decided append to the group's batch.
+// write applies one decided request to the group's batch.
 func (c *committer) write(g *group, r *request, d decision) error {
 	if g.batch == nil {
 		g.batch = c.s.db.NewBatch()
 		g.knownIDs = make(map[streamID]struct{})
 	}
+	return c.state.write(g, r, d)
+}
+
+// write makes a command of one decided request and applies it to the group's
+// batch.
+func (st *state) write(g *group, r *request, d decision) error {
 	if r.op == opScavenge {
-		c.command = appendScavenge(c.command[:0], r.scavenge)
+		st.command = appendScavenge(st.command[:0], r.scavenge)
 		g.cost += len(r.scavenge.positions) * eventOverhead
-		return c.state.apply(g.batch, c.command)
+		return st.apply(g.batch, st.command)
 	}
-	c.command = appendCommand(c.command[:0], d.at, d.events, d.correlations)
-	if err := c.state.apply(g.batch, c.command); err != nil {
+	st.command = appendCommand(st.command[:0], d.at, d.events, d.correlations)
+	if err := st.apply(g.batch, st.command); err != nil {
 		return err
 	}
 	for i := range d.events {
@@ -280,7 +286,9 @@ func (s *Store) Append(ctx context.Context, stream events.Stream, expected event
 		r.correlations[i] = correlationOf(evs[i].Metadata)
 		r.size += evs[i].Size()
 	}
-	s.foresee(r)
+	if s.propose == nil {
+		s.foresee(r)
+	}
 	a := s.submit(ctx, r)
 	if a.err == nil {
 		s.opts.Observe(time.Since(began))
@@ -301,6 +309,9 @@ func (s *Store) submit(ctx context.Context, r *request) answer {
 	}
 	if err := s.disk.refusal(r); err != nil {
 		return fail(err)
+	}
+	if s.propose != nil {
+		return s.proposeRequest(ctx, r)
 	}
 	select {
 	case s.queue <- r:

@@ -61,6 +61,14 @@ func (h *hub) publish(streams []events.Stream) {
 	ring(h.signal)
 }
 
+// publishAll notes that any stream may have new durable events.
+func (h *hub) publishAll() {
+	h.mu.Lock()
+	h.all = true
+	h.mu.Unlock()
+	ring(h.signal)
+}
+
 // ring leaves a signal that one receiver will find.
 func ring(bell chan struct{}) {
 	select {

@@ -22,6 +22,7 @@ const (
 	kindRoot        = 'm' // chunk → root
 	kindScavenged   = 'x' // stream → revision below which a scavenge has been
 	kindApplied     = 'a' // → next position, root
+	kindReplica     = 'r' // → index of the last entry applied; only in a replica
 )
 
 // maxCorrelation bounds, in bytes, the correlation ids that are indexed. Longer
@@ -81,7 +82,7 @@ func parseKey(b []byte) (key, error) {
 	k, rest := key{kind: b[0]}, b[1:]
 	tail := 8 // bytes after the name
 	switch k.kind {
-	case kindApplied:
+	case kindApplied, kindReplica:
 		if len(rest) != 0 {
 			return key{}, bad
 		}
@@ -140,8 +141,8 @@ func (k key) encode() []byte {
 		return appendIDKey(nil, k.name, k.id)
 	case kindCorrelation:
 		return binary.BigEndian.AppendUint64(appendCorrelationPrefix(nil, k.name), k.number)
-	case kindApplied:
-		return appliedKey()
+	case kindApplied, kindReplica:
+		return []byte{k.kind}
 	default:
 		return appendNumberedKey(nil, k.kind, k.name, k.number)
 	}

@@ -11,10 +11,10 @@ import (
 	"github.com/caxton-run/caxton/events"
 )
 
-// systemEvent is an event of the log's own. Its id is random: a repeated call is
-// judged by its expectation, not by its id.
-func systemEvent(t events.Type, data []byte) events.Event {
-	return events.Event{ID: events.NewEventID(), Type: t, ContentType: events.JSON, Data: data}
+// systemEvent is an event of the log's own. Its id was chosen with the request: a
+// repeated call is judged by its expectation, a repeated proposal by its id.
+func systemEvent(id events.EventID, t events.Type, data []byte) events.Event {
+	return events.Event{ID: id, Type: t, ContentType: events.JSON, Data: data}
 }
 
 // StreamMetadata implements events.Store.
@@ -103,7 +103,7 @@ func (s *Store) change(ctx context.Context, r *request) (events.Result, error) {
 			return events.Result{}, err
 		}
 	}
-	r.ctx, r.answer = ctx, make(chan answer, 1)
+	r.ctx, r.id, r.answer = ctx, events.NewEventID(), make(chan answer, 1)
 	a := s.submit(ctx, r)
 	return a.result, a.err
 }
@@ -122,15 +122,15 @@ func (st *state) decideMetadata(r *request, sh streamHead, now time.Time) (decis
 		return decision{}, events.Invalidf("$tb", "must be at most %d, one after the stream's last revision, got %d",
 			uint64(sh.next()), uint64(r.metadata.TruncateBefore))
 	}
-	return st.addMetadata(meta, mh, r.metadata, now)
+	return st.addMetadata(r, mh, r.metadata, now)
 }
 
-func (st *state) addMetadata(meta events.Stream, mh streamHead, md events.StreamMetadata, now time.Time) (decision, error) {
+func (st *state) addMetadata(r *request, mh streamHead, md events.StreamMetadata, now time.Time) (decision, error) {
 	b, err := md.Encode()
 	if err != nil {
 		return decision{}, err
 	}
-	return st.add(meta, mh, now, systemEvent(events.TypeStreamMetadata, b)), nil
+	return st.add(events.MetadataStream(r.stream), mh, now, systemEvent(r.id, events.TypeStreamMetadata, b)), nil
 }
 
 // decideDelete judges a deletion: metadata that hide all there is. All else they
@@ -158,7 +158,7 @@ func (st *state) decideDelete(db pebble.Reader, r *request, sh streamHead, now t
 		}
 	}
 	md.TruncateBefore = sh.last + 1
-	return st.addMetadata(meta, mh, md, now)
+	return st.addMetadata(r, mh, md, now)
 }
 
 // view is what a stream's metadata leave to read of it.

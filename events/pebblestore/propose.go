@@ -129,7 +129,7 @@ func (st *state) decide(db pebble.Reader, r *request, now time.Time, fresh bool)
 		if !r.expected.Matches(sh.last, sh.shown()) {
 			return decision{}, wrongRevision(r, sh)
 		}
-		return st.add(r.stream, sh, now, systemEvent(events.TypeStreamDeleted, []byte("{}"))), nil
+		return st.add(r.stream, sh, now, systemEvent(r.id, events.TypeStreamDeleted, []byte("{}"))), nil
 	}
 	return st.decideAppend(db, r, sh, now, fresh)
 }

@@ -84,7 +84,7 @@ func (s *Store) Scavenge(ctx context.Context, opts ScavengeOptions) (Scavenged, 
 	}
 	r := &request{
 		ctx: ctx, stream: ScavengesStream, answer: make(chan answer, 1), size: len(b),
-		events: []events.Event{systemEvent(TypeScavengeCompleted, b)}, correlations: []string{""},
+		events: []events.Event{systemEvent(events.NewEventID(), TypeScavengeCompleted, b)}, correlations: []string{""},
 	}
 	return sc.done, s.submit(ctx, r).err
 }
@@ -306,6 +306,10 @@ func loadMark(db pebble.Reader, stream events.Stream) (events.Revision, error) {
 func appendScavenge(b []byte, sc scavenged) []byte {
 	start := len(b)
 	b = append(b, commandVersion, 0, 0, 0, 0, commandScavenge)
+	return sealCommand(appendScavengeBody(b, sc), start)
+}
+
+func appendScavengeBody(b []byte, sc scavenged) []byte {
 	b = binary.BigEndian.AppendUint32(b, uint32(len(sc.positions)))
 	for _, pos := range sc.positions {
 		b = binary.BigEndian.AppendUint64(b, uint64(pos))
@@ -316,7 +320,7 @@ func appendScavenge(b []byte, sc scavenged) []byte {
 		b = append(b, m.stream...)
 		b = binary.BigEndian.AppendUint64(b, uint64(m.before))
 	}
-	return sealCommand(b, start)
+	return b
 }
 
 // decodeScavenge takes apart the body of a scavenge. Errors are

@@ -12,7 +12,6 @@ import (
 	"syscall"
 
 	"github.com/cockroachdb/pebble/v2"
-	"github.com/cockroachdb/pebble/v2/bloom"
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/caxton-run/caxton/events"
@@ -33,6 +32,8 @@ type Store struct {
 	log      *slog.Logger
 	db       *pebble.DB
 	readOnly bool // the directory was isolated before Open
+
+	propose Proposer // nil where this store decides by itself; set by OpenReplica
 
 	queue   chan *request
 	syncing chan *group   // closed by the committer
@@ -71,14 +72,16 @@ var _ events.Store = (*Store)(nil)
 //
 // A directory that a failed write left isolated is opened read-only: Append is
 // events.ErrReadOnly. Errors: *events.InvalidError (options), ErrInUse, ErrNoLog
-// (with Options.ReadOnly), *events.CorruptError.
-func Open(dir string, opts Options) (*Store, error) {
+// (with Options.ReadOnly), ErrReplicated (without it), *events.CorruptError.
+func Open(dir string, opts Options) (*Store, error) { return openWith(dir, opts, nil) }
+
+func openWith(dir string, opts Options, propose Proposer) (*Store, error) {
 	if err := opts.Validate(); err != nil {
 		return nil, err
 	}
 	opts = opts.withDefaults()
 	s := &Store{
-		dir: dir, opts: opts, fs: opts.FS, log: opts.Logger,
+		dir: dir, opts: opts, fs: opts.FS, log: opts.Logger, propose: propose,
 		queue:   make(chan *request, queueLength),
 		syncing: make(chan *group), // unbuffered: see committer
 		quit:    make(chan struct{}),
@@ -93,7 +96,7 @@ func Open(dir string, opts Options) (*Store, error) {
 	}
 	next, hash, err := s.loadApplied()
 	if err == nil {
-		err = s.checkLowWater(next)
+		err = errors.Join(s.checkLowWater(next), s.checkAlone())
 	}
 	if err != nil {
 		return nil, fmt.Errorf("open log in %s: %w", dir, errors.Join(err, s.db.Close()))
@@ -109,15 +112,21 @@ func Open(dir string, opts Options) (*Store, error) {
 // start runs the goroutines of s. They end in the order committer, syncer, hub,
 // and the one that watches the disk, after Close closed quit.
 func (s *Store) start(next events.Position, hash root) {
-	c := &committer{s: s, state: state{next: next, root: hash, heads: newHeads(s.db, s.opts.HeadCache)}}
 	var writers, notifier sync.WaitGroup
-	writers.Go(c.run)
+	if s.propose != nil { // a replica is written by Apply, and not synced
+		writers.Go(func() { <-s.quit })
+	} else {
+		c := &committer{s: s, state: state{next: next, root: hash, heads: newHeads(s.db, s.opts.HeadCache)}}
+		if !s.readOnly {
+			s.low = openLowWater(s.fs, s.dir, s.log)
+		}
+		writers.Go(c.run)
+		writers.Go(s.syncLoop)
+	}
 	if !s.readOnly {
-		s.low = openLowWater(s.fs, s.dir, s.log)
 		s.disk.renew()
 	}
 	s.disk.start()
-	writers.Go(s.syncLoop)
 	notifier.Go(s.hub.run)
 	go func() {
 		writers.Wait()
@@ -148,11 +157,17 @@ func (s *Store) openDB() error {
 			"file", s.fs.PathJoin(s.dir, isolatedName), "err", why)
 	}
 	s.disk.begin(s.readOnly)
+	return s.openFiles()
+}
+
+// openFiles opens Pebble in a directory that is there.
+func (s *Store) openFiles() error {
 	if err := checkMarker(s.fs, s.dir); err != nil {
 		return err
 	}
 	sealed := &seals{fs: s.fs, dir: s.dir, log: s.log}
-	if err := sealed.load(); err != nil {
+	err := sealed.load()
+	if err != nil {
 		return err
 	}
 	o := s.pebbleOptions()
@@ -224,40 +239,6 @@ func makeDir(fsys vfs.FS, dir string) error {
 	return syncDir(fsys, fsys.PathDir(dir))
 }
 
-func (s *Store) pebbleOptions() *pebble.Options {
-	o := &pebble.Options{
-		FS:                          s.fs,
-		ReadOnly:                    s.readOnly,
-		CacheSize:                   s.opts.CacheBytes,
-		MemTableSize:                uint64(s.opts.MemTableBytes),
-		MemTableStopWritesThreshold: 4,
-		MaxOpenFiles:                s.opts.MaxOpenFiles,
-		// Chunks of the write-ahead log that name their sync offset tell a torn
-		// tail from damage in the middle; footers of tables have a checksum, for
-		// Pebble panics on one that points to the wrong block.
-		FormatMajorVersion: pebble.FormatTableFormatV6,
-		// Keys of events sort by position, so most tables move down unmerged
-		// and a deep L0 is harmless; stopping writers for it would not be.
-		L0CompactionThreshold:      4,
-		L0StopWritesThreshold:      1000,
-		CompactionConcurrencyRange: func() (int, int) { return 1, 2 },
-		EventListener:              listener(s.log),
-		Logger: engineLogger{log: s.log, isolate: func(why string) {
-			s.abandon.Store(true)
-			s.isolate(why)
-		}},
-	}
-	for i := range o.Levels {
-		// Every append asks for ids that are not there.
-		o.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
-		// Reads are of neighbours: a few large blocks cost less than many small
-		// ones, and their index stays small as the log grows.
-		o.Levels[i].BlockSize = 32 << 10
-		o.Levels[i].IndexBlockSize = 256 << 10
-	}
-	return o
-}
-
 // loadApplied reads where the log ends and checks that its last event is there
 // and that none lies beyond: one look-up each, whatever the log's length.
 func (s *Store) loadApplied() (next events.Position, hash root, err error) {
@@ -279,6 +260,18 @@ func (s *Store) loadApplied() (next events.Position, hash root, err error) {
 		}
 	}
 	return next, hash, s.checkEnd(next)
+}
+
+// checkAlone refuses to write a replica's log without the others.
+func (s *Store) checkAlone() error {
+	if s.propose != nil || s.opts.ReadOnly {
+		return nil
+	}
+	_, replicated, err := loadReplica(s.db)
+	if err == nil && replicated {
+		err = ErrReplicated
+	}
+	return err
 }
 
 // checkEnd looks whether the last record is the one before next.
@@ -365,7 +358,7 @@ func (s *Store) Close() error {
 		if s.low != nil {
 			err = s.low.close()
 		}
-		if s.abandon.Load() {
+		if s.abandon.Load() || s.db == nil {
 			return // Pebble stopped in the middle of something: closing it could hang
 		}
 		if err = errors.Join(err, s.db.Close()); err != nil && !s.isolated.Load() {

@@ -1,0 +1,103 @@
+package pebblestore
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/caxton-run/caxton/events"
+)
+
+func sampleProposals() []*request {
+	return []*request{
+		{stream: "agent-1", expected: events.Exact(7), events: sampleEvents()},
+		{stream: "agent-1", expected: events.NoStream(), events: sampleEvents()[:1]},
+		{op: opMetadata, stream: "agent-1", id: events.EventID{9}, metadata: events.StreamMetadata{MaxCount: 3}},
+		{op: opDelete, stream: "agent-1", id: events.EventID{9}, expected: events.StreamExists()},
+		{op: opTombstone, stream: "agent-1", id: events.EventID{9}},
+		{op: opScavenge, stream: ScavengesStream, scavenge: sampleScavenge()},
+	}
+}
+
+// TestProposalRoundTrip holds that nothing of a request is lost on its way.
+func TestProposalRoundTrip(t *testing.T) {
+	now := time.UnixMicro(1_700_000_000_000_001)
+	for _, want := range sampleProposals() {
+		b, err := encodeProposal(want, now)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, at, err := decodeProposal(b)
+		if err != nil || !at.Equal(now) {
+			t.Fatalf("%v, %v", at, err)
+		}
+		type visible struct {
+			Op       operation
+			Stream   events.Stream
+			Expected string
+			Events   []events.Event
+			ID       events.EventID
+			Metadata events.StreamMetadata
+			Scavenge string
+		}
+		see := func(r *request) visible {
+			v := visible{r.op, r.stream, r.expected.String(), nil, r.id, r.metadata, ""}
+			for _, ev := range r.events {
+				ev.Data, ev.Metadata = append([]byte{}, ev.Data...), append([]byte{}, ev.Metadata...)
+				v.Events = append(v.Events, ev)
+			}
+			if r.op == opScavenge {
+				v.Scavenge = string(appendScavengeBody(nil, r.scavenge))
+			}
+			return v
+		}
+		if d := cmp.Diff(see(want), see(got)); d != "" {
+			t.Errorf("(-want +got):\n%s", d)
+		}
+	}
+}
+
+// TestProposalLayout holds the bytes still: members of different builds read them.
+func TestProposalLayout(t *testing.T) {
+	r := &request{op: opTombstone, stream: "a-1", expected: events.Exact(2), id: events.EventID{0xee}}
+	b, err := encodeProposal(r, time.UnixMicro(0x0102))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := "\x01" + string(b[1:5]) + "\x04\x00\x00\x00\x00\x00\x00\x01\x02" + // version, CRC, kind, time
+		"\x00\x03a-1" + "\x03\x00\x00\x00\x00\x00\x00\x00\x02" + // stream, expectation
+		"\xee" + string(make([]byte, 15))
+	if string(b) != want {
+		t.Errorf("%x, want %x", b, want)
+	}
+}
+
+// FuzzProposal gives bodies a right checksum, so that they reach the parser.
+func FuzzProposal(f *testing.F) {
+	for _, r := range sampleProposals() {
+		b, err := encodeProposal(r, time.UnixMicro(1))
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(b[5:])
+	}
+	f.Fuzz(func(t *testing.T, body []byte) {
+		r, now, err := decodeProposal(sealed(proposalVersion, body))
+		if err != nil {
+			if !errors.Is(err, events.ErrCorrupt) {
+				t.Fatalf("error is %v", err)
+			}
+			return
+		}
+		b, err := encodeProposal(r, now)
+		if err != nil {
+			return // metadata out of bounds: refused when they are decided
+		}
+		again, _, err := decodeProposal(b)
+		if err != nil || again.stream != r.stream || again.op != r.op || len(again.events) != len(r.events) {
+			t.Errorf("decodes, encodes and decodes to %+v, %v", again, err)
+		}
+	})
+}
