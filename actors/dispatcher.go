@@ -217,8 +217,16 @@ func (d *dispatcher) failed(ctx context.Context, c *courier, env *envelope, err 
 	return d.giveUp(ctx, c, env, events.DeadRefused, err)
 }
 
-// giveUp has the sender record a dead letter: one writer for each stream.
+// giveUp has the sender record a dead letter: one writer for each stream. A courier may
+// have found a send in flight that an earlier one had delivered; that is not given up.
 func (d *dispatcher) giveUp(ctx context.Context, c *courier, env *envelope, reason events.DeadLetterReason, cause error) (time.Duration, bool) {
+	if over, err := d.over(ctx, c.pair, env.message.Sequence); err != nil || over {
+		if err != nil {
+			return sendBackoff, false
+		}
+		c.after, c.fails = env.message.Sequence, 0
+		return 0, false
+	}
 	letter := newEnvelope()
 	letter.command = agent.DeadLetter{Event: events.MessageDeadLettered{
 		Message: env.message, Reason: reason, Detail: cause.Error(), Attempts: max(c.fails, 1),
@@ -236,6 +244,16 @@ func (d *dispatcher) giveUp(ctx context.Context, c *courier, env *envelope, reas
 	d.sys.deps.Observer.DeadLettered(reason)
 	c.after, c.fails = env.message.Sequence, 0
 	return 0, false
+}
+
+// over reports whether a send is no longer in flight, once all that is in the log now
+// has been seen.
+func (d *dispatcher) over(ctx context.Context, pair projections.Pair, seq uint64) (bool, error) {
+	if err := d.sys.caughtUp(ctx); err != nil {
+		return false, err
+	}
+	next := d.sys.deps.InFlight.Next(pair, seq-1, 1)
+	return len(next) == 0 || next[0].Sequence != seq, nil
 }
 
 // load reads messages from the sender's stream. Several may stand in one event.

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/caxton-run/caxton/events"
+	"github.com/caxton-run/caxton/projections"
 )
 
 func (r *rig) play(ping events.AgentID, peer string, rounds int) {
@@ -93,6 +94,26 @@ func TestDeadLetters(t *testing.T) {
 	r.eventually("nothing is in flight", func() bool { return r.flight.Len() == 0 })
 	if got := len(only[events.MessageDeadLettered](r, events.AgentStream(ping))); got != 2 {
 		t.Errorf("%d dead letters, want 2", got)
+	}
+}
+
+// TestWhatWasDeliveredIsNotGivenUp: a courier that finds a send in flight still, though
+// another one has delivered it, makes no dead letter of it.
+func TestWhatWasDeliveredIsNotGivenUp(t *testing.T) {
+	r := newRig(t, nil)
+	ping, pong := r.deploy("ping", "ping"), r.deploy("pong", "pong")
+	r.play(ping, "pong", 1)
+	r.eventually("pong is told", func() bool { return len(only[events.MessageHandled](r, events.AgentStream(pong))) == 1 })
+	r.eventually("nothing is in flight", func() bool { return r.flight.Len() == 0 })
+	if err := r.command(r.Remove, pong); err != nil {
+		t.Fatal(err)
+	}
+	ball := newEnvelope()
+	ball.message = only[events.MessageHandled](r, events.AgentStream(pong))[0].Message
+	c := &courier{pair: projections.Pair{From: ping, To: pong, Class: events.Normal}}
+	r.sys.dispatcher.giveUp(context.Background(), c, ball, events.DeadAgentNotFound, events.ErrAgentNotFound)
+	if got := only[events.MessageDeadLettered](r, events.AgentStream(ping)); len(got) != 0 || c.after != 1 {
+		t.Errorf("after %d, dead letters %+v; it was delivered", c.after, got)
 	}
 }
 

@@ -68,7 +68,8 @@ func Table() []Row {
 			ThirdParty: []string{protoactor, "github.com/hashicorp/memberlist", grpc, protobuf}},
 		{Package: "replay", Floor: 3, ThirdParty: []string{klauspost}},
 
-		{Package: "actors", Floor: 4, ThirdParty: []string{protoactor}},
+		{Package: "actors", Floor: 4, ThirdParty: []string{protoactor},
+			TestParty: []string{"github.com/cockroachdb/pebble/v2/vfs"}}, // the simulation cuts the power of its file system
 
 		{Package: "http", Floor: 5, OnlyFrom: []string{"cmd/caxton"},
 			ThirdParty: []string{fiber, "github.com/valyala/fasthttp", prometheus}}, // Fiber's errors are fasthttp's

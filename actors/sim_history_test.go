@@ -1,0 +1,181 @@
+package actors_test
+
+import (
+	"fmt"
+
+	"github.com/caxton-run/caxton/events"
+)
+
+// history is what a log says, as the model looks at it.
+type history struct {
+	agents map[events.AgentID]*life
+	ends   map[events.MessageID][]ending
+	sent   map[events.MessageID]*sent
+	order  []*sent                              // as they were sent
+	barred map[events.BreakerScope]struct{}     // breakers that were ever open
+	runs   []events.Position                    // of messages that a guest ran
+	lifted []events.Position                    // of the ends of emergency stops
+	inbox  map[events.MessageID]events.Position // of messages put into inboxes
+	faults []string
+}
+
+// life is one agent in a log.
+type life struct {
+	id      events.AgentID
+	count   int64 // as its guest has it: of messages handled, not asked for its count
+	chain   int64
+	removed bool
+	holds   string // why it may handle nothing; empty: it may
+	timers  map[events.TimerID]string
+	passed  []*ending // ends of messages, in order
+}
+
+// ending is one event that ends a message.
+type ending struct {
+	agent    events.AgentID
+	position events.Position
+	message  events.Message
+	payload  events.Payload
+	outcome  events.OutcomeStatus
+	reason   events.DeadLetterReason // of a dead letter
+	reply    *events.Message
+}
+
+// String is the ending as a failure shows it.
+func (e ending) String() string {
+	return fmt.Sprintf("%s of %s at %d in %s (%s%s) %s", e.payload.EventType(), e.message.ID, e.position, e.agent, e.outcome, e.reason, e.message.Content)
+}
+
+// sent is one send of an agent.
+type sent struct {
+	from    events.AgentID
+	message events.Message
+}
+
+func newHistory() *history {
+	return &history{
+		agents: make(map[events.AgentID]*life), ends: make(map[events.MessageID][]ending),
+		sent: make(map[events.MessageID]*sent), barred: make(map[events.BreakerScope]struct{}),
+		inbox: make(map[events.MessageID]events.Position),
+	}
+}
+
+func (h *history) fault(format string, args ...any) {
+	h.faults = append(h.faults, fmt.Sprintf(format, args...))
+}
+
+func (h *history) life(id events.AgentID) *life {
+	if h.agents[id] == nil {
+		h.agents[id] = &life{id: id, timers: make(map[events.TimerID]string)}
+	}
+	return h.agents[id]
+}
+
+// add takes the next event of the log.
+func (h *history) add(rec events.Recorded, p events.Payload) {
+	switch e := p.(type) {
+	case events.BreakerOpened, events.BreakerForced, events.BreakerResetStarted, events.BreakerHalfOpened:
+		_, scope := scopeOf(rec.Stream)
+		h.barred[scope] = struct{}{}
+		return
+	case events.EmergencyLifted:
+		h.lifted = append(h.lifted, rec.Position)
+		return
+	case events.MessageReceived:
+		h.inbox[e.Message.ID] = rec.Position
+		return
+	}
+	id, ok := rec.Stream.AgentID()
+	if !ok {
+		return
+	}
+	l := h.life(id)
+	switch e := p.(type) {
+	case events.MessageHandled:
+		h.handled(l, rec, e)
+	case events.MessageFailed:
+		h.end(l, ending{agent: id, position: rec.Position, message: e.Message, payload: p, outcome: e.Outcome, reply: e.Reply})
+		h.sends(l, &e.Message, e.Sends)
+	case events.AgentQuarantined:
+		h.end(l, ending{agent: id, position: rec.Position, message: e.Message, payload: p, outcome: e.Outcome, reply: e.Reply})
+		h.sends(l, &e.Message, e.Sends)
+	case events.MessageDeadLettered:
+		h.ends[e.Message.ID] = append(h.ends[e.Message.ID], ending{agent: id, position: rec.Position, message: e.Message, payload: p, reason: e.Reason})
+	default:
+		l.changes(h, p)
+	}
+}
+
+// scopeOf is the breaker whose stream it is.
+func scopeOf(s events.Stream) (events.Category, events.BreakerScope) {
+	c := s.Category()
+	return c, events.BreakerScope(s[len(c)+1:])
+}
+
+// changes takes an event of an agent's life, or of its timers.
+func (l *life) changes(h *history, p events.Payload) {
+	switch e := p.(type) {
+	case events.AgentDeployed, events.AgentResumed, events.AgentRestarted:
+		l.holds = ""
+	case events.AgentSuspended:
+		l.holds = "suspended"
+	case events.AgentStopped:
+		l.holds = "stopped"
+	case events.AgentFailed:
+		l.holds = "failed"
+	case events.AgentRemoved:
+		l.holds, l.removed = "removed", true
+	case events.TimerSet:
+		l.timers[e.Timer] = "pending"
+	case events.TimerFired:
+		l.timer(h, e.Timer, "fired")
+	case events.TimerCancelled:
+		l.timer(h, e.Timer, "cancelled")
+	}
+}
+
+func (l *life) timer(h *history, id events.TimerID, what string) {
+	if l.timers[id] != "pending" {
+		h.fault("agent %s: timer %d %s, was %q", l.id, id, what, l.timers[id])
+	}
+	l.timers[id] = what
+}
+
+func (h *history) handled(l *life, rec events.Recorded, e events.MessageHandled) {
+	h.end(l, ending{agent: l.id, position: rec.Position, message: e.Message, payload: e, outcome: e.Outcome, reply: e.Reply})
+	h.sends(l, &e.Message, e.Sends)
+	if content(&e.Message).Op != "get" {
+		l.count++
+		l.chain = link(l.chain, e.Message.ID)
+	}
+}
+
+// end takes the end of a message that an agent came to.
+func (h *history) end(l *life, e ending) {
+	h.ends[e.message.ID] = append(h.ends[e.message.ID], e)
+	h.runs = append(h.runs, e.position)
+	l.passed = append(l.passed, &e)
+	if l.holds != "" {
+		h.fault("agent %s is %s and handled %s at %d", l.id, l.holds, e.message.ID, e.position)
+	}
+}
+
+func (h *history) sends(l *life, cause *events.Message, list []events.Message) {
+	for i := range list {
+		if h.sent[list[i].ID] != nil {
+			h.fault("agent %s sent %s twice, for %s", l.id, list[i].ID, cause.ID)
+		}
+		s := &sent{from: l.id, message: list[i]}
+		h.sent[list[i].ID] = s
+		h.order = append(h.order, s)
+	}
+}
+
+// link is how a ledger takes a message into its chain.
+func link(chain int64, id events.MessageID) int64 {
+	sum := uint32(chain) ^ 2166136261 // FNV-1a, 32 bits, from another offset each time
+	for _, b := range []byte(id.String()) {
+		sum = (sum ^ uint32(b)) * 16777619
+	}
+	return int64(sum)
+}

@@ -1,0 +1,135 @@
+package actors_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/caxton-run/caxton/actors"
+	"github.com/caxton-run/caxton/events"
+	"github.com/caxton-run/caxton/events/pebblestore"
+	"github.com/caxton-run/caxton/projections"
+	"github.com/caxton-run/caxton/wasmhost"
+)
+
+// node is one life of a node, from its start to its end or to a power cut.
+type node struct {
+	disk    *vfs.MemFS
+	log     *pebblestore.Store
+	store   *slowStore
+	agents  *projections.Agents
+	flight  *projections.InFlight
+	inboxes *projections.Inboxes
+	timers  *projections.Timers
+	runner  *projections.Runner
+	sys     *actors.System
+	*actors.Gateway
+
+	survives atomic.Int64  // share of what is not synced that a cut leaves, in percent
+	cut      chan struct{} // closed when the power is cut
+	after    *vfs.MemFS    // the disk as the cut left it; set before cut is closed
+	stop     func() error  // an orderly end, or the end of what a cut left behind
+}
+
+// simLog is the configuration of a log that is small enough to be made anew often.
+func simLog(disk vfs.FS) pebblestore.Options {
+	o := pebblestore.DefaultOptions()
+	o.FS, o.CacheBytes, o.MemTableBytes, o.HeadCache, o.BallastBytes = disk, 1<<20, 1<<20, 1024, 0
+	return o
+}
+
+// startNode starts a node on a disk; cut is what happens to the world when the power
+// is cut.
+func startNode(disk *vfs.MemFS, host *wasmhost.Host, cfg actors.Config, plan *plan, life int) (*node, error) {
+	log, err := pebblestore.Open("log", simLog(disk))
+	if err != nil {
+		return nil, fmt.Errorf("open the log: %w", err)
+	}
+	n := &node{disk: disk, log: log, cut: make(chan struct{})}
+	n.store = newSlowStore(log, plan.seed+uint64(life)<<32, plan.slow)
+	n.agents, n.flight, n.inboxes, n.timers = projections.NewAgents("here"), projections.NewInFlight(), projections.NewInboxes(), projections.NewTimers()
+	talks, letters, storms := projections.NewConversations(time.Hour), projections.NewLetters(), projections.NewStorms()
+	quiet := slog.New(slog.DiscardHandler)
+	n.runner = projections.NewRunner(n.store, quiet, n.agents, n.flight, n.inboxes, n.timers, talks, letters, storms)
+	n.sys, err = actors.New(cfg, actors.Deps{
+		Store: n.store, Host: host, Agents: n.agents, InFlight: n.flight, Inboxes: n.inboxes, Timers: n.timers,
+		Talks: talks, Letters: letters, Storms: storms, Runner: n.runner, Log: quiet, Member: "here",
+	})
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("start: %w", err), log.Close())
+	}
+	n.Gateway = n.sys.Gateway()
+	n.run()
+	return n, nil
+}
+
+// run starts what runs and makes stop.
+func (n *node) run() {
+	folds, stopFolds := context.WithCancel(context.Background())
+	agents, stopAgents := context.WithCancel(context.Background())
+	var ran, folded error
+	var first, last sync.WaitGroup
+	first.Go(func() { ran = n.sys.Run(agents) })
+	last.Go(func() { folded = n.runner.Run(folds) })
+	n.stop = sync.OnceValue(func() error {
+		stopAgents()
+		first.Wait()
+		stopFolds()
+		last.Wait()
+		return errors.Join(ran, folded, n.log.Close())
+	})
+}
+
+// powerCut keeps the disk as a power cut leaves it, with any part of what was not
+// synced, and has nothing that the node does any more be seen.
+func (n *node) powerCut(rng *rand.Rand) {
+	n.after = n.disk.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: int(n.survives.Load()), RNG: rng})
+	n.store.die()
+	close(n.cut)
+}
+
+// isCut reports whether the power is cut.
+func (n *node) isCut() bool {
+	select {
+	case <-n.cut:
+		return true
+	default:
+		return false
+	}
+}
+
+// idle reports whether nothing is left to do.
+func (n *node) idle(ctx context.Context) (left string, err error) {
+	head, _, err := n.log.Head(ctx)
+	switch {
+	case err != nil:
+		return "", err
+	case n.runner.Position() < head && n.behind(ctx, head):
+		return "projections are behind", nil
+	case n.sys.QueueDepth() > 0:
+		return fmt.Sprintf("%d wait in mailboxes", n.sys.QueueDepth()), nil
+	case n.inboxes.Len() > 0:
+		return fmt.Sprintf("%d wait in inboxes", n.inboxes.Len()), nil
+	case n.flight.Len() > 0:
+		return fmt.Sprintf("%d sends are in flight", n.flight.Len()), nil
+	case n.timers.Len() > 0:
+		return fmt.Sprintf("%d timers are pending", n.timers.Len()), nil
+	}
+	return "", nil
+}
+
+// behind reports whether there is an event that the projections have not seen: the
+// last ones of the log may be of streams that they do not follow.
+func (n *node) behind(ctx context.Context, head events.Position) bool {
+	for rec, err := range n.log.ReadAll(ctx, events.ReadAllOptions{From: n.runner.Position() + 1, Filter: projections.Followed(), Max: 1}) {
+		return err != nil || rec.Position <= head
+	}
+	return false
+}

@@ -1,0 +1,224 @@
+package actors_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/caxton-run/caxton/actors"
+	"github.com/caxton-run/caxton/events"
+)
+
+// plan is one schedule: what clients send, what operators do, and where the power is
+// cut. With the seed it says all that a run decides.
+type plan struct {
+	seed     uint64
+	slow     time.Duration // the longest that a call of the log takes
+	ledgers  int
+	accounts int
+	clients  int
+	cfg      actors.Config
+	steps    []step
+}
+
+// action is what a step does.
+type action string
+
+// The actions.
+const (
+	doSend    action = "send"
+	doPay     action = "pay" // from one account to another
+	doWait    action = "wait"
+	doCrash   action = "crash"
+	doReboot  action = "reboot" // an orderly restart of the node
+	doSuspend action = "suspend"
+	doResume  action = "resume"
+	doStop    action = "stop"
+	doFresh   action = "fresh" // a restart of one agent
+	doUpdate  action = "update"
+	doRemove  action = "remove"
+	doHalt    action = "halt" // an emergency stop
+	doLift    action = "lift"
+	doTrip    action = "trip" // a breaker, by hand
+	doReset   action = "reset"
+	doDrain   action = "drain"
+	doRest    action = "rest" // idle agents hibernate
+)
+
+// step is one action, and how long until the next one.
+type step struct {
+	do     action
+	client int
+	agent  int // of the ledgers, or the accounts
+	peer   int // doPay
+	what   *say
+	class  events.Priority
+	keyed  bool          // repeated until the outcome is known
+	wait   time.Duration // for a reply
+	at     failpoint
+	hits   int
+	loses  int // share of what was not synced that survives a cut, in percent
+	all    bool
+	grace  time.Duration // doStop, doDrain
+	then   time.Duration
+}
+
+// String is the step as a failure shows it.
+func (s step) String() string {
+	b := fmt.Sprintf("%s +%s", s.do, s.then)
+	switch s.do {
+	case doSend:
+		text, _ := json.Marshal(s.what)
+		return fmt.Sprintf("%s client %d → ledger %d %s keyed=%v wait=%s %s", b, s.client, s.agent, s.class, s.keyed, s.wait, text)
+	case doPay:
+		return fmt.Sprintf("%s client %d: account %d → %d keyed=%v", b, s.client, s.agent, s.peer, s.keyed)
+	case doCrash:
+		return fmt.Sprintf("%s %s, hit %d, %d%% of what was not synced survives", b, s.at, s.hits, s.loses)
+	case doWait, doReboot, doHalt, doLift, doRest:
+		return b
+	case doTrip, doReset:
+		return fmt.Sprintf("%s ledger %d, all=%v", b, s.agent, s.all)
+	case doDrain:
+		return fmt.Sprintf("%s within %s, discard=%v", b, s.grace, s.all)
+	case doStop:
+		return fmt.Sprintf("%s ledger %d, drain=%v grace=%s", b, s.agent, s.all, s.grace)
+	}
+	return fmt.Sprintf("%s ledger %d", b, s.agent)
+}
+
+func (p *plan) String() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "seed %d, slow %s, %d ledgers, %d accounts, %d clients, turns of %d, mailboxes of %d, spill after %s, idle after %s, snapshot every %d\n",
+		p.seed, p.slow, p.ledgers, p.accounts, p.clients, p.cfg.TurnMessages, p.cfg.MailboxSize, p.cfg.SpillAfter, p.cfg.IdleTimeout, p.cfg.SnapshotEvery)
+	for i, s := range p.steps {
+		fmt.Fprintf(&b, "%3d %s\n", i, s)
+	}
+	return b.String()
+}
+
+// say is what a ledger is told to do; it is the content of messages.
+type say struct {
+	Op     string          `json:"op,omitempty"` // get, trap, refuse; else it is noted
+	Ask    int             `json:"ask,omitempty"`
+	Class  events.Priority `json:"class,omitempty"`
+	To     string          `json:"to,omitempty"`
+	Then   *say            `json:"then,omitempty"`
+	Also   string          `json:"also,omitempty"`
+	Other  *say            `json:"other,omitempty"`
+	Us     int64           `json:"us,omitempty"` // a timer
+	Later  *say            `json:"later,omitempty"`
+	Cancel int64           `json:"cancel,omitempty"`
+}
+
+// maxSteps bounds a schedule: what a fault takes is found in short ones too, and those
+// can be read.
+const maxSteps = 40
+
+// drawPlan draws a schedule.
+func drawPlan(t *rapid.T) *plan {
+	p := &plan{
+		seed:     rapid.Uint64().Draw(t, "seed"),
+		slow:     rapid.SampledFrom([]time.Duration{0, time.Millisecond, 20 * time.Millisecond, 150 * time.Millisecond}).Draw(t, "slow"),
+		ledgers:  rapid.IntRange(1, 4).Draw(t, "ledgers"),
+		accounts: rapid.SampledFrom([]int{0, 3}).Draw(t, "accounts"),
+		clients:  rapid.IntRange(1, 4).Draw(t, "clients"),
+		cfg:      actors.DefaultConfig(),
+	}
+	c := &p.cfg
+	c.TurnMessages = rapid.SampledFrom([]int{1, 3, 64}).Draw(t, "turn")
+	c.MailboxSize = rapid.SampledFrom([]int{1000, 2}).Draw(t, "mailbox")
+	c.SpillAfter = rapid.SampledFrom([]time.Duration{100 * time.Millisecond, time.Millisecond}).Draw(t, "spill")
+	c.IdleTimeout = rapid.SampledFrom([]time.Duration{time.Minute, 50 * time.Millisecond}).Draw(t, "idle")
+	c.SnapshotEvery = rapid.SampledFrom([]int{1000, 1, 7}).Draw(t, "snapshot")
+	c.DrainTimeout = 500 * time.Millisecond
+	p.steps = rapid.SliceOfN(rapid.Custom(func(t *rapid.T) step { return drawStep(t, p) }), 1, maxSteps).Draw(t, "steps")
+	return p
+}
+
+// menu is what steps do, by weight.
+func menu() []action {
+	return []action{
+		doSend, doSend, doSend, doSend, doSend, doSend, doSend, doSend, doSend, doSend, doSend, doSend,
+		doPay, doPay, doPay, doWait, doWait, doCrash, doCrash, doReboot,
+		doSuspend, doSuspend, doResume, doResume, doStop, doFresh, doUpdate, doRemove,
+		doHalt, doLift, doTrip, doReset, doDrain, doRest,
+	}
+}
+
+func drawStep(t *rapid.T, p *plan) step {
+	s := step{
+		do:     rapid.SampledFrom(menu()).Draw(t, "do"),
+		agent:  rapid.IntRange(0, p.ledgers-1).Draw(t, "agent"),
+		client: rapid.IntRange(0, p.clients-1).Draw(t, "client"),
+		then:   drawPause(t),
+	}
+	switch s.do {
+	case doSend:
+		s.what, s.keyed = drawSay(t, p, 3), rapid.Bool().Draw(t, "keyed")
+		s.class = rapid.SampledFrom([]events.Priority{"", events.Low, events.Critical}).Draw(t, "class")
+		s.wait = rapid.SampledFrom([]time.Duration{0, time.Second}).Draw(t, "wait")
+	case doPay:
+		if p.accounts == 0 {
+			s.do = doWait
+			break
+		}
+		s.agent, s.peer = rapid.IntRange(0, p.accounts-1).Draw(t, "from"), rapid.IntRange(0, p.accounts-1).Draw(t, "to")
+		s.keyed = rapid.Bool().Draw(t, "keyed")
+	case doCrash:
+		s.at = rapid.SampledFrom([]failpoint{cutNow, cutBefore, cutAfter, cutSnapshot, cutWake, cutInbox, cutLifecycle}).Draw(t, "at")
+		s.hits = rapid.IntRange(1, 12).Draw(t, "hits")
+		s.loses = rapid.SampledFrom([]int{0, 100, 50}).Draw(t, "survives")
+	case doTrip, doReset:
+		s.all = rapid.Bool().Draw(t, "all")
+	case doStop, doDrain:
+		s.all = rapid.Bool().Draw(t, "drain")
+		s.grace = drawPause(t)
+	}
+	return s
+}
+
+// drawPause draws the time between two steps: often none at all.
+func drawPause(t *rapid.T) time.Duration {
+	return rapid.SampledFrom([]time.Duration{
+		0, 0, 0, 300 * time.Microsecond, 7 * time.Millisecond, 60 * time.Millisecond, 400 * time.Millisecond, 3 * time.Second,
+	}).Draw(t, "pause")
+}
+
+// drawSay draws what a ledger is told; up to depth ledgers pass it on.
+func drawSay(t *rapid.T, p *plan, depth int) *say {
+	s := &say{Op: rapid.SampledFrom([]string{"", "", "", "", "", "", "trap", "refuse"}).Draw(t, "op")}
+	if depth == 0 {
+		return s
+	}
+	ledger := rapid.IntRange(0, p.ledgers-1)
+	switch rapid.IntRange(0, 7).Draw(t, "shape") {
+	case 0, 1, 2:
+		s.To, s.Then = ledgerID(ledger.Draw(t, "to")).String(), drawSay(t, p, depth-1)
+	case 3:
+		s.To, s.Then = ledgerID(ledger.Draw(t, "to")).String(), drawSay(t, p, depth-1)
+		s.Also, s.Other = ledgerID(ledger.Draw(t, "also")).String(), drawSay(t, p, depth-1)
+	case 4:
+		s.Us = rapid.SampledFrom([]int64{10_000, 200_000, 5_000_000}).Draw(t, "us")
+		s.Later = drawSay(t, p, depth-1)
+	case 5:
+		s.Cancel = int64(rapid.IntRange(1, 3).Draw(t, "cancel"))
+	}
+	s.Ask = rapid.IntRange(0, 1).Draw(t, "ask")
+	s.Class = rapid.SampledFrom([]events.Priority{"", "", events.Low, events.Critical}).Draw(t, "class")
+	return s
+}
+
+// simPrincipal is who deploys.
+const simPrincipal = "user:sim"
+
+// ledgerID is the id of a ledger: it follows from the request that deploys it.
+func ledgerID(i int) events.AgentID { return simID(fmt.Sprintf("ledger-%d", i)) }
+
+func accountID(i int) events.AgentID { return simID(fmt.Sprintf("account-%d", i)) }
+
+func simID(name string) events.AgentID {
+	return events.AgentID(events.RequestUUID(simPrincipal, name, "agent", 0))
+}

@@ -1,0 +1,291 @@
+package actors_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/caxton-run/caxton/actors"
+	"github.com/caxton-run/caxton/events"
+	"github.com/caxton-run/caxton/fixtures"
+)
+
+// run does the plan, lets everything come to its end, and returns what the log has.
+// It is called within a bubble, and leaves nothing running.
+func (w *world) run() *history {
+	if !w.boot(vfs.NewCrashableMem()) {
+		return nil
+	}
+	defer func() {
+		w.end()
+		if n := w.down(); n != nil {
+			if err := n.stop(); err != nil {
+				w.fault("the end: %v", err)
+			}
+		}
+	}()
+	if err := w.deploy(); err != nil {
+		w.fault("deploy: %v", err)
+		return nil
+	}
+	if !w.doAll() {
+		return nil
+	}
+	n := w.current()
+	w.settle(n)
+	h := w.read(n)
+	w.askAll(n, h)
+	w.rebuildAll(n, h)
+	return h
+}
+
+// doAll has clients and the operator do the steps, each of them one after the other,
+// and returns when the last has its answer. It reports whether the node is up.
+func (w *world) doAll() (ok bool) {
+	var group sync.WaitGroup
+	queues := make([]chan func(), w.plan.clients+1) // the last is the operator's
+	for i := range queues {
+		queues[i] = make(chan func(), len(w.plan.steps))
+		group.Go(func() {
+			for do := range queues[i] {
+				do()
+			}
+		})
+	}
+	operator := len(queues) - 1
+	ok = true
+	for i, s := range w.plan.steps {
+		switch s.do {
+		case doSend:
+			queues[s.client] <- func() { w.send(s.client, i, ledgerID(s.agent), s, s.what) }
+		case doPay:
+			content := map[string]any{"op": "transfer", "to": accountID(s.peer).String(), "n": 1 + i%7}
+			queues[s.client] <- func() { w.send(s.client, i, accountID(s.agent), s, content) }
+		case doWait:
+			passes(10 * s.then)
+		case doCrash:
+			ok = w.crash(s)
+		case doReboot:
+			ok = w.reboot()
+		default:
+			queues[operator] <- func() { w.operate(i, s) }
+		}
+		if !ok {
+			w.end()
+			break
+		}
+		passes(s.then)
+	}
+	for i := range queues {
+		close(queues[i])
+	}
+	group.Wait()
+	return ok
+}
+
+// operate does what an operator does, and wants no answer but those that there are.
+func (w *world) operate(number int, s step) {
+	n := w.current()
+	if n == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), simAnswer)
+	defer cancel()
+	id := ledgerID(s.agent)
+	by := actors.Command{Caller: actors.Caller{Principal: simPrincipal}, Agent: id}
+	var err error
+	switch s.do {
+	case doSuspend:
+		_, err = n.Suspend(ctx, by)
+	case doResume:
+		_, err = n.Resume(ctx, by)
+	case doStop:
+		_, err = n.Stop(ctx, actors.StopRequest{Command: by, Drain: s.all, Grace: s.grace})
+	case doFresh:
+		_, err = n.Restart(ctx, by)
+	case doUpdate:
+		_, err = n.Update(ctx, actors.UpdateRequest{Command: by, Wasm: ledgerVersion(number % ledgerVersions)})
+	case doRemove:
+		_, err = n.Remove(ctx, by)
+	case doDrain:
+		_, err = n.Drain(ctx, s.grace, s.all)
+	case doRest:
+		_, err = n.sys.Rest(ctx)
+	case doHalt:
+		err = w.halt(ctx, n)
+	case doLift:
+		_, err = n.LiftStop(ctx, by.Caller)
+	case doTrip, doReset:
+		err = w.order(ctx, n, s)
+	}
+	for _, known := range []error{
+		nil, events.ErrUnknownOutcome, events.ErrClosed, events.ErrShuttingDown, events.ErrIllegalLifecycle,
+		events.ErrAgentNotFound, events.ErrEmergencyStop, events.ErrConflict, context.DeadlineExceeded, context.Canceled,
+	} {
+		if errors.Is(err, known) {
+			return
+		}
+	}
+	if !n.isCut() {
+		w.fault("step %d, %s: %v", number, s, err)
+	}
+}
+
+// halt is an emergency stop. If it left nothing in mailboxes, nothing is handled from
+// here until it is lifted.
+func (w *world) halt(ctx context.Context, n *node) error {
+	out, err := n.StopAll(ctx, actors.StopAllRequest{Caller: actors.Caller{Principal: simPrincipal}})
+	head, _, headErr := n.log.Head(ctx)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if err == nil && headErr == nil && out.Left == 0 && out.Unrecorded == nil && !n.isCut() {
+		w.halts = append(w.halts, head)
+	}
+	return err
+}
+
+// order forces a breaker open, or resets it.
+func (w *world) order(ctx context.Context, n *node, s step) error {
+	r := actors.BreakerRequest{Caller: actors.Caller{Principal: simPrincipal}, Scope: events.AgentScope(ledgerID(s.agent)), Activate: s.do == doTrip}
+	if s.all {
+		r.Scope = events.ScopeAll
+	}
+	if !r.Activate {
+		w.mu.Lock()
+		delete(w.open, r.Scope)
+		w.mu.Unlock()
+	}
+	_, err := n.OrderBreaker(ctx, r)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if r.Activate && err == nil && !n.isCut() {
+		w.opened++
+		w.open[r.Scope] = w.opened
+	}
+	return err
+}
+
+// ledgerVersions is how many modules of the ledger there are.
+const ledgerVersions = 3
+
+// ledgerVersion is the ledger as another module: with a section that means nothing.
+func ledgerVersion(i int) []byte {
+	wasm := fixtures.Agent("ledger")
+	for range i {
+		wasm = append(wasm, 0, 2, 1, 'v')
+	}
+	return wasm
+}
+
+// settle lets agents go on, and waits until nothing is left to do.
+func (w *world) settle(n *node) {
+	ctx, cancel := context.WithTimeout(context.Background(), simPatience)
+	defer cancel()
+	by := actors.Caller{Principal: simPrincipal}
+	if _, err := n.LiftStop(ctx, by); err != nil {
+		w.fault("lift: %v", err)
+	}
+	if _, err := n.OrderBreaker(ctx, actors.BreakerRequest{Caller: by}); err != nil {
+		w.fault("reset breakers: %v", err)
+	}
+	page, err := n.agents.List("", 100)
+	if err != nil {
+		w.fault("list: %v", err)
+	}
+	for _, v := range page.Agents {
+		// Its removal may not have come to the projections.
+		if _, err := n.Resume(ctx, actors.Command{Caller: by, Agent: v.ID}); err != nil && !errors.Is(err, events.ErrAgentNotFound) {
+			w.fault("resume %s: %v", v.ID, err)
+		}
+	}
+	for {
+		left, err := n.idle(ctx)
+		if err == nil && left == "" {
+			return
+		}
+		if err != nil || ctx.Err() != nil {
+			w.fault("at the end, after %s: %s, %v", simPatience, left, err)
+			return
+		}
+		passes(100 * time.Millisecond)
+	}
+}
+
+// read reads the whole log.
+func (w *world) read(n *node) *history {
+	h := newHistory()
+	for rec, err := range n.log.ReadAll(context.Background(), events.ReadAllOptions{}) {
+		if err != nil {
+			w.fault("read the log: %v", err)
+			break
+		}
+		if p, err := events.Decode(rec.Event); err == nil {
+			h.add(rec, p)
+		}
+	}
+	return h
+}
+
+// askAll asks each ledger for its chain, which must be that of the log, and the accounts
+// for their money.
+func (w *world) askAll(n *node, h *history) {
+	for i := range w.plan.ledgers {
+		id := ledgerID(i)
+		if h.agents[id].removed {
+			continue
+		}
+		var got struct{ Count, Chain int64 }
+		if w.ask(n, id, `{"op":"get"}`, &got); got.Count != h.agents[id].count || got.Chain != h.agents[id].chain {
+			w.fault("ledger %d has %+v, its log says %d, %d", i, got, h.agents[id].count, h.agents[id].chain)
+		}
+	}
+	total := int64(0)
+	for i := range w.plan.accounts {
+		var got struct{ Balance int64 }
+		w.ask(n, accountID(i), `{"op":"balance"}`, &got)
+		total += got.Balance
+	}
+	// What was given up on its way is in the dead letters, and nowhere else.
+	if lost, want := h.lostMoney(), int64(w.plan.accounts)*simMoney; total+lost != want {
+		w.fault("accounts have %d, and dead letters %d, want %d", total, lost, want)
+	}
+}
+
+func (w *world) ask(n *node, id events.AgentID, content string, reply any) {
+	ctx, cancel := context.WithTimeout(context.Background(), simAnswer)
+	defer cancel()
+	sent, err := n.Send(ctx, actors.SendRequest{
+		Caller: actors.Caller{Principal: simPrincipal}, To: id, Wait: simAnswer,
+		Message: events.Message{Content: json.RawMessage(content)},
+	})
+	switch {
+	case err != nil:
+		w.fault("ask %s: %v", id, err)
+	case sent.Status != actors.Handled || sent.Reply == nil:
+		w.fault("ask %s: %s, reply %v", id, sent.Status, sent.Reply)
+	default:
+		if err := json.Unmarshal(sent.Reply.Content, reply); err != nil {
+			w.fault("ask %s: %v", id, err)
+		}
+	}
+}
+
+// sortedSends returns what clients sent, in the order in which each sent it.
+func (w *world) sortedSends() []*sending {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	list := slices.Clone(w.sends)
+	slices.SortStableFunc(list, func(a, b *sending) int { return a.client - b.client })
+	return list
+}
+
+// String names a message of a client.
+func (x *sending) String() string {
+	return fmt.Sprintf("message %s of client %d to %s (told %q, %v)", x.message.ID, x.client, x.to, x.sent.Status, x.err)
+}

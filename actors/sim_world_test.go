@@ -1,0 +1,253 @@
+package actors_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/google/uuid"
+
+	"github.com/caxton-run/caxton/actors"
+	"github.com/caxton-run/caxton/events"
+	"github.com/caxton-run/caxton/fixtures"
+	"github.com/caxton-run/caxton/wasmhost"
+)
+
+// Times of a simulation, all simulated.
+const (
+	simPatience = 2 * time.Hour    // for all to be done, in the end; beyond backoffs and conversations' ends
+	simAnswer   = 30 * time.Second // for one answer, as clients have it
+	simDown     = 250 * time.Millisecond
+	simTries    = 40 // of one request whose outcome is unknown
+)
+
+// world is one run of a plan: a node that dies and comes back, clients, and an operator.
+type world struct {
+	plan *plan
+	host *wasmhost.Host
+	rng  *rand.Rand // the driver's
+
+	mu     sync.Mutex // guards below
+	up     *sync.Cond // node has changed
+	node   *node      // nil: down
+	life   int
+	over   bool // no node will come any more
+	sends  []*sending
+	open   map[events.BreakerScope]int // forced open for certain; a number for each time
+	opened int
+	halts  []events.Position // heads of the log as emergency stops returned
+	faults []string
+}
+
+// sending is one message of a client and what it was told.
+type sending struct {
+	client  int
+	to      events.AgentID
+	message events.Message
+	keyed   bool
+	sent    actors.Sent
+	err     error // nil: acknowledged
+	unknown bool  // what was told does not count: the power was cut, or nothing was told
+}
+
+func newWorld(p *plan, host *wasmhost.Host) *world {
+	w := &world{plan: p, host: host, rng: rand.New(rand.NewPCG(p.seed, 1)), open: make(map[events.BreakerScope]int)}
+	w.up = sync.NewCond(&w.mu)
+	return w
+}
+
+func (w *world) fault(format string, args ...any) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.faults = append(w.faults, fmt.Sprintf(format, args...))
+}
+
+// boot starts the node on a disk. It reports whether it could.
+func (w *world) boot(disk *vfs.MemFS) bool {
+	w.life++
+	n, err := startNode(disk, w.host, w.plan.cfg, w.plan, w.life)
+	if err != nil {
+		w.fault("life %d: %v", w.life, err)
+		return false
+	}
+	rng := rand.New(rand.NewPCG(w.plan.seed, uint64(w.life)))
+	n.store.cut = func() { w.cutPower(n, rng) }
+	select { // as a server does before it takes requests
+	case <-n.runner.Ready():
+	case <-n.cut:
+	}
+	w.mu.Lock()
+	w.node = n
+	w.up.Broadcast()
+	w.mu.Unlock()
+	return true
+}
+
+// cutPower cuts it, once. Whoever was told something before that holds w.mu before it.
+func (w *world) cutPower(n *node, rng *rand.Rand) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !n.isCut() {
+		n.powerCut(rng)
+	}
+}
+
+// current returns the node that is up, and waits for one. nil: none will come.
+func (w *world) current() *node {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for w.node == nil && !w.over {
+		w.up.Wait()
+	}
+	return w.node
+}
+
+func (w *world) down() *node {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	n := w.node
+	w.node = nil
+	return n
+}
+
+// end lets nobody wait for a node any more.
+func (w *world) end() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.over = true
+	w.up.Broadcast()
+}
+
+// crash has the power cut at a failpoint, or after a while, and starts the node on
+// what the cut left.
+func (w *world) crash(s step) bool {
+	n := w.current()
+	n.survives.Store(int64(s.loses))
+	if s.at != cutNow {
+		n.store.arm(s.at, s.hits)
+		select {
+		case <-n.cut:
+		case <-time.After(max(s.then, time.Millisecond)):
+		}
+	}
+	n.store.cut()
+	w.down()
+	_ = n.stop() // it fails in every way that there is
+	passes(simDown)
+	return w.boot(n.after)
+}
+
+// reboot is an orderly end and a start.
+func (w *world) reboot() bool {
+	n := w.down()
+	if err := n.stop(); err != nil {
+		w.fault("life %d: orderly end: %v", w.life, err)
+	}
+	return w.boot(n.disk)
+}
+
+// send gives a message until what became of it is known, if it has a key.
+func (w *world) send(client, number int, to events.AgentID, s step, content any) {
+	text, err := json.Marshal(content)
+	if err != nil {
+		w.fault("content: %v", err)
+		return
+	}
+	r := actors.SendRequest{
+		Caller: actors.Caller{Principal: fmt.Sprintf("user:client-%d", client)}, To: to, Wait: s.wait,
+		Message: events.Message{Content: text, Priority: s.class, ID: simMessage(client, number)},
+	}
+	if s.keyed {
+		r.IdempotencyKey = fmt.Sprint("key-", number)
+		r.Message.ID = events.MessageID(events.RequestUUID(r.Principal, r.IdempotencyKey, "message/"+to.String(), 0))
+	}
+	x := &sending{client: client, to: to, message: r.Message, keyed: s.keyed}
+	doubt := false
+	for range simTries {
+		n := w.current()
+		if n == nil {
+			x.unknown = true
+			break
+		}
+		if w.try(n, r, x); !x.unknown || !s.keyed {
+			break
+		}
+		doubt = true
+		passes(time.Second)
+	}
+	x.unknown = x.unknown || doubt && x.err != nil // that it is refused now says nothing of an earlier try
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.sends = append(w.sends, x)
+}
+
+// simMessage is the id of a client's message.
+func simMessage(client, number int) events.MessageID {
+	return events.MessageID(uuid.NewSHA1(uuid.Nil, fmt.Appendf(nil, "client-%d/%d", client, number)))
+}
+
+// try sends once. What is told after a power cut was never told.
+func (w *world) try(n *node, r actors.SendRequest, x *sending) {
+	ctx, cancel := context.WithTimeout(context.Background(), simAnswer)
+	defer cancel()
+	barred := w.barred(r.To)
+	sent, err := n.Send(ctx, r)
+	still := w.barred(r.To)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	x.sent, x.err = sent, err
+	x.unknown = n.isCut() || errors.Is(err, events.ErrUnknownOutcome) || errors.Is(err, events.ErrClosed) || errors.Is(err, events.ErrShuttingDown)
+	if barred > 0 && still == barred && !x.unknown && !errors.Is(err, events.ErrBreakerOpen) && !errors.Is(err, events.ErrOverloaded) {
+		w.faults = append(w.faults, fmt.Sprintf("message %s met a breaker that is forced open, and was told %q, %v", r.Message.ID, sent.Status, err))
+	}
+}
+
+// barred is the number of the time for which a breaker before an agent is forced open;
+// 0 when it is not, or may not be.
+func (w *world) barred(id events.AgentID) int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return max(w.open[events.ScopeAll], w.open[events.AgentScope(id)])
+}
+
+// deploy makes the agents, whatever happens meanwhile.
+func (w *world) deploy() error {
+	for i := range w.plan.ledgers {
+		if err := w.deployOne(fmt.Sprintf("ledger-%d", i), "ledger", ledgerID(i)); err != nil {
+			return err
+		}
+	}
+	for i := range w.plan.accounts {
+		if err := w.deployOne(fmt.Sprintf("account-%d", i), "account", accountID(i)); err != nil {
+			return err
+		}
+		s := step{keyed: true, wait: time.Second}
+		w.send(w.plan.clients, i, accountID(i), s, map[string]any{"op": "open", "n": simMoney})
+	}
+	return nil
+}
+
+// simMoney is what each account begins with.
+const simMoney = 100
+
+func (w *world) deployOne(name, guest string, id events.AgentID) error {
+	ctx, cancel := context.WithTimeout(context.Background(), simAnswer)
+	defer cancel()
+	n := w.current()
+	d, err := n.Deploy(ctx, actors.DeployRequest{
+		Caller: actors.Caller{Principal: simPrincipal, IdempotencyKey: name}, Name: name,
+		Wasm: fixtures.Agent(guest), Limits: events.DefaultLimits(),
+	})
+	if err == nil && d.ID != id {
+		err = fmt.Errorf("deployed as %s, want %s", d.ID, id)
+	}
+	if err == nil {
+		err = n.runner.WaitFor(ctx, d.Position)
+	}
+	return err
+}
