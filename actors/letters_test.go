@@ -111,3 +111,33 @@ func TestARetryThatIsRepeatedCountsOnce(t *testing.T) {
 		t.Errorf("%d messages were handled, want the retried one and another", n)
 	}
 }
+
+// TestARemovalGivesUpNothingThatWasHandled: an entry of the inbox that repeats what had
+// been handled is closed, and the repetition is answered, when the agent is no more.
+func TestARemovalGivesUpNothingThatWasHandled(t *testing.T) {
+	r := newRig(t, nil)
+	id := r.deploy("counter", "counter-c")
+	add := request(id, `{"op":"add","n":1}`)
+	add.IdempotencyKey = "once"
+	first, err := r.Send(context.Background(), add)
+	if err != nil {
+		t.Fatal(err)
+	}
+	again, err := newMessage(add, r.cfg.MaxContent)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.sys.receive(context.Background(), id, again); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.command(r.Remove, id); err != nil {
+		t.Fatal(err)
+	}
+	r.eventually("the inbox is empty", func() bool { return r.inboxes.Len() == 0 })
+	if got := only[events.MessageDeadLettered](r, events.AgentStream(id)); len(got) > 0 {
+		t.Errorf("it was handled, and is a dead letter: %+v", got)
+	}
+	if sent, err := r.Send(context.Background(), add); err != nil || sent.Status != Handled || sent.Position != first.Position {
+		t.Errorf("told %s at %d, %v; want as the first time, at %d", sent.Status, sent.Position, err, first.Position)
+	}
+}

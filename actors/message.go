@@ -21,8 +21,11 @@ const maxTakes = 3
 // for later, or run.
 func (a *agentActor) message(ctx context.Context, t *turn, e *envelope) (verdict, error) {
 	st := a.state()
-	if !st.Exists() || st.Status == agent.Removed {
+	if !st.Exists() || st.Status == agent.Removed && !a.known(t, e) {
 		return goOn, a.gone(ctx, t, e)
+	}
+	if st.Status == agent.Removed {
+		return goOn, nil // it ended before the agent did
 	}
 	if e.timer != nil && !a.timer(ctx, t, e) {
 		return goOn, nil
