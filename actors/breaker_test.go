@@ -222,7 +222,7 @@ func TestGateAdmitsAShare(t *testing.T) {
 	g := &breakerGate{scope: events.ScopeAll, breaker: breaker{state: BreakerRecovering, since: start, ramp: 10 * time.Minute}}
 	admitted, early := 0, 0
 	for i := range 6000 { // ten a second
-		if _, err := g.pass(testRules, start.Add(time.Duration(i) * 100 * time.Millisecond)); err == nil {
+		if _, err := g.pass(testRules, start.Add(time.Duration(i)*100*time.Millisecond)); err == nil {
 			if admitted++; i < 3000 {
 				early++
 			}
@@ -253,10 +253,10 @@ func TestGateGivesOneClaim(t *testing.T) {
 		t.Errorf("given back: %v", err)
 	}
 	claims[0].giveBack() // of the past
-	if _, err := g.pass(testRules, now.Add(2 * time.Second)); err == nil {
+	if _, err := g.pass(testRules, now.Add(2*time.Second)); err == nil {
 		t.Error("an old claim gave back a new one")
 	}
-	if _, err := g.pass(testRules, now.Add(time.Second + testRules.Open)); err != nil {
+	if _, err := g.pass(testRules, now.Add(time.Second+testRules.Open)); err != nil {
 		t.Errorf("one that came to nothing: %v", err)
 	}
 }

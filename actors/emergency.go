@@ -158,7 +158,7 @@ func (g *Gateway) LiftStop(ctx context.Context, c Caller) (bool, error) {
 	}
 	// What turns put into inboxes until now must be known to be waiting.
 	err := s.caughtUp(ctx)
-	s.wakeAll()
+	s.dispatcher.resume()
 	return true, err
 }
 
@@ -175,15 +175,6 @@ func (s *System) lift(ctx context.Context, c Caller) (bool, error) {
 	s.licence.Store(newLicence(s.life))
 	s.log.Info("emergency stop lifted: agents run again")
 	return true, nil
-}
-
-// wakeAll has every agent look into its inbox, and every send carried, that was held
-// back.
-func (s *System) wakeAll() {
-	s.dispatcher.resume()
-	for _, id := range s.deps.Agents.Draining() {
-		s.nudge(id)
-	}
 }
 
 // restoreStop finds out whether an emergency stop is in force.

@@ -68,6 +68,13 @@ func (r *registry) isAwake(id events.AgentID, box *Mailbox) bool {
 	return r.awake[id] == box
 }
 
+// holds reports whether the agent is awake.
+func (r *registry) holds(id events.AgentID) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.awake[id] != nil
+}
+
 // isBusy reports whether anything waits in the agent's mailbox or is in a turn.
 func (r *registry) isBusy(id events.AgentID) bool {
 	r.mu.Lock()

@@ -27,7 +27,5 @@ func (endless) Regained() <-chan struct{} { return nil }
 func (d *dispatcher) resume() {
 	d.sys.timekeeper.resume()
 	d.sys.deps.InFlight.MarkAll()
-	for _, id := range d.sys.deps.Inboxes.Waiting() {
-		d.sys.nudge(id)
-	}
+	d.sys.waker.wake()
 }

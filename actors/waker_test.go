@@ -1,0 +1,97 @@
+package actors
+
+import (
+	"context"
+	"fmt"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/caxton-run/caxton/events"
+)
+
+// TestAMassWakeIsPaced: after an emergency stop, after want of room and at a start,
+// agents with something in their inbox are woken a few at a time, and all are.
+func TestAMassWakeIsPaced(t *testing.T) {
+	const atOnce, agents = 4, 20
+	begin := map[string]func(*rig, *closet){
+		"lift": func(r *rig, _ *closet) { r.lift() },
+		"room": func(r *rig, room *closet) { r.lift(); room.regain() },
+	}
+	for name, wake := range begin {
+		t.Run(name, func(t *testing.T) {
+			room := newCloset()
+			r := newRigWith(t, func(r *rig) {
+				r.room = room
+				r.before = func() { r.sys.waker.atOnce, r.sys.waker.place = atOnce, time.Hour }
+			})
+			own := make(map[events.Stream]bool)
+			var ids []events.AgentID
+			for i := range agents {
+				ids = append(ids, r.deploy(fmt.Sprint("echo", i), "echo"))
+				own[events.AgentStream(ids[i])] = true
+			}
+			r.stopAll(StopAllRequest{})
+			for _, id := range ids {
+				if s := r.ask(id, `1`); s.Status != Held {
+					t.Fatalf("%s, want %s", s.Status, Held)
+				}
+			}
+			if _, err := r.sys.Rest(context.Background()); err != nil {
+				t.Fatal(err)
+			}
+			var writing, most atomic.Int64
+			open := make(chan struct{})
+			r.store.fail(func(s events.Stream) error {
+				if own[s] {
+					n := writing.Add(1)
+					for m := most.Load(); n > m && !most.CompareAndSwap(m, n); m = most.Load() {
+					}
+					<-open
+					writing.Add(-1)
+				}
+				return nil
+			}, nil)
+			wake(r, room)
+			r.until("as many are on their way as may be", func() bool { return writing.Load() >= atOnce })
+			close(open)
+			r.eventually("all are handled", func() bool { return r.inboxes.Len() == 0 })
+			for _, id := range ids {
+				if n := len(r.ends(id)); n != 1 {
+					t.Errorf("agent %s handled %d messages, want 1", id, n)
+				}
+			}
+			if n := most.Load(); n != atOnce {
+				t.Errorf("%d agents were woken at a time, want %d", n, atOnce)
+			}
+		})
+	}
+}
+
+// TestAStuckAgentKeepsItsPlaceForAWhile: those behind it are woken though it is never
+// done.
+func TestAStuckAgentKeepsItsPlaceForAWhile(t *testing.T) {
+	r := newRigWith(t, func(r *rig) {
+		r.before = func() { r.sys.waker.atOnce, r.sys.waker.place = 1, time.Millisecond }
+	})
+	var ids []events.AgentID
+	for i := range 3 {
+		ids = append(ids, r.deploy(fmt.Sprint("echo", i), "echo"))
+	}
+	r.stopAll(StopAllRequest{})
+	for _, id := range ids {
+		r.ask(id, `1`)
+	}
+	open, on := make(chan struct{}), new(atomic.Int64)
+	r.store.fail(func(s events.Stream) error {
+		if s.Category() == events.CategoryAgent {
+			on.Add(1)
+			<-open
+		}
+		return nil
+	}, nil)
+	r.lift()
+	r.until("all are woken", func() bool { return on.Load() == 3 })
+	close(open)
+	r.eventually("all are handled", func() bool { return r.inboxes.Len() == 0 })
+}
