@@ -157,7 +157,7 @@ func hostField(in *Instance, stack []uint64) {
 	}
 	names := int64(1 + bytes.Count(name, []byte{'.'}))
 	in.charge(int64(nameLen) + names*int64(len(in.call.message))*costScan)
-	value, ok := field(in.call.message, string(name))
+	value, ok := field(in.call.message, string(name), in.lookUp)
 	if !ok {
 		answer(stack, codeAbsent)
 		return

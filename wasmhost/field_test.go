@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"strings"
 	"testing"
+
+	"github.com/caxton-run/caxton/events"
 )
 
 // oracle is field by the standard library.
@@ -44,13 +46,54 @@ func FuzzField(f *testing.F) {
 			return
 		}
 		if !json.Valid(doc) || !validText(doc) {
-			_, _ = field(doc, path) // anything but a panic or an endless loop
+			_, _ = field(doc, path, func() {}) // anything but a panic or an endless loop
 			return
 		}
-		got, ok := field(doc, path)
+		got, ok := field(doc, path, func() {})
 		want, wantOK := oracle(doc, path)
 		if ok != wantOK || string(got) != want {
 			t.Fatalf("%q of %q: %q, %v; want %q, %v", path, doc, got, ok, want, wantOK)
 		}
 	})
+}
+
+// TestFieldLooksUp: however the message is made and however long the path, no more
+// than a few KiB are read between two looks at the clock.
+func TestFieldLooksUp(t *testing.T) {
+	const size = 256 << 10
+	many := `{` + strings.Repeat(`"\n":0,`, size/7) + `"x":1}`
+	nested, path := `{"a":`+many+`}`, "a.x"
+	for range 100 {
+		nested, path = `{"a":`+nested+`}`, "a."+path
+	}
+	for name, c := range map[string]struct {
+		doc, path string
+		reads     int // of the document
+	}{
+		"one name":   {many, "x", 2},
+		"many names": {nested, path, 103},
+		"a string":   {`{"a":"` + strings.Repeat("x", size) + `"}`, "a", 2},
+		"an array":   {`{"a":[` + strings.Repeat("0,", size/2) + `0]}`, "a", 2},
+	} {
+		looks := 0
+		if _, ok := field([]byte(c.doc), c.path, func() { looks++ }); !ok {
+			t.Errorf("%s: not found", name)
+		}
+		if want := c.reads * size / lookEveryBytes * 3 / 4; looks < want {
+			t.Errorf("%s: looked %d times, want %d", name, looks, want)
+		}
+	}
+}
+
+// TestFieldIsStopped: a guest whose time is over while it looks for a field ends.
+func TestFieldIsStopped(t *testing.T) {
+	p := newProbe(t, nil, `{"a":[`+strings.Repeat("0,", 100_000)+`0]}`)
+	p.put(0, "content.a")
+	p.in.Kill()
+	defer func() {
+		if recover() == nil || p.in.call.stop != events.OutcomeKilled {
+			t.Errorf("it goes on; %q", p.in.call.stop)
+		}
+	}()
+	field(p.in.call.message, "content.a", p.in.lookUp)
 }

@@ -81,6 +81,19 @@ func (in *Instance) grant(left int64) (n int64) {
 	switch {
 	case used > c.budget:
 		stop(events.OutcomeOutOfFuel, in.fuelDetail())
+	default:
+		in.look(stop)
+	}
+	n = min(c.budget-c.granted, int64(in.host.cfg.Slice)-left)
+	c.granted += n
+	in.fuel.Set(uint64(int64(in.fuel.Get()) + n))
+	return n
+}
+
+// look stops a call that was killed, or whose context or time is over.
+func (in *Instance) look(stop func(events.OutcomeStatus, string)) {
+	c := &in.call
+	switch {
 	case in.killed.Load():
 		stop(events.OutcomeKilled, "killed")
 	case c.ctx.Err() != nil:
@@ -88,11 +101,10 @@ func (in *Instance) grant(left int64) (n int64) {
 	case !c.deadline.IsZero() && !time.Now().Before(c.deadline):
 		stop(events.OutcomeTimeout, "ran longer than its limit of time")
 	}
-	n = min(c.budget-c.granted, int64(in.host.cfg.Slice)-left)
-	c.granted += n
-	in.fuel.Set(uint64(int64(in.fuel.Get()) + n))
-	return n
 }
+
+// lookUp is look for a host function whose fuel is charged and whose work goes on.
+func (in *Instance) lookUp() { in.look(in.stopWith) }
 
 // stopWith ends the call from within a host function. The engine turns the
 // panic into the error that the call returns.
