@@ -31,6 +31,12 @@ const wakeGoal = 5 * time.Millisecond
 // replayed for longer rather than captured all the time.
 const snapshotPayback = 4
 
+// maxRerun is how long a guest may take for the messages that a wake runs again. Only
+// one that has no snapshots comes near: it runs all since it began, after each trap
+// too. Beyond it the agent is refused by name until it is restarted; a node that tried
+// for hours, again with each message, would do nothing else.
+const maxRerun = 10 * time.Minute
+
 // add is a turn that was committed: its events, their bytes, and the fuel of the
 // runs that a replay repeats.
 func (d *replayDebt) add(count, bytes int, fuel events.Fuel) {

@@ -95,7 +95,7 @@ func New(cfg Config, deps Deps) (*System, error) {
 		return nil, err
 	}
 	s.breakers.publish(open)
-	s.source = replay.Source{Store: deps.Store, Host: deps.Host, Modules: modules{deps.Store, deps.Host}}
+	s.source = replay.Source{Store: deps.Store, Host: deps.Host, Modules: modules{deps.Store, deps.Host}, MaxRerun: maxRerun}
 	s.engine = actor.NewActorSystem(actor.WithLoggerFactory(func(*actor.ActorSystem) *slog.Logger {
 		return slog.New(slog.DiscardHandler) // what matters is logged where it happens
 	}))

@@ -22,6 +22,10 @@ type Source struct {
 	Store   events.Store
 	Host    *wasmhost.Host
 	Modules Modules
+
+	// MaxRerun bounds the time that one agent's guest takes for its messages since
+	// it began, or since its newest snapshot; 0 is no bound, as for tools that compare.
+	MaxRerun time.Duration
 }
 
 // Agent is an agent as the log has it. Guest and Module are nil when only the
@@ -80,8 +84,8 @@ func (s Source) State(ctx context.Context, id events.AgentID) (*agent.State, err
 // handled, with the clock and the randomness recorded. A run that diverged counts no
 // more once a restart has the guest begin anew.
 //
-// Errors: *DivergedError, *agent.StateError, *wasmhost.InitError, and those of
-// the store and the module.
+// Errors: *DivergedError, *RerunTooLongError, *agent.StateError, *wasmhost.InitError,
+// and those of the store and the module.
 func (s Source) Agent(ctx context.Context, id events.AgentID) (*Agent, error) {
 	start := time.Now()
 	r := rebuild{src: s, guest: true, out: Agent{State: &agent.State{ID: id}}}
@@ -97,11 +101,29 @@ func (s Source) Agent(ctx context.Context, id events.AgentID) (*Agent, error) {
 	return &r.out, nil
 }
 
+// RerunTooLongError is a guest that cannot be made again in time: one that has no
+// snapshots, and many messages since it began. It is events.ErrIllegalLifecycle.
+type RerunTooLongError struct {
+	Agent    events.AgentID
+	Messages int // that were run again within Limit
+	Limit    time.Duration
+}
+
+// Error implements error.
+func (e *RerunTooLongError) Error() string {
+	return fmt.Sprintf("agent %s is rebuilt by running its messages again, which takes more than %s (%d within it): a restart has it begin anew, without their traces in its memory",
+		e.Agent, e.Limit, e.Messages)
+}
+
+// Unwrap makes errors.Is(err, events.ErrIllegalLifecycle) true.
+func (e *RerunTooLongError) Unwrap() error { return events.ErrIllegalLifecycle }
+
 type rebuild struct {
 	src   Source
 	guest bool
 	out   Agent
-	lost  error // why there is no guest, until one begins anew
+	lost  error         // why there is no guest, until one begins anew
+	spent time.Duration // of out.Rerun, since the guest began
 }
 
 func (r *rebuild) fold(ctx context.Context, id events.AgentID) error {
@@ -153,7 +175,7 @@ func (r *rebuild) step(ctx context.Context, rev events.Revision, p events.Payloa
 // begin makes the guest as it is when it begins, in place of one that was.
 func (r *rebuild) begin(ctx context.Context, module events.ModuleHash, maxMemory uint64) (err error) {
 	r.out.Release()
-	r.lost = nil
+	r.lost, r.spent = nil, 0
 	if r.out.Module, r.out.Guest, err = r.src.Begin(ctx, module, maxMemory); err != nil {
 		return fmt.Errorf("agent %s: %w", r.out.State.ID, err)
 	}
@@ -231,25 +253,39 @@ func (r *rebuild) diverged(rev events.Revision, format string, args ...any) erro
 }
 
 // rerun runs one message again. A recorded success had time enough, so no
-// deadline applies; fuel is bounded and compared as then only by the same meter.
+// deadline applies but that of the whole; fuel is bounded and compared as then only
+// by the same meter.
 func (r *rebuild) rerun(ctx context.Context, rev events.Revision, h *events.MessageHandled) error {
 	st := r.out.State
 	if r.out.Guest == nil {
 		return r.diverged(rev, "the module handles no messages")
+	}
+	left := r.src.MaxRerun - r.spent
+	if r.src.MaxRerun == 0 {
+		left = 0
+	} else if left <= 0 {
+		return r.tooLong()
 	}
 	began := time.Now()
 	m, err := events.WithContent(ctx, r.src.Store, h.Message)
 	if err != nil {
 		return fmt.Errorf("replay agent %s, revision %d: %w", st.ID, rev, err)
 	}
-	out := r.out.Guest.Handle(ctx, wasmhost.Call{Message: &m, Host: h.Host, Fuel: fuelFor(h.MeterVersion, st.Limits.MaxFuel), State: st, Agent: st})
+	out := r.out.Guest.Handle(ctx, wasmhost.Call{Message: &m, Host: h.Host, Fuel: fuelFor(h.MeterVersion, st.Limits.MaxFuel), Timeout: left, State: st, Agent: st})
 	r.out.Replayed++
-	r.out.Rerun += time.Since(began)
+	took := time.Since(began)
+	r.spent, r.out.Rerun = r.spent+took, r.out.Rerun+took
 	switch {
+	case out.Status == events.OutcomeTimeout:
+		return r.tooLong()
 	case out.Status != events.OutcomeOK:
 		return r.diverged(rev, "recorded OK, now %s: %s", out.Status, out.Detail)
 	case h.MeterVersion == meter.Version && out.Fuel != h.Fuel:
 		return r.diverged(rev, "recorded %d fuel, now %d", h.Fuel, out.Fuel)
 	}
 	return nil
+}
+
+func (r *rebuild) tooLong() error {
+	return &RerunTooLongError{Agent: r.out.State.ID, Messages: r.out.Replayed, Limit: r.src.MaxRerun}
 }

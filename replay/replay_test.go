@@ -8,6 +8,7 @@ import (
 	"iter"
 	"strings"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 
@@ -250,6 +251,23 @@ func TestDivergence(t *testing.T) {
 				t.Errorf("its state alone: %v, %v", st, err)
 			}
 		})
+	}
+}
+
+// TestRerunIsBounded: an agent whose messages take too long to be run again is told
+// by name, and begins anew all the same after a restart.
+func TestRerunIsBounded(t *testing.T) {
+	b := newBench(t, fixtures.Agent("counter-c"))
+	b.handle(`{"op":"add","n":1}`, nil)
+	b.src.MaxRerun = time.Nanosecond // over before the first message is
+	_, err := b.src.Agent(context.Background(), b.state.ID)
+	var long *RerunTooLongError
+	if !errors.As(err, &long) || long.Agent != b.state.ID || long.Limit != b.src.MaxRerun || !errors.Is(err, events.ErrIllegalLifecycle) {
+		t.Fatalf("%v, want a *RerunTooLongError", err)
+	}
+	b.src.MaxRerun = time.Hour
+	if a := b.rebuilt(); a.Replayed != 1 {
+		t.Errorf("%d messages run again, want 1", a.Replayed)
 	}
 }
 

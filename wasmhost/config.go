@@ -1,25 +1,28 @@
 package wasmhost
 
 import (
+	"time"
+
 	"github.com/caxton-run/caxton/events"
 	"github.com/caxton-run/caxton/wasmhost/meter"
 )
 
 // Config bounds a Host. All fields are > 0.
 type Config struct {
-	MaxModuleBytes int         // of an uploaded module; at most meter.MaxModuleBytes. It replaces Caps.ModuleBytes
-	Caps           meter.Caps  // what the structural gate admits
-	InitFuel       events.Fuel // for the start function, _initialize and caxton_init together; Go's runtime needs much
-	Slice          events.Fuel // granted at a time; between slices a call can be stopped and Go's scheduler runs
-	CallDepth      uint32      // nested calls of small functions; large ones weigh more (meter.DepthGlobal)
-	MaxEffects     int         // sends, state and timer changes of one message
-	MaxEffectBytes int         // of reply, sends, keys and values of one message
-	MaxLogBytes    int         // of log text of one message; what is over is dropped
-	IdleModules    int         // compiled modules that are kept though no agent uses them
-	CompileSlots   int         // modules compiled at the same time
-	CompileQueue   int         // modules compiled or waiting for that, beyond which uploads should wait outside
-	GuestMemory    int64       // bytes of all guests' linear memories together, touched or not, 1 MiB to 64 TiB
-	WarmGuests     int         // guests that keep the engine's stacks between calls, the last ones called
+	MaxModuleBytes int           // of an uploaded module; at most meter.MaxModuleBytes. It replaces Caps.ModuleBytes
+	Caps           meter.Caps    // what the structural gate admits
+	InitFuel       events.Fuel   // for the start function, _initialize and caxton_init together; Go's runtime needs much
+	InitTimeout    time.Duration // wall clock, for the same; not the agent's limit, which is for messages and may be a millisecond
+	Slice          events.Fuel   // granted at a time; between slices a call can be stopped and Go's scheduler runs
+	CallDepth      uint32        // nested calls of small functions; large ones weigh more (meter.DepthGlobal)
+	MaxEffects     int           // sends, state and timer changes of one message
+	MaxEffectBytes int           // of reply, sends, keys and values of one message
+	MaxLogBytes    int           // of log text of one message; what is over is dropped
+	IdleModules    int           // compiled modules that are kept though no agent uses them
+	CompileSlots   int           // modules compiled at the same time
+	CompileQueue   int           // modules compiled or waiting for that, beyond which uploads should wait outside
+	GuestMemory    int64         // bytes of all guests' linear memories together, touched or not, 1 MiB to 64 TiB
+	WarmGuests     int           // guests that keep the engine's stacks between calls, the last ones called
 
 	// Isolation compiles in child processes. nil compiles in this one: for tests
 	// and tools whose modules are their own.
@@ -32,8 +35,9 @@ func DefaultConfig() Config {
 		MaxModuleBytes: 8 << 20,
 		Caps:           meter.DefaultCaps(),
 		InitFuel:       500_000_000,
-		Slice:          100_000, // 12 to 100 µs of computing, during which a guest delays a collection; a refill costs well below 1 µs
-		CallDepth:      10_000,  // at most about 80 MiB of stack in the worst module, 1 MiB in common ones
+		InitTimeout:    10 * time.Second, // 40 times what so much fuel takes; a guest that reads memory at random takes longer for it
+		Slice:          100_000,          // 12 to 100 µs of computing, during which a guest delays a collection; a refill costs well below 1 µs
+		CallDepth:      10_000,           // at most about 80 MiB of stack in the worst module, 1 MiB in common ones
 		MaxEffects:     1024,
 		MaxEffectBytes: 512 << 10, // with base64 and the message itself below events.MaxAppendBytes
 		MaxLogBytes:    16 << 10,
@@ -55,6 +59,7 @@ func (c Config) Validate() error {
 	}{
 		{"max_module_bytes", uint64(c.MaxModuleBytes), 8, meter.MaxModuleBytes},
 		{"init_fuel", uint64(c.InitFuel), 1, uint64(events.LimitCeilings().MaxFuel)},
+		{"init_timeout_ms", uint64(c.InitTimeout.Milliseconds()), 1, 600_000},
 		{"slice", uint64(c.Slice), 1, 1 << 30},
 		{"max_effects", uint64(c.MaxEffects), 1, events.MaxAppendEvents},
 		{"max_effect_bytes", uint64(c.MaxEffectBytes), 1, events.MaxAppendBytes},

@@ -134,6 +134,16 @@ func TestNoHandler(t *testing.T) {
 	}
 }
 
+// TestInitialisationEnds: a start function that does not end has as much time as fuel.
+func TestInitialisationEnds(t *testing.T) {
+	h := hostWith(t, func(c *Config) { c.InitFuel, c.InitTimeout = 1_000_000_000_000, time.Millisecond }, false)
+	_, err := h.Instantiate(context.Background(), compileTest(t, h, "start-spins"), testMemory)
+	var failed *InitError
+	if !errors.As(err, &failed) || failed.Status != events.OutcomeTimeout || !strings.Contains(failed.Detail, "time") {
+		t.Errorf("%v, want a timeout", err)
+	}
+}
+
 // TestNotStarted: what does not come to life, and why.
 func TestNotStarted(t *testing.T) {
 	h := hostWith(t, func(c *Config) { c.InitFuel = 1_000_000 }, false)
