@@ -217,10 +217,10 @@ func (a *agentActor) fits(ctx context.Context, c agent.Update) error {
 }
 
 func fitsIn(live *replay.Agent, limit uint64) error {
-	if live.Guest == nil || live.Guest.MemoryBytes() <= limit {
+	if live.Guest == nil || live.Guest.NeededMemory() <= limit {
 		return nil
 	}
-	return events.Invalidf("resource_limits.max_memory_bytes", "must be at least %d, which the agent's memory has grown to; a restart empties it", live.Guest.MemoryBytes())
+	return events.Invalidf("resource_limits.max_memory_bytes", "must be at least %d, which the agent's memory has grown to; a restart empties it", live.Guest.NeededMemory())
 }
 
 // take makes another instance the agent's guest, in place of the one it had, which

@@ -204,7 +204,7 @@ func (in *Instance) classify(err error) (events.OutcomeStatus, string) {
 		return events.OutcomeHostFault, firstLine(text)
 	}
 	if status == events.OutcomeTrap && in.linear.denied {
-		return events.OutcomeMemoryLimit, fmt.Sprintf("needs more than %d bytes of memory: %s", in.linear.limit, detail)
+		return events.OutcomeMemoryLimit, fmt.Sprintf("needs more than %d bytes of memory: %s", in.linear.limit+in.mod.charge, detail)
 	}
 	return status, detail
 }

@@ -22,6 +22,8 @@ type Config struct {
 	CompileSlots   int           // modules compiled at the same time
 	CompileQueue   int           // modules compiled or waiting for that, beyond which uploads should wait outside
 	GuestMemory    int64         // bytes of all guests' linear memories together, touched or not, 1 MiB to 64 TiB
+	ProcessMemory  int64         // bytes that this process may have in memory, 64 MiB to 64 TiB; beyond its share guests get no more. 0: not known, no bound
+	ImageMemory    int64         // bytes of the initial images of all modules, on the heap, 1 MiB to 1 TiB; what finds no room is not kept
 	WarmGuests     int           // guests that keep the engine's stacks between calls, the last ones called
 
 	// Isolation compiles in child processes. nil compiles in this one: for tests
@@ -45,6 +47,7 @@ func DefaultConfig() Config {
 		CompileSlots:   2,
 		CompileQueue:   32,
 		GuestMemory:    256 << 30, // addresses rather than memory: a small guest has 64 KiB and touches 8
+		ImageMemory:    512 << 20, // hundreds of Go modules, or eight of the largest images
 		WarmGuests:     1024,      // 24 MiB; an agent that rests costs 5 KiB instead of 28
 	}
 }
@@ -68,11 +71,15 @@ func (c Config) Validate() error {
 		{"compile_slots", uint64(c.CompileSlots), 1, 1024},
 		{"compile_queue", uint64(c.CompileQueue), 1, 1 << 16},
 		{"guest_memory", uint64(c.GuestMemory), 1 << 20, 64 << 40}, // half of what a process of amd64 can address
+		{"image_memory", uint64(c.ImageMemory), 1 << 20, 1 << 40},
 		{"warm_guests", uint64(c.WarmGuests), 1, 1 << 20},
 	} {
 		if x.v < x.min || x.v > x.max {
 			f.Add("wasmhost."+x.name, "must be %d to %d, got %d", x.min, x.max, x.v)
 		}
+	}
+	if m := c.ProcessMemory; m != 0 && (m < 64<<20 || m > 64<<40) {
+		f.Add("wasmhost.process_memory", "must be 0 or %d to %d, got %d", 64<<20, int64(64<<40), m)
 	}
 	f.Merge("wasmhost.call_depth", meter.CheckDepth(c.CallDepth))
 	f.Merge("wasmhost.caps", c.caps().Validate())

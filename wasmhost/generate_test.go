@@ -11,6 +11,9 @@ type generated struct {
 	others [][]byte // bodies with their locals, of functions numbered from 2
 	data   []byte   // from 64 KiB on
 	pages  int      // of memory
+
+	globals  int // i64, immutable
+	elements int // of one passive segment, all of them the first function
 }
 
 // Bytes of types, and of what has no constant in the package.
@@ -38,7 +41,14 @@ func (g generated) wasm() []byte {
 	out = appendSection(out, 1, types)
 	out = appendSection(out, 3, vector(functions...))
 	out = appendSection(out, 5, append([]byte{1, 0}, leb(max(g.pages, 1))...))
+	if g.globals > 0 {
+		out = appendSection(out, sectionGlobal, append(leb(g.globals), bytes.Repeat([]byte{typeI64, 0, opI64Const, 0, opEnd}, g.globals)...))
+	}
 	out = appendSection(out, 7, vector(name(exportHandle, 0, 0), name(exportAlloc, 0, 1), name(exportMemory, 2, 0)))
+	if g.elements > 0 {
+		const passive, functionIndexes = 1, 0
+		out = appendSection(out, sectionElem, vector(append(append([]byte{passive, functionIndexes}, leb(g.elements)...), make([]byte, g.elements)...)))
+	}
 	out = appendSection(out, sectionCode, vector(bodies...))
 	if g.data != nil {
 		segment := append(appendSigned([]byte{0, opI32Const}, pageBytes), opEnd)

@@ -32,6 +32,7 @@ type Host struct {
 	bare  wazero.ModuleConfig // of every instance
 
 	memory memoryBudget
+	images imageBudget
 	warm   warmRing
 	live   atomic.Int64 // instances that are not closed
 	engine atomic.Int64 // bytes that the engine takes for them, without stacks
@@ -76,7 +77,7 @@ func newHost(ctx context.Context, cfg Config, engine wazero.RuntimeConfig) (*Hos
 		cfg: cfg, zstd: zstd, slots: make(chan struct{}, cfg.CompileSlots),
 		modules: make(map[moduleKey]*Module), idle: list.New(), bare: instanceConfig(),
 	}
-	h.memory.limit = cfg.GuestMemory
+	h.memory.limit, h.memory.most = cfg.GuestMemory, cfg.ProcessMemory
 	h.warm.places = make([]atomic.Pointer[warmGuest], cfg.WarmGuests)
 	if cfg.Isolation != nil {
 		if h.cache, err = openCodeCache(*cfg.Isolation); err != nil {

@@ -10,8 +10,14 @@ import (
 // message of a Go guest dirties a few bytes in many places.
 const blockBytes = 1024
 
-// maxImageBytes bounds the blocks of a kept image, per module.
+// maxImageBytes bounds the blocks of a kept image, per module. Config.ImageMemory
+// bounds those of all modules.
 const maxImageBytes = 64 << 20
+
+// maxIdleImage is the largest image that a module without an agent keeps: those of
+// common guests, which make them again in a few milliseconds at the most. Others take
+// longer, and much memory from those who have agents.
+const maxIdleImage = 1 << 20
 
 // image is a guest's whole state, memory and globals, without the blocks that
 // are zero. It is immutable.

@@ -130,37 +130,18 @@ func (h *Host) Instantiate(ctx context.Context, m *Module, maxMemory uint64) (*I
 	return nil, err
 }
 
-// keepImage makes the state after initialisation the module's initial image. An
-// initialisation that was denied memory may have gone another way than under a
-// higher limit, so it is nobody else's; one that was not goes the same way under
-// every limit that holds its memory. filled is what filled said before.
-func (in *Instance) keepImage(filled []uint32) {
-	if !in.mod.info.Snapshotable || in.linear.denied {
-		return
-	}
-	g := in.mod.image.Load()
-	if g == nil {
-		if g = in.capture(); g == nil {
-			return
-		}
-		g.wipeOnly(filled)
-		in.mod.image.CompareAndSwap(nil, g) // both are the same
-	}
-	in.base = g
-}
-
 // blank makes an instance that has run nothing yet.
 func (h *Host) blank(ctx context.Context, m *Module, maxMemory uint64) (*Instance, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	if m.info.MinMemoryBytes > maxMemory {
-		return nil, &InitError{events.OutcomeMemoryLimit, fmt.Sprintf("the module needs %d bytes of memory at the start, the limit is %d", m.info.MinMemoryBytes, maxMemory)}
+	if m.info.MinMemoryBytes+m.charge > maxMemory {
+		return nil, &InitError{events.OutcomeMemoryLimit, m.tooSmall(maxMemory)}
 	}
 	if err := h.use(m); err != nil {
 		return nil, err
 	}
-	in := &Instance{host: h, mod: m, linear: &linearMemory{limit: maxMemory, budget: &h.memory}, warm: &warmGuest{}}
+	in := &Instance{host: h, mod: m, linear: &linearMemory{limit: m.memoryLimit(maxMemory), budget: &h.memory}, warm: &warmGuest{}}
 	in.ctx = &guestContext{context.Background(), in}
 	if m.profiled {
 		in.profile = &profile{}
@@ -183,6 +164,15 @@ func (h *Host) blank(ctx context.Context, m *Module, maxMemory uint64) (*Instanc
 	h.engine.Add(m.engineBytes())
 	in.bind()
 	return in, nil
+}
+
+// tooSmall says why a limit does not hold what the module begins with.
+func (m *Module) tooSmall(limit uint64) string {
+	beside := ""
+	if m.charge > 0 {
+		beside = fmt.Sprintf(", and %d for its globals, tables and segments", m.charge)
+	}
+	return fmt.Sprintf("the module needs %d bytes of memory at the start%s, the limit is %d", m.info.MinMemoryBytes, beside, limit)
 }
 
 // instanceConfig is what the engine asks of an instance's surroundings. Guests

@@ -10,22 +10,6 @@ import (
 	"github.com/caxton-run/caxton/events"
 )
 
-// memoryBudget counts the linear memories of all guests of a host.
-type memoryBudget struct {
-	slabs slabs
-	limit int64        // bytes, Config.GuestMemory
-	used  atomic.Int64 // bytes that guests have, touched or not
-}
-
-// reserve adds n bytes, or says no.
-func (b *memoryBudget) reserve(n int64) bool {
-	if b.used.Add(n) > b.limit {
-		b.used.Add(-n)
-		return false
-	}
-	return true
-}
-
 // linearMemory is one instance's memory, which grows up to the agent's limit. It
 // belongs to the instance's goroutine; only size and place may be read by
 // others.
@@ -60,13 +44,13 @@ func (l *linearMemory) Reallocate(size uint64) []byte {
 		}
 		return l.buf
 	}
-	grown := int64(size) - int64(len(l.buf))
-	if !l.budget.reserve(grown) {
+	have := int64(len(l.buf))
+	if !l.budget.reserve(have, int64(size)) {
 		l.exhausted = true
 		return nil
 	}
 	if size > uint64(cap(l.buf)) && !l.move(size) {
-		l.budget.used.Add(-grown)
+		l.budget.release(int64(size), have)
 		l.exhausted = true
 		return nil
 	}
@@ -109,13 +93,13 @@ func (l *linearMemory) begin(size uint64) error {
 }
 
 func (l *linearMemory) overloaded(size uint64) error {
-	return fmt.Errorf("wasmhost: a guest of %d bytes asks for more memory; guests have %d of guest_memory, %d: %w",
-		max(size, uint64(len(l.buf))), l.budget.used.Load(), l.budget.limit, events.ErrOverloaded)
+	return fmt.Errorf("wasmhost: a guest of %d bytes asks for more memory; %s: %w",
+		max(size, uint64(len(l.buf))), l.budget.state(), events.ErrOverloaded)
 }
 
 // Free implements experimental.LinearMemory. It is safe twice.
 func (l *linearMemory) Free() {
-	l.budget.used.Add(-int64(len(l.buf)))
+	l.budget.release(int64(len(l.buf)), 0)
 	l.size.Store(0)
 	l.place.Store(0)
 	l.budget.slabs.give(l.slot)

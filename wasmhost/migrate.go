@@ -29,4 +29,4 @@ func (in *Instance) Migrate(ctx context.Context, c Call, change Change) Outcome 
 
 // SetMaxMemory changes the limit of the guest's memory from now on: the next growth
 // beyond it is denied. Memory that it has already stays.
-func (in *Instance) SetMaxMemory(bytes uint64) { in.linear.limit = bytes }
+func (in *Instance) SetMaxMemory(bytes uint64) { in.linear.limit = in.mod.memoryLimit(bytes) }

@@ -46,6 +46,7 @@ type Module struct {
 	info     Info
 	report   meter.Report
 	size     moduleSize
+	charge   uint64 // bytes of an agent's limit that are not for its linear memory
 	code     wazero.CompiledModule
 	image    atomic.Pointer[image] // the state after initialisation, once known
 	abi      string                // why calling it is hopeless; empty when its exports are as they should be
@@ -75,6 +76,9 @@ func (m *Module) Release() {
 		return
 	}
 	m.idle = h.idle.PushBack(m)
+	if m.image.Load().bytes() > maxIdleImage {
+		h.dropImage(m)
+	}
 	h.dropIdle(h.cfg.IdleModules)
 }
 
@@ -85,6 +89,7 @@ func (h *Host) dropIdle(keep int) (dropped int) {
 		old := h.idle.Remove(h.idle.Front()).(*Module)
 		old.idle = nil
 		delete(h.modules, old.key())
+		h.dropImage(old)
 		if old.code != nil {
 			_ = old.code.Close(context.Background()) // frees memory only; it has no error to report
 		}
@@ -104,6 +109,7 @@ func (h *Host) retain(m *Module) {
 // describe fills in what the report says.
 func (m *Module) describe() {
 	rep := m.report
+	m.charge = m.size.charge()
 	m.info = Info{
 		Size: rep.Size, Snapshotable: rep.Snapshotable(),
 		MinMemoryBytes: uint64(rep.MemoryMinPages) * pageBytes,

@@ -138,7 +138,7 @@ func (h *Host) Restore(ctx context.Context, m *Module, maxMemory uint64, snapsho
 	if err != nil {
 		return nil, err
 	}
-	if err := in.load(snapshot[0], body); err != nil {
+	if err := in.load(snapshot[0], snapshot[1], body); err != nil {
 		in.Close()
 		return nil, err
 	}
@@ -149,7 +149,7 @@ func (h *Host) Restore(ctx context.Context, m *Module, maxMemory uint64, snapsho
 func (h *Host) baseInstance(ctx context.Context, m *Module, maxMemory uint64, kind byte) (*Instance, error) {
 	if kind == baseImage {
 		in, err := h.Instantiate(ctx, m, maxMemory)
-		if err == nil && in.base == nil {
+		if err == nil && in.base == nil && in.linear.denied { // else it is what the image would be
 			in.Close()
 			return nil, &SnapshotError{"it builds on an initial image that this module does not have under these limits"}
 		}
@@ -164,8 +164,8 @@ func (h *Host) baseInstance(ctx context.Context, m *Module, maxMemory uint64, ki
 	return in, err
 }
 
-// load puts the body of a snapshot of a version over the base.
-func (in *Instance) load(version byte, body []byte) error {
+// load puts the body of a snapshot of a version over its base.
+func (in *Instance) load(version, base byte, body []byte) error {
 	bad := func(what string) error { return &SnapshotError{what} }
 	pages, body, ok := uvarint(body)
 	if !ok || pages > 1<<16 {
@@ -192,7 +192,7 @@ func (in *Instance) load(version byte, body []byte) error {
 		if !ok {
 			return bad("capabilities")
 		}
-		if body = rest; in.base == nil {
+		if body = rest; base == baseZero {
 			in.registered = names
 		}
 	}

@@ -88,6 +88,7 @@ func (n *node) open(ctx context.Context) error {
 	hostCfg.MaxModuleBytes = int(n.cfg.Runtime.MaxModuleBytes)
 	if limit := n.memoryLimit(); limit > 0 {
 		hostCfg.GuestMemory = int64(min(limit, maxCountedMemory) * guestOvercommit)
+		hostCfg.ProcessMemory = int64(min(limit, maxCountedMemory))
 	}
 	hostCfg.Isolation = n.isolation()
 	if n.host, err = wasmhost.New(ctx, hostCfg); err != nil {
@@ -105,8 +106,9 @@ func (n *node) open(ctx context.Context) error {
 }
 
 // guestOvercommit is how many times the node's limit of memory the sizes of all
-// guests' memories may come to: a small guest writes an eighth of what it has. What
-// they do write is watchMemory's to see.
+// guests' memories may come to: a small guest writes an eighth of what it has. The
+// host counts large ones in full, and gives no more when the process has too much;
+// watchMemory has idle agents rest before that.
 const guestOvercommit = 8
 
 // maxCountedMemory keeps the product within what the host accepts.

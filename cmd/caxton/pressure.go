@@ -34,7 +34,10 @@ func (n *node) watchMemory(ctx context.Context) error {
 		case <-tick.C:
 			guests, _ := n.host.MemoryUsage() // an upper bound where the system does not tell
 			debug.SetMemoryLimit(heapLimit(limit, guests.Resident))
-			n.relieve(ctx, limit, telemetry.ResidentBytes)
+			n.relieve(ctx, limit, func() uint64 {
+				promised, most := n.host.PromisedMemory()
+				return max(telemetry.ResidentBytes(), promisedOf(limit, promised, most))
+			})
 		case <-ctx.Done():
 			return nil
 		}
@@ -46,6 +49,16 @@ func (n *node) watchMemory(ctx context.Context) error {
 // the limit, or a node full of guests would do nothing but collect.
 func heapLimit(limit uint64, guests int64) int64 {
 	return max(int64(pressureShare*float64(limit))-guests, int64(limit/4))
+}
+
+// promisedOf is the part of the limit that guests' promises stand for: large guests
+// may write all they have, and while idle ones hold what may be promised no other
+// begins.
+func promisedOf(limit uint64, promised, most int64) uint64 {
+	if most <= 0 || promised <= 0 {
+		return 0
+	}
+	return uint64(float64(limit) * float64(promised) / float64(most))
 }
 
 // relieve puts idle agents to sleep, those that matter least first, while the process

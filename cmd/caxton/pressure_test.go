@@ -71,3 +71,18 @@ func TestHeapLimit(t *testing.T) {
 		}
 	}
 }
+
+// TestPromisedOf: what guests may still write is pressure as if it were written.
+func TestPromisedOf(t *testing.T) {
+	const limit = 1000 << 20
+	for _, c := range []struct {
+		promised, most int64
+		want           uint64
+	}{
+		{0, 750 << 20, 0}, {375 << 20, 750 << 20, 500 << 20}, {750 << 20, 750 << 20, limit}, {10, 0, 0},
+	} {
+		if got := promisedOf(limit, c.promised, c.most); got != c.want {
+			t.Errorf("%d of %d: %d, want %d", c.promised, c.most, got, c.want)
+		}
+	}
+}
