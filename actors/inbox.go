@@ -47,8 +47,12 @@ func (s *System) inboxRoom(id events.AgentID) error {
 	return nil
 }
 
-// inboxPage is how many inbox entries are read at a time.
-const inboxPage = 64
+// Bounds of what is read of an inbox at a time. Entries of a page are ordered by
+// priority.
+const (
+	inboxPage      = 64
+	inboxPageBytes = 1 << 20 // as much as a turn commits; the last entry may pass it
+)
 
 // preload puts the next entries of the inbox, if there may be any, before all
 // that waits, and reports whether it did. Those of a removed agent are to be
@@ -73,7 +77,8 @@ func (a *agentActor) mayPreload() bool {
 // their turn. What cannot be read now is left to the waker.
 func (a *agentActor) readInbox(ctx context.Context) []*envelope {
 	var list []*envelope
-	read := 0
+	read, size := 0, 0
+	a.inboxMore = false
 	opts := events.ReadStreamOptions{From: a.inboxNext, Max: inboxPage}
 	for rec, err := range a.sys.deps.Store.ReadStream(ctx, events.InboxStream(a.id), opts) {
 		if errors.Is(err, events.ErrStreamNotFound) {
@@ -87,9 +92,13 @@ func (a *agentActor) readInbox(ctx context.Context) []*envelope {
 		a.inboxNext = rec.Revision + 1
 		if e := a.entry(rec); e != nil {
 			list = append(list, e)
+			size += rec.Size()
+		}
+		if read == inboxPage || size >= inboxPageBytes {
+			a.inboxMore = true
+			break
 		}
 	}
-	a.inboxMore = read == inboxPage
 	return list
 }
 
