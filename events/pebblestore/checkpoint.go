@@ -24,7 +24,8 @@ func (s *Store) Checkpoint(dir string) (next events.Position, err error) {
 	defer s.leave()
 	next = s.limit()
 	// The write-ahead log is copied too; without this its end might not be in it.
-	if err := s.db.Checkpoint(dir, pebble.WithFlushedWAL()); err != nil {
+	err = unpanicked(func() error { return s.db.Checkpoint(dir, pebble.WithFlushedWAL()) })
+	if err != nil {
 		return 0, fmt.Errorf("copy log in %s to %s: %w", s.dir, dir, err)
 	}
 	return next, nil

@@ -14,9 +14,11 @@ import (
 // Failures of tables are not told: Pebble tries those again, and the
 // write-ahead log holds what they would have.
 //
-// A MANIFEST is sealed on the way.
+// A MANIFEST is sealed on the way. Only what lies in dir is the log's: a copy is
+// made through here too, and its disk may fail by itself.
 type guardFS struct {
 	vfs.FS
+	dir    string
 	failed func(why string)
 	seals  *seals
 }
@@ -29,6 +31,9 @@ type guardedFile struct {
 }
 
 func isWAL(name string) bool { return strings.HasSuffix(name, ".log") }
+
+// own reports whether a file is in the log's directory.
+func (g *guardFS) own(name string) bool { return g.FS.PathDir(name) == g.FS.PathJoin(g.dir) }
 
 // tell passes err on, and its story to failed.
 func (g *guardFS) tell(op, name string, err error) error {
@@ -48,6 +53,9 @@ func (g *guardFS) guard(op, name string, f vfs.File, err error) (vfs.File, error
 // Create implements vfs.FS.
 func (g *guardFS) Create(name string, category vfs.DiskWriteCategory) (vfs.File, error) {
 	f, err := g.FS.Create(name, category)
+	if !g.own(name) {
+		return f, err
+	}
 	if base := g.FS.PathBase(name); err == nil && strings.HasPrefix(base, manifestPrefix) {
 		return &manifestFile{File: f, seals: g.seals, seal: seal{name: base}}, nil
 	}
@@ -60,7 +68,7 @@ func (g *guardFS) Create(name string, category vfs.DiskWriteCategory) (vfs.File,
 // ReuseForWrite implements vfs.FS.
 func (g *guardFS) ReuseForWrite(old, name string, category vfs.DiskWriteCategory) (vfs.File, error) {
 	f, err := g.FS.ReuseForWrite(old, name, category)
-	if !isWAL(name) {
+	if !isWAL(name) || !g.own(name) {
 		return f, err
 	}
 	return g.guard("reuse", name, f, err)
@@ -69,6 +77,9 @@ func (g *guardFS) ReuseForWrite(old, name string, category vfs.DiskWriteCategory
 // OpenDir implements vfs.FS.
 func (g *guardFS) OpenDir(name string) (vfs.File, error) {
 	f, err := g.FS.OpenDir(name)
+	if g.FS.PathJoin(name) != g.FS.PathJoin(g.dir) {
+		return f, err
+	}
 	return g.guard("open", name, f, err)
 }
 

@@ -171,7 +171,7 @@ func (s *Store) openFiles() error {
 		return err
 	}
 	o := s.pebbleOptions()
-	o.FS = &guardFS{FS: s.fs, failed: s.writeFailed, seals: sealed}
+	o.FS = &guardFS{FS: s.fs, dir: s.dir, failed: s.writeFailed, seals: sealed}
 	s.db, err = openPebble(s.dir, o)
 	s.opened.Store(err == nil)
 	switch {
@@ -188,9 +188,18 @@ func (s *Store) openFiles() error {
 	return openError(err)
 }
 
-// openPebble makes an error of the panic with which Pebble answers some failed
-// writes.
+// openPebble is pebble.Open.
 func openPebble(dir string, o *pebble.Options) (db *pebble.DB, err error) {
+	err = unpanicked(func() (err error) {
+		db, err = pebble.Open(dir, o)
+		return err
+	})
+	return db, err
+}
+
+// unpanicked makes an error of the panic with which Pebble answers some failed
+// writes.
+func unpanicked(do func() error) (err error) {
 	defer func() {
 		v := recover()
 		if v == nil {
@@ -200,9 +209,9 @@ func openPebble(dir string, o *pebble.Options) (db *pebble.DB, err error) {
 		if _, bug := v.(runtime.Error); !ok || bug {
 			panic(v)
 		}
-		db, err = nil, failure
+		err = failure
 	}()
-	return pebble.Open(dir, o)
+	return do()
 }
 
 // isLocked tells the refusal of the directory's lock from other errors. Another
