@@ -25,6 +25,9 @@ func (s *Store) Checkpoint(dir string) (next events.Position, err error) {
 	next = s.limit()
 	// The write-ahead log is copied too; without this its end might not be in it.
 	err = unpanicked(func() error { return s.db.Checkpoint(dir, pebble.WithFlushedWAL()) })
+	if err == nil {
+		err = noteCopy(s.fs, dir, next)
+	}
 	if err != nil {
 		return 0, fmt.Errorf("copy log in %s to %s: %w", s.dir, dir, err)
 	}

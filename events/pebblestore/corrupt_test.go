@@ -62,43 +62,48 @@ func faults(t *testing.T, s *Store) []string {
 	return found
 }
 
-// TestDamageIsNamed does to keys what no disk error does, with Pebble's own
-// checksums intact: what the engine checks itself is found and named.
-func TestDamageIsNamed(t *testing.T) {
-	change := func(key []byte, edit func([]byte) []byte) func(*testing.T, *Store) {
-		return func(t *testing.T, s *Store) {
-			value, closer, err := s.db.Get(key)
-			if err != nil {
-				t.Fatal(err)
-			}
-			b := edit(bytes.Clone(value))
-			if err := errors.Join(closer.Close(), s.db.Set(key, b, pebble.Sync)); err != nil {
-				t.Fatal(err)
-			}
+// keyDamage is done to a key of a log.
+type keyDamage struct {
+	name   string
+	damage func(*testing.T, *Store)
+	want   string // in what Verify reports
+	reads  string // in what reading everything ends with; "" when it does not meet the damage
+}
+
+func change(key []byte, edit func([]byte) []byte) func(*testing.T, *Store) {
+	return func(t *testing.T, s *Store) {
+		value, closer, err := s.db.Get(key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b := edit(bytes.Clone(value))
+		if err := errors.Join(closer.Close(), s.db.Set(key, b, pebble.Sync)); err != nil {
+			t.Fatal(err)
 		}
 	}
-	remove := func(key []byte) func(*testing.T, *Store) {
-		return func(t *testing.T, s *Store) {
-			if err := s.db.Delete(key, pebble.Sync); err != nil {
-				t.Fatal(err)
-			}
+}
+
+func remove(key []byte) func(*testing.T, *Store) {
+	return func(t *testing.T, s *Store) {
+		if err := s.db.Delete(key, pebble.Sync); err != nil {
+			t.Fatal(err)
 		}
 	}
-	set := func(key, value []byte) func(*testing.T, *Store) {
-		return func(t *testing.T, s *Store) {
-			if err := s.db.Set(key, value, pebble.Sync); err != nil {
-				t.Fatal(err)
-			}
+}
+
+func set(key, value []byte) func(*testing.T, *Store) {
+	return func(t *testing.T, s *Store) {
+		if err := s.db.Set(key, value, pebble.Sync); err != nil {
+			t.Fatal(err)
 		}
 	}
+}
+
+// keyDamages are all kinds of keys damaged, in the log that filled makes.
+func keyDamages() []keyDamage {
 	flip := func(b []byte) []byte { b[len(b)-2] ^= 1; return b }
 	record5 := appendEventKey(nil, 5) // revision 3 of agent-0 is at position 5
-	cases := []struct {
-		name   string
-		damage func(*testing.T, *Store)
-		want   string // in what Verify reports
-		reads  string // in what reading everything ends with; "" when it does not meet the damage
-	}{
+	return []keyDamage{
 		{"a flipped bit in a record", change(record5, flip), "position 5: CRC-32C", "position 5: CRC-32C"},
 		{"a record of another version", change(record5, func(b []byte) []byte { b[0] = 7; return b }), "position 5: unknown record version 7", "position 5: unknown"},
 		{"a whole record at another's place", change(record5, func(b []byte) []byte { b[13] = 6; return reseal(b) }), "position 5: holds the record of position 6", "position 5: holds"},
@@ -113,7 +118,12 @@ func TestDamageIsNamed(t *testing.T) {
 		{"a head without a stream", set(appendHeadKey(nil, "ghost-1"), appendHead(nil, head{})), "head of stream ghost-1: points to revision 0 of stream agent-0", ""},
 		{"a key of no form", set([]byte("s?"), nil), "key: unknown form", ""},
 	}
-	for _, c := range cases {
+}
+
+// TestDamageIsNamed does to keys what no disk error does, with Pebble's own
+// checksums intact: what the engine checks itself is found and named.
+func TestDamageIsNamed(t *testing.T) {
+	for _, c := range keyDamages() {
 		t.Run(c.name, func(t *testing.T) {
 			s, _ := filled(t, vfs.NewMem())
 			if found := faults(t, s); len(found) != 0 {

@@ -9,6 +9,7 @@ import (
 func (s *Store) pebbleOptions() *pebble.Options {
 	o := &pebble.Options{
 		FS:                          s.fs,
+		Lock:                        s.lock,
 		ReadOnly:                    s.readOnly,
 		CacheSize:                   s.opts.CacheBytes,
 		MemTableSize:                uint64(s.opts.MemTableBytes),

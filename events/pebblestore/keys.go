@@ -23,6 +23,7 @@ const (
 	kindScavenged   = 'x' // stream → revision below which a scavenge has been
 	kindApplied     = 'a' // → next position, root
 	kindReplica     = 'r' // → index of the last entry applied; only in a replica
+	kindNoted       = 'n' // → the notes beside the log were made
 )
 
 // maxCorrelation bounds, in bytes, the correlation ids that are indexed. Longer
@@ -64,6 +65,8 @@ func appendScavengedKey[T ~string | ~[]byte](b []byte, stream T) []byte {
 
 func appliedKey() []byte { return []byte{kindApplied} }
 
+func notedKey() []byte { return []byte{kindNoted} }
+
 // key is any key of the engine, taken apart.
 type key struct {
 	kind   byte
@@ -82,7 +85,7 @@ func parseKey(b []byte) (key, error) {
 	k, rest := key{kind: b[0]}, b[1:]
 	tail := 8 // bytes after the name
 	switch k.kind {
-	case kindApplied, kindReplica:
+	case kindApplied, kindReplica, kindNoted:
 		if len(rest) != 0 {
 			return key{}, bad
 		}
@@ -141,7 +144,7 @@ func (k key) encode() []byte {
 		return appendIDKey(nil, k.name, k.id)
 	case kindCorrelation:
 		return binary.BigEndian.AppendUint64(appendCorrelationPrefix(nil, k.name), k.number)
-	case kindApplied, kindReplica:
+	case kindApplied, kindReplica, kindNoted:
 		return []byte{k.kind}
 	default:
 		return appendNumberedKey(nil, k.kind, k.name, k.number)

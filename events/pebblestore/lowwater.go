@@ -3,7 +3,6 @@ package pebblestore
 import (
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"hash/crc32"
 	"log/slog"
 
@@ -84,25 +83,16 @@ func (fl *lowWater) close() error {
 	return errors.Join(fl.f.Sync(), fl.f.Close())
 }
 
-// checkLowWater holds the log's end against the low-water mark. A mark that is missing or
-// does not read is no fault of the log.
-func (s *Store) checkLowWater(next events.Position) error {
-	b, there, err := readNote(s.fs, s.fs.PathJoin(s.dir, lowWaterName), lowWaterSize+1)
+// readLowWater reads the mark. ok is false for one that is missing or does not
+// read, which is no fault of the log.
+func readLowWater(fsys vfs.FS, dir string, log *slog.Logger) (low events.Position, ok bool, err error) {
+	b, there, err := readNote(fsys, fsys.PathJoin(dir, lowWaterName), lowWaterSize+1)
 	if err != nil || !there {
-		return err
+		return 0, false, err
 	}
-	low, ok := parseLowWater(b)
-	if !ok {
-		if len(b) > 0 { // empty when no group was ever committed
-			s.log.Warn("note of the durable head does not read", "file", lowWaterName)
-		}
-		return nil
+	low, ok = parseLowWater(b)
+	if !ok && len(b) > 0 { // empty in a log from before there were notes, until its first append
+		log.Warn("note of the durable head does not read", "file", lowWaterName)
 	}
-	if next < low {
-		return &events.CorruptError{
-			Where:  "end of the log",
-			Reason: fmt.Sprintf("the next position is %d, and everything below %d was acknowledged", next, low),
-		}
-	}
-	return nil
+	return low, ok, nil
 }

@@ -16,28 +16,28 @@ import (
 // use.
 const manifestMarker = "marker.manifest."
 
-// checkMarker looks whether a directory with tables or write-ahead logs says
-// which MANIFEST lists them. One that does not Pebble would take for a new one,
-// and remove all it finds. A directory whose making was cut short has neither:
-// the marker comes before both.
-func checkMarker(fsys vfs.FS, dir string) error {
+// hasMarker looks whether a directory says which MANIFEST lists its tables. One
+// that has tables or write-ahead logs and does not say it Pebble would take for a
+// new one, and remove all it finds. A directory whose making was cut short has
+// neither: the marker comes before both.
+func hasMarker(fsys vfs.FS, dir string) (bool, error) {
 	names, err := fsys.List(dir)
 	if err != nil {
-		return err
+		return false, err
 	}
 	files := 0
 	for _, n := range names {
 		switch {
 		case strings.HasPrefix(n, manifestMarker):
-			return nil
+			return true, nil
 		case strings.HasSuffix(n, ".sst"), isWAL(n):
 			files++
 		}
 	}
 	if files == 0 {
-		return nil
+		return false, nil
 	}
-	return &events.CorruptError{
+	return false, &events.CorruptError{
 		Where:  "file " + manifestMarker + "*",
 		Reason: fmt.Sprintf("is missing beside %d tables and write-ahead logs", files),
 	}

@@ -25,22 +25,20 @@ func (r *Replica) Replace(from string) error {
 		return events.ErrClosed
 	}
 	r.dbClosed = true // until the other is open
-	if err := r.db.Close(); err != nil {
+	err := errors.Join(r.db.Close(), r.lock.Close())
+	r.db, r.lock = nil, nil
+	if err != nil {
 		return fmt.Errorf("close log in %s: %w", r.dir, err)
 	}
-	r.db = nil
-	if err := r.exchange(from); err != nil {
+	if err = r.exchange(from); err == nil {
+		err = r.acquire()
+	}
+	if err != nil {
 		return fmt.Errorf("replace log in %s: %w", r.dir, err)
 	}
-	if err := r.openFiles(); err != nil {
-		r.db = nil
-		return fmt.Errorf("open log in %s: %w", r.dir, err)
-	}
-	next, hash, err := r.loadApplied()
+	next, hash, err := r.openFiles()
 	if err != nil {
-		err = fmt.Errorf("open log in %s: %w", r.dir, errors.Join(err, r.db.Close()))
-		r.db = nil
-		return err
+		return fmt.Errorf("open log in %s: %w", r.dir, err)
 	}
 	r.durableRoot.Store(&Root{Next: next, Hash: hash})
 	r.durable.Store(uint64(next))

@@ -9,6 +9,7 @@ import (
 	"io"
 	"io/fs"
 	"log/slog"
+	"math"
 	"strings"
 	"sync"
 
@@ -24,7 +25,8 @@ import (
 //
 // It is written after each sync of a MANIFEST and not synced itself, as the
 // low-water mark is; so it speaks of what is durable, if not of all of it. A
-// file that it does not name is not checked. Numbers are big-endian:
+// file that it does not name is not checked; so it keeps the seal of the MANIFEST
+// before, which is in use until the marker moves on. Numbers are big-endian:
 //
 //	0  version (1)
 //	1  CRC-32C of all that follows, 4 bytes
@@ -33,8 +35,8 @@ import (
 const (
 	sealsName    = "seals"
 	sealsVersion = 1
-	sealsSize    = 128 // two names of at most 40 bytes fit
-	maxSealed    = 40  // bytes of a name; Pebble's have 8 and a number
+	sealsSize    = 128 // three names of at most 28 bytes fit
+	maxSealed    = 40  // bytes of a name; Pebble's have 8 or 9 and a number, of 6 digits and hardly ever more
 )
 
 // The files that are sealed, by the beginnings of their names.
@@ -50,28 +52,54 @@ type seal struct {
 	crc   uint32
 }
 
-// check holds a file against its seal. One that is not there is no fault: it
-// was replaced by one that is not sealed yet.
+// check holds a file against its seal. One that is gone is a fault, unless a
+// newer one of its kind has taken its place that was not sealed yet.
 func (x seal) check(fsys vfs.FS, dir string) error {
-	f, err := fsys.Open(fsys.PathJoin(dir, x.name))
+	now, err := sealOf(fsys, dir, x.name, int64(x.bytes))
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil
+		return x.replaced(fsys, dir)
 	}
-	if err != nil {
-		return err
-	}
-	sum := crc32.New(castagnoli())
-	n, err := io.Copy(sum, io.LimitReader(f, int64(x.bytes)))
-	if err = errors.Join(err, f.Close()); err != nil {
-		return err
-	}
-	if uint64(n) != x.bytes || sum.Sum32() != x.crc {
-		return &events.CorruptError{
+	if err == nil && now != x {
+		err = &events.CorruptError{
 			Where:  "file " + x.name,
-			Reason: fmt.Sprintf("its first %d bytes have CRC-32C %08x; %d were synced, with %08x", n, sum.Sum32(), x.bytes, x.crc),
+			Reason: fmt.Sprintf("its first %d bytes have CRC-32C %08x; %d were synced, with %08x", now.bytes, now.crc, x.bytes, x.crc),
 		}
 	}
-	return nil
+	return err
+}
+
+func (x seal) replaced(fsys vfs.FS, dir string) error {
+	kind, _, _ := strings.Cut(x.name, "-")
+	names, err := fsys.List(dir)
+	if err != nil || newer(newest(names, kind+"-"), x.name) {
+		return err
+	}
+	return &events.CorruptError{Where: "file " + x.name, Reason: "is missing"}
+}
+
+// newer compares names that differ in their number only.
+func newer(a, b string) bool { return len(a) > len(b) || len(a) == len(b) && a > b }
+
+// newest returns the name with the highest number of those that begin alike, or
+// "".
+func newest(names []string, prefix string) (found string) {
+	for _, n := range names {
+		if strings.HasPrefix(n, prefix) && newer(n, found) {
+			found = n
+		}
+	}
+	return found
+}
+
+// sealOf seals a file as it is, or its first bytes.
+func sealOf(fsys vfs.FS, dir, name string, most int64) (seal, error) {
+	f, err := fsys.Open(fsys.PathJoin(dir, name))
+	if err != nil {
+		return seal{}, err
+	}
+	sum := crc32.New(castagnoli())
+	n, err := io.Copy(sum, io.LimitReader(f, most))
+	return seal{name, uint64(n), sum.Sum32()}, errors.Join(err, f.Close())
 }
 
 // seals keeps the newest seal of either kind of file.
@@ -81,6 +109,7 @@ type seals struct {
 	log *slog.Logger
 
 	mu       sync.Mutex // guards below, and the file
+	before   seal       // of the MANIFEST before
 	manifest seal
 	options  seal
 	failed   bool // to write; told once
@@ -108,11 +137,15 @@ func (x *seals) load() error {
 	return nil
 }
 
+// keep remembers a seal. Of two MANIFESTs the second is the newer.
 func (x *seals) keep(one seal) {
-	if strings.HasPrefix(one.name, manifestPrefix) {
-		x.manifest = one
-	} else {
+	switch {
+	case !strings.HasPrefix(one.name, manifestPrefix):
 		x.options = one
+	case one.name == x.manifest.name:
+		x.manifest = one
+	default:
+		x.before, x.manifest = x.manifest, one
 	}
 }
 
@@ -132,8 +165,18 @@ func (x *seals) write() error {
 	if err != nil {
 		return err
 	}
-	_, err = f.WriteAt(encodeSeals(x.manifest, x.options), 0)
+	_, err = f.WriteAt(x.encode(), 0)
 	return errors.Join(err, f.Close())
+}
+
+// encode leaves out the MANIFEST before when numbers have grown so long that not
+// all three fit.
+func (x *seals) encode() []byte {
+	list := []seal{x.before, x.manifest, x.options}
+	if size := 5 + 3*13 + len(x.before.name) + len(x.manifest.name) + len(x.options.name); size > sealsSize {
+		list = list[1:]
+	}
+	return encodeSeals(list...)
 }
 
 // sealOptions seals the OPTIONS that Pebble wrote and synced when it opened.
@@ -142,26 +185,15 @@ func (x *seals) sealOptions() error {
 	if err != nil {
 		return err
 	}
-	newest := ""
-	for _, n := range names {
-		if strings.HasPrefix(n, optionsPrefix) && (len(n) > len(newest) || len(n) == len(newest) && n > newest) {
-			newest = n
-		}
-	}
-	if newest == "" {
+	name := newest(names, optionsPrefix)
+	if name == "" {
 		return nil
 	}
-	f, err := x.fs.Open(x.fs.PathJoin(x.dir, newest))
-	if err != nil {
-		return err
+	one, err := sealOf(x.fs, x.dir, name, math.MaxInt64)
+	if err == nil {
+		x.put(one)
 	}
-	sum := crc32.New(castagnoli())
-	n, err := io.Copy(sum, f)
-	if err = errors.Join(err, f.Close()); err != nil {
-		return err
-	}
-	x.put(seal{newest, uint64(n), sum.Sum32()})
-	return nil
+	return err
 }
 
 func encodeSeals(list ...seal) []byte {

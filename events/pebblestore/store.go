@@ -30,6 +30,7 @@ type Store struct {
 	opts     Options
 	fs       vfs.FS
 	log      *slog.Logger
+	lock     *pebble.Lock // of dir, from before the first look into it until Close
 	db       *pebble.DB
 	readOnly bool // the directory was isolated before Open
 
@@ -91,15 +92,9 @@ func openWith(dir string, opts Options, propose Proposer) (*Store, error) {
 		s.fs = vfs.Default
 	}
 	s.disk = newDisk(s.fs, dir, opts)
-	if err := s.openDB(); err != nil {
-		return nil, fmt.Errorf("open log in %s: %w", dir, err)
-	}
-	next, hash, err := s.loadApplied()
-	if err == nil {
-		err = errors.Join(s.checkLowWater(next), s.checkAlone())
-	}
+	next, hash, err := s.openDB()
 	if err != nil {
-		return nil, fmt.Errorf("open log in %s: %w", dir, errors.Join(err, s.db.Close()))
+		return nil, fmt.Errorf("open log in %s: %w", dir, err)
 	}
 	s.durable.Store(uint64(next))
 	s.durableRoot.Store(&Root{Next: next, Hash: hash})
@@ -137,8 +132,60 @@ func (s *Store) start(next events.Position, hash root) {
 	}()
 }
 
-// openDB makes the directory if need be and opens Pebble in it.
-func (s *Store) openDB() error {
+// openDB opens the log and returns where it ends.
+func (s *Store) openDB() (next events.Position, hash root, err error) {
+	if err := s.prepare(); err != nil {
+		return 0, root{}, err
+	}
+	return s.openFiles()
+}
+
+// openFiles opens Pebble in a directory that is there and locked, once examine
+// found nothing wrong with it. After an error neither holds any more.
+func (s *Store) openFiles() (next events.Position, hash root, err error) {
+	defer func() {
+		if err == nil {
+			return
+		}
+		if s.db != nil {
+			err = errors.Join(err, s.db.Close())
+		}
+		err = errors.Join(err, s.lock.Close())
+		s.db, s.lock = nil, nil
+	}()
+	sealed := &seals{fs: s.fs, dir: s.dir, log: s.log}
+	found, err := s.examine(sealed)
+	if err != nil {
+		return 0, root{}, err
+	}
+	o := s.pebbleOptions()
+	o.FS = &guardFS{FS: s.fs, dir: s.dir, failed: s.writeFailed, seals: sealed}
+	s.db, err = openPebble(s.dir, o)
+	s.opened.Store(err == nil)
+	if err != nil {
+		return 0, root{}, openError(err)
+	}
+	next, hash, err = s.loadApplied()
+	if err = errors.Join(err, s.checkAlone()); err != nil {
+		return 0, root{}, err
+	}
+	if next != found.next {
+		return 0, root{}, &events.CorruptError{
+			Where:  "end of the log",
+			Reason: fmt.Sprintf("the next position is %d once the log is open, and was %d before", next, found.next),
+		}
+	}
+	if s.readOnly {
+		return next, hash, nil
+	}
+	if err = sealed.sealOptions(); err == nil && !found.noted {
+		err = s.makeNotes(sealed, next)
+	}
+	return next, hash, err
+}
+
+// prepare makes the directory if need be, locks it, and reads the marker.
+func (s *Store) prepare() error {
 	if s.opts.ReadOnly {
 		s.readOnly = true
 		if err := holdsLog(s.fs, s.dir); err != nil {
@@ -147,9 +194,12 @@ func (s *Store) openDB() error {
 	} else if err := makeDir(s.fs, s.dir); err != nil {
 		return err
 	}
+	if err := s.acquire(); err != nil {
+		return err
+	}
 	why, isolated, err := marked(s.fs, s.dir)
 	if err != nil {
-		return fmt.Errorf("read marker %s: %w", isolatedName, err)
+		return errors.Join(fmt.Errorf("read marker %s: %w", isolatedName, err), s.lock.Close())
 	}
 	if isolated {
 		s.readOnly = true
@@ -157,35 +207,19 @@ func (s *Store) openDB() error {
 			"file", s.fs.PathJoin(s.dir, isolatedName), "err", why)
 	}
 	s.disk.begin(s.readOnly)
-	return s.openFiles()
+	return nil
 }
 
-// openFiles opens Pebble in a directory that is there.
-func (s *Store) openFiles() error {
-	if err := checkMarker(s.fs, s.dir); err != nil {
-		return err
-	}
-	sealed := &seals{fs: s.fs, dir: s.dir, log: s.log}
-	err := sealed.load()
-	if err != nil {
-		return err
-	}
-	o := s.pebbleOptions()
-	o.FS = &guardFS{FS: s.fs, dir: s.dir, failed: s.writeFailed, seals: sealed}
-	s.db, err = openPebble(s.dir, o)
-	s.opened.Store(err == nil)
-	switch {
-	case err == nil && s.readOnly:
+// acquire locks the directory against other processes and other Stores of this.
+func (s *Store) acquire() (err error) {
+	s.lock, err = pebble.LockDirectory(s.dir, s.fs)
+	if err == nil {
 		return nil
-	case err == nil:
-		if err := sealed.sealOptions(); err != nil {
-			return errors.Join(err, s.db.Close())
-		}
-		return nil
-	case isLocked(err):
+	}
+	if isLocked(err) {
 		return ErrInUse
 	}
-	return openError(err)
+	return fmt.Errorf("lock the directory: %w", err)
 }
 
 // openPebble is pebble.Open.
@@ -370,7 +404,7 @@ func (s *Store) Close() error {
 		if s.abandon.Load() || s.db == nil {
 			return // Pebble stopped in the middle of something: closing it could hang
 		}
-		if err = errors.Join(err, s.db.Close()); err != nil && !s.isolated.Load() {
+		if err = errors.Join(err, s.db.Close(), s.lock.Close()); err != nil && !s.isolated.Load() {
 			s.closeErr = fmt.Errorf("close log in %s: %w", s.dir, err)
 		}
 	})
