@@ -173,10 +173,11 @@ func unsettled(ctx context.Context) error {
 
 // spill makes a waiting message durable in the inbox and returns its receipt. It
 // reports false when there is none to give: the turn is being committed, the
-// inbox is full or cannot be written, or the message stood there before and has
-// ended. The message still waits for its turn, which will tell.
+// inbox is full or cannot be written, the message stood there before and has
+// ended, or no such agent is known: an agent that never was has no stream in which
+// the message could end. The message still waits for its turn, which will tell.
 func (g *Gateway) spill(ctx context.Context, to events.AgentID, env *envelope, box *Mailbox) (answer, bool) {
-	if g.sys.inboxRoom(to) != nil || !env.startSpill() {
+	if _, known := g.sys.deps.Agents.Get(to); !known || g.sys.inboxRoom(to) != nil || !env.startSpill() {
 		return answer{}, false
 	}
 	// The append does not end with the caller: the turn may be waiting for it.

@@ -37,8 +37,8 @@ func (a *agentActor) message(ctx context.Context, t *turn, e *envelope) (verdict
 		}
 		e.follows = nil
 	}
-	if a.known(t, e) {
-		return goOn, nil
+	if known, err := a.known(ctx, t, e); known || err != nil {
+		return goOn, err
 	}
 	if st.Status != agent.Running && (st.Status != agent.Draining || !a.drains(e)) {
 		a.hold(t, e, st.Status)
@@ -78,23 +78,28 @@ func (a *agentActor) message(ctx context.Context, t *turn, e *envelope) (verdict
 	return a.after(t, e, payloads), nil
 }
 
-// gone ends a message for an agent that is no more. One that was acknowledged
-// does not vanish without an event.
+// gone ends a message for an agent that is no more.
 func (a *agentActor) gone(ctx context.Context, t *turn, e *envelope) error {
 	ans := answer{err: fmt.Errorf("agent %s: %w", a.id, events.ErrAgentNotFound), final: true}
 	if !a.state().Exists() {
 		t.tell(e, ans)
 		return nil
 	}
+	return a.unread(ctx, t, e, ans, events.MessageDeadLettered{
+		Reason: events.DeadAgentNotFound, Detail: "the agent was removed before it came to the message",
+	})
+}
+
+// unread ends a message that cannot be run, for the reason that the letter gives.
+// One that was acknowledged does not vanish without an event: it becomes that dead
+// letter. One that was not is only told.
+func (a *agentActor) unread(ctx context.Context, t *turn, e *envelope, ans answer, letter events.MessageDeadLettered) error {
 	rev := e.seal()
 	if rev == nil || a.state().InboxDone(*rev) {
 		t.tell(e, ans)
 		return nil
 	}
-	letter := events.MessageDeadLettered{
-		Message: e.message, Reason: events.DeadAgentNotFound,
-		Detail: "the agent was removed before it came to the message", Inbox: rev,
-	}
+	letter.Message, letter.Inbox = e.message, rev
 	return a.bury(ctx, t, settled{env: e, answer: ans}, letter)
 }
 
@@ -122,31 +127,32 @@ func (a *agentActor) meta(e *envelope) events.Metadata {
 
 // known recognises a message that was handled before. Its answer waits for the
 // turn, because the first one may stand in this very turn.
-func (a *agentActor) known(t *turn, e *envelope) bool {
+func (a *agentActor) known(ctx context.Context, t *turn, e *envelope) (bool, error) {
 	st := a.state()
 	if e.fromAgent && st.Seen(&e.message) {
 		t.settle(settled{env: e, answer: answer{delivery: Handled}})
-		return true
+		return true, nil
 	}
 	use, ok := st.Key(e.key)
 	if e.key == "" || !ok {
 		rev := e.spillRevision()
 		if rev == nil || !st.InboxDone(*rev) {
-			return false
+			return false, nil
 		}
 		if e.key != "" {
 			t.tell(e, answer{err: keyExpired(e), final: true})
-			return true
+			return true, nil
 		}
 		t.settle(settled{env: e, answer: answer{delivery: Handled}})
-		return true
+		return true, nil
 	}
 	if use.BodyHash != e.bodyHash {
-		t.tell(e, answer{err: events.ErrKeyReused, final: true})
-		return true
+		return true, a.unread(ctx, t, e, answer{err: events.ErrKeyReused, final: true}, events.MessageDeadLettered{
+			Reason: events.DeadInvalid, Detail: "its Idempotency-Key stands for message " + use.MessageID.String() + " with another body",
+		})
 	}
 	t.settle(settled{env: e, ended: &use.Revision, lookUp: true})
-	return true
+	return true, nil
 }
 
 // keyExpired is the error of a new request under a key that was used so long ago

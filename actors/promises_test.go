@@ -351,6 +351,58 @@ func TestAnExpiredKeyIsRefused(t *testing.T) {
 	r.wants(id, `{"op":"get"}`, `{"count":1}`)
 }
 
+// TestAKeyForTwoRequests: the second, with another body, is acknowledged while the
+// agent is busy. It is not run, and does not vanish: a dead letter says why, and
+// nothing waits any more, after a start either.
+func TestAKeyForTwoRequests(t *testing.T) {
+	r := newRig(t, func(c *Config) { c.SpillAfter = time.Minute })
+	id := r.deploy("counter", "counter-c")
+	r.wants(id, `{"op":"get"}`, `{"count":0}`)
+	if _, err := r.Send(context.Background(), keyed(id, `{"op":"add","n":1}`, "k")); err != nil {
+		t.Fatal(err)
+	}
+	r.cfg.SpillAfter = time.Millisecond
+	r.restart()
+	other := keyed(id, `{"op":"add","n":2}`, "k")
+	other.Wait = 0
+	r.behindATurn(id, func() {
+		if s, err := r.Send(context.Background(), other); s.Status != Queued && !errors.Is(err, events.ErrKeyReused) {
+			t.Errorf("%s, %v; want queued or events.ErrKeyReused", s.Status, err)
+		}
+	})
+	late := func() bool { return slices.Contains(r.ends(id), `dead Invalid {"op":"add","n":2}`) && r.inboxes.Len() == 0 }
+	r.eventually("it is ended by name", late)
+	other.Wait = patience // what is known now is told at once, and ends nothing twice
+	if s, err := r.Send(context.Background(), other); !errors.Is(err, events.ErrKeyReused) {
+		t.Errorf("%s, %v; want events.ErrKeyReused", s.Status, err)
+	}
+	r.restart()
+	r.wants(id, `{"op":"get"}`, `{"count":1}`)
+	if n := len(only[events.MessageDeadLettered](r, events.AgentStream(id))); n != 1 {
+		t.Errorf("%d dead letters", n)
+	}
+}
+
+// TestNobodyHasNoInbox: a message to an agent that was never deployed is not
+// acknowledged, however long it takes to find that out.
+func TestNobodyHasNoInbox(t *testing.T) {
+	r := newRig(t, nil)
+	id := events.NewAgentID()
+	env, err := newMessage(request(id, `1`), r.cfg.MaxContent)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, ok := r.spill(context.Background(), id, env, NewMailbox(1)); ok {
+		t.Errorf("receipt %+v", got)
+	}
+	if n := r.store.offered(events.InboxStream(id)); n != 0 {
+		t.Errorf("%d appends to its inbox", n)
+	}
+	if _, err := r.Send(context.Background(), request(id, `1`)); !errors.Is(err, events.ErrAgentNotFound) {
+		t.Errorf("%v, want events.ErrAgentNotFound", err)
+	}
+}
+
 // behindATurn sends while a turn of the agent is in its append, whose own message is
 // sealed by then, and lets that end once what is sent was offered to the inbox.
 func (r *rig) behindATurn(id events.AgentID, send func()) {

@@ -111,8 +111,8 @@ type MessageFailed struct {
 //     for a message from outside.
 //   - When: in the append of the event that caused the send, when the receiver's name
 //     leads nowhere or the hop limit is reached; later, when its delivery is given up;
-//     of a message from outside, when an operator discards what waits, or after
-//     AgentRemoved.
+//     of a message from outside, when an operator discards what waits, after
+//     AgentRemoved, or when its Idempotency-Key stands for another request.
 //   - By: the actor of the agent whose stream it is, for the dispatcher where delivery
 //     was tried.
 //   - Agent: a sequence that was used stays used; the inbox entry counts as closed.
@@ -144,7 +144,7 @@ const (
 	DeadTimeout       DeadLetterReason = "Timeout"       // its reply_by, or messaging.send_timeout, passed before it was delivered
 	DeadTooLarge      DeadLetterReason = "TooLarge"      // beyond the limit of a message; not written yet
 	DeadHopLimit      DeadLetterReason = "HopLimit"      // 1,000 agents had passed its cause on
-	DeadInvalid       DeadLetterReason = "Invalid"       // a field is out of bounds; not written yet
+	DeadInvalid       DeadLetterReason = "Invalid"       // its Idempotency-Key stands for another request
 	DeadRefused       DeadLetterReason = "Refused"       // delivery ended in an error three times
 	DeadBreakerOpen   DeadLetterReason = "BreakerOpen"   // a circuit breaker held the receiver off, three times
 	DeadDiscarded     DeadLetterReason = "Discarded"     // an operator emptied the queue
