@@ -23,7 +23,7 @@ const maxSkipBytes = 2 << 10
 // committing the turn first if they do not fit beside what it has. It returns
 // events.ErrTooLarge, with nothing applied, if they do not fit an append alone.
 func (a *agentActor) emit(ctx context.Context, t *turn, payloads []events.Payload, md events.Metadata) ([]events.Payload, error) {
-	list, size, err := a.encode(t, payloads, md)
+	list, size, err := encode(payloads, md)
 	if err != nil {
 		return nil, err
 	}
@@ -43,10 +43,10 @@ func (a *agentActor) emit(ctx context.Context, t *turn, payloads []events.Payloa
 	return payloads, nil
 }
 
-// encode makes the events that come next in a turn, and says how large they are.
-func (a *agentActor) encode(t *turn, payloads []events.Payload, md events.Metadata) (list []events.Event, size int, err error) {
-	for i, p := range payloads {
-		ev, err := events.Encode(a.activation.EventID(a.turns, len(t.events)+i), p, md)
+// encode makes events of payloads, without ids, and says how large they are.
+func encode(payloads []events.Payload, md events.Metadata) (list []events.Event, size int, err error) {
+	for _, p := range payloads {
+		ev, err := events.Encode(events.EventID{}, p, md)
 		if err != nil {
 			return nil, 0, err
 		}
@@ -55,9 +55,11 @@ func (a *agentActor) encode(t *turn, payloads []events.Payload, md events.Metada
 	return list, size, nil
 }
 
-// add applies payloads to the state, and their events to the turn.
+// add applies payloads to the state, and their events to the turn. Their ids say where
+// they stand in it, so they are chosen here, when that is known: a turn that had to be
+// flushed for want of room has given the next numbers to other events.
 func (a *agentActor) add(t *turn, payloads []events.Payload, list []events.Event, size int) error {
-	for _, p := range payloads {
+	for i, p := range payloads {
 		st, rev := a.state(), events.Revision(0)
 		if st.Exists() {
 			rev = st.Revision + 1
@@ -65,6 +67,7 @@ func (a *agentActor) add(t *turn, payloads []events.Payload, list []events.Event
 		if err := st.Apply(rev, p); err != nil {
 			return err
 		}
+		list[i].ID = a.activation.EventID(a.turns, len(t.events)+i)
 	}
 	t.events, t.bytes = append(t.events, list...), t.bytes+size
 	return nil
@@ -129,7 +132,7 @@ func (a *agentActor) closeSpilled(t *turn) error {
 		if err != nil {
 			return err
 		}
-		list, size, err := a.encode(t, payloads, a.meta(s.env))
+		list, size, err := encode(payloads, a.meta(s.env))
 		if err != nil {
 			return err
 		}

@@ -1,0 +1,57 @@
+package actors
+
+import (
+	"fmt"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/caxton-run/caxton/events"
+)
+
+// TestATurnFlushedInItsMidst, because its events do not fit one append, closes the
+// inbox entry of a message that was put there while it ran; the events that come after
+// the flush are others than that one, by their ids too.
+func TestATurnFlushedInItsMidst(t *testing.T) {
+	r := newRig(t, func(c *Config) {
+		c.SpillAfter, c.TurnBudget, c.MaxContent = time.Millisecond, time.Minute, 1<<20
+	})
+	id := r.deploy("echo", "echo", func(d *DeployRequest) { d.Limits.MaxFuel = 10_000_000_000 })
+	content := func(n int) string { return fmt.Sprintf(`"%s"`, strings.Repeat("x", n)) }
+	agents, busy, free := gate(events.AgentStream(id))
+	inbox, spilling, spill := gate(events.InboxStream(id))
+	var armed atomic.Bool
+	var once sync.Once
+	r.store.fail(func(s events.Stream) error {
+		if s.Category() == events.CategoryBlob && armed.Load() { // the reply to the second: the first has run
+			once.Do(func() { close(spill) })
+		}
+		_ = inbox(s)
+		return agents(s)
+	}, nil)
+	var g sync.WaitGroup
+	send := func(content string) {
+		g.Go(func() { r.ask(id, content) })
+	}
+	send(`"before"`)
+	<-busy
+	for i, c := range []string{`"first"`, content(300_000), content(250_000), content(250_000), content(250_000)} {
+		send(c)
+		r.waitDepth(i + 2)
+		if i == 0 {
+			<-spilling
+		}
+	}
+	armed.Store(true)
+	close(free)
+	g.Wait()
+	if n := len(only[events.MessageHandled](r, events.AgentStream(id))); n != 6 {
+		t.Errorf("%d messages were handled, want 6", n)
+	}
+	if len(only[events.InboxSkipped](r, events.AgentStream(id))) == 0 {
+		t.Error("no entry was closed beside its message: the test misses what it is about")
+	}
+	r.eventually("nothing waits", func() bool { return r.inboxes.Len() == 0 })
+}
