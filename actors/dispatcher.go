@@ -19,7 +19,7 @@ const (
 	sendBatch      = 64                   // of one pair, unacknowledged, at a time
 	sendAttempts   = 3                    // that end in an error, before a dead letter
 	sendBackoff    = time.Second          // after the first such attempt; doubles
-	fullBackoff    = 5 * time.Millisecond // after a full mailbox; doubles up to fullBackoffMax
+	fullBackoff    = 5 * time.Millisecond // after a full mailbox, or a full host; doubles up to fullBackoffMax
 	fullBackoffMax = 500 * time.Millisecond
 )
 
@@ -42,7 +42,7 @@ type courier struct {
 	again bool   // guarded by dispatcher.mu; there may be more since it last looked
 	after uint64 // highest sequence dealt with
 	fails int    // errors in a row for the next send
-	waits int    // full mailboxes in a row
+	waits int    // full mailboxes and hosts in a row
 }
 
 func newDispatcher(sys *System) *dispatcher {
@@ -197,7 +197,7 @@ func (d *dispatcher) failed(ctx context.Context, c *courier, env *envelope, err 
 	switch {
 	case ctx.Err() != nil || errors.Is(err, events.ErrShuttingDown):
 		return 0, true
-	case errors.Is(err, events.ErrMailboxFull):
+	case errors.Is(err, events.ErrMailboxFull), errors.Is(err, events.ErrOverloaded): // no memory for its guest
 		c.waits++
 		return min(fullBackoff<<min(c.waits-1, 10), fullBackoffMax), false
 	case errors.Is(err, events.ErrAgentFailed), errors.Is(err, events.ErrDiskLow):

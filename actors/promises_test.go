@@ -370,7 +370,9 @@ func TestAKeyForTwoRequests(t *testing.T) {
 			t.Errorf("%s, %v; want queued or events.ErrKeyReused", s.Status, err)
 		}
 	})
-	late := func() bool { return slices.Contains(r.ends(id), `dead Invalid {"op":"add","n":2}`) && r.inboxes.Len() == 0 }
+	late := func() bool {
+		return slices.Contains(r.ends(id), `dead Invalid {"op":"add","n":2}`) && r.inboxes.Len() == 0
+	}
 	r.eventually("it is ended by name", late)
 	other.Wait = patience // what is known now is told at once, and ends nothing twice
 	if s, err := r.Send(context.Background(), other); !errors.Is(err, events.ErrKeyReused) {

@@ -5,10 +5,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"sync"
 	"testing"
 
 	"github.com/caxton-run/caxton/events"
 	"github.com/caxton-run/caxton/projections"
+	"github.com/caxton-run/caxton/replay"
+	"github.com/caxton-run/caxton/wasmhost"
 )
 
 func (r *rig) play(ping events.AgentID, peer string, rounds int) {
@@ -274,5 +277,44 @@ func TestSuspendingAmidAGame(t *testing.T) {
 	r.eventually("nothing is in flight", func() bool { return r.flight.Len() == 0 })
 	if !r.over(ping) {
 		t.Error("ping does not know")
+	}
+}
+
+// crowded is a host that has no memory for one agent's guest, a number of times.
+type crowded struct {
+	replay.Modules
+	of    events.ModuleHash
+	mu    sync.Mutex
+	times int // guarded by mu
+}
+
+func (c *crowded) Module(ctx context.Context, h events.ModuleHash) (*wasmhost.Module, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if h == c.of && c.times > 0 {
+		c.times--
+		return nil, fmt.Errorf("no memory for one more guest: %w", events.ErrOverloaded)
+	}
+	return c.Modules.Module(ctx, h)
+}
+
+// TestACrowdedHostUsesNoAttempts: what agents send waits for memory as it waits for a
+// full mailbox, and is no dead letter.
+func TestACrowdedHostUsesNoAttempts(t *testing.T) {
+	r := newRig(t, nil)
+	ping, pong := r.deploy("ping", "ping"), r.deploy("pong", "pong")
+	view, _ := r.agents.Get(pong)
+	r.end()
+	r.before = func() {
+		r.sys.source.Modules = &crowded{Modules: r.sys.source.Modules, of: view.Module, times: 2 * sendAttempts}
+	}
+	r.start()
+	r.play(ping, "pong", 1)
+	r.eventually("the ball has come to its end", func() bool { return len(r.ends(ping)) > 1 && r.flight.Len() == 0 })
+	if dead := only[events.MessageDeadLettered](r, events.AgentStream(ping)); len(dead) != 0 {
+		t.Errorf("dead letters: %+v", dead)
+	}
+	if n := len(r.ends(pong)); n != 1 {
+		t.Errorf("%d balls arrived, want 1", n)
 	}
 }
