@@ -2,6 +2,7 @@ package actors
 
 import (
 	"context"
+	"errors"
 
 	"github.com/caxton-run/caxton/actors/agent"
 	"github.com/caxton-run/caxton/events"
@@ -48,4 +49,37 @@ func (a *agentActor) handle(ctx context.Context, m *events.Message, c wasmhost.C
 	}
 	c.Message = &whole
 	return a.live.Guest.Handle(ctx, c)
+}
+
+// takes reports whether an agent takes a message from outside, as far as is known
+// before it is offered. It is asked before a large content is stored, which costs log
+// for ever; messages under way at the same moment may pass it by their number.
+// Errors: those with which the message would be refused.
+func (s *System) takes(ctx context.Context, to events.AgentID) error {
+	err := s.refusal(to)
+	if err == nil || errors.Is(err, events.ErrMailboxFull) {
+		return err
+	}
+	if late := s.caughtUp(ctx); late != nil { // the caller may know of a change that the projection has not seen
+		return errors.Join(err, late)
+	}
+	return s.refusal(to)
+}
+
+// refusal is how the projections and the mailbox would have a message refused.
+func (s *System) refusal(to events.AgentID) error {
+	view, ok := s.deps.Agents.Get(to)
+	switch status := agent.Status(view.Status); {
+	case !ok:
+		return events.ErrAgentNotFound
+	case status == agent.Failed:
+		return events.ErrAgentFailed
+	case status == agent.Stopped || status == agent.Draining:
+		return events.ErrAgentStopped
+	case !status.Runs() || s.halted():
+		if err := s.inboxRoom(to); err != nil {
+			return err
+		}
+	}
+	return s.registry.room(to)
 }

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/caxton-run/caxton/events"
 )
@@ -99,5 +101,89 @@ func TestFailedBlobsLoseNothing(t *testing.T) {
 	r.store.fail(nil, times(3, blob, events.ErrUnknownOutcome))
 	if sent := r.ask(id, text); sent.Status != Handled || string(sent.Reply.Content) != text {
 		t.Errorf("%s, %.100s", sent.Status, contentOf(sent.Reply))
+	}
+}
+
+// TestRefusedContentIsNotStored: a message that is refused leaves nothing in the log,
+// however large it is.
+func TestRefusedContentIsNotStored(t *testing.T) {
+	text := `"` + strings.Repeat("x", 400_000) + `"`
+	blob := events.BlobStream(events.HashBlob([]byte(text)))
+	forced := func(r *rig, id events.AgentID) {
+		if _, err := r.OrderBreaker(t.Context(), BreakerRequest{Scope: events.AgentScope(id), Activate: true}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	removed := func(r *rig, id events.AgentID) {
+		if _, err := r.Remove(t.Context(), Command{Agent: id}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	full := func(r *rig, id events.AgentID) {
+		r.hold(id, request(id, `0`))
+		r.eventually("it stands in the inbox", func() bool { return r.inboxes.Len() == 1 })
+	}
+	for name, c := range map[string]struct {
+		stand func(r *rig, id events.AgentID)
+		want  error
+	}{
+		"stopped":    {func(r *rig, id events.AgentID) { r.stop(id, false, 0) }, events.ErrAgentStopped},
+		"failed":     {func(r *rig, id events.AgentID) { r.write(id, events.AgentFailed{Reason: "test"}) }, events.ErrAgentFailed},
+		"removed":    {removed, events.ErrAgentNotFound},
+		"full inbox": {full, events.ErrMailboxFull},
+		"breaker":    {forced, events.ErrBreakerOpen},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t, func(c *Config) { c.MaxContent, c.InboxSize = 1<<20, 1 })
+			id := r.deploy("echo", "echo")
+			c.stand(r, id)
+			if err := r.sys.caughtUp(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if s, err := r.Send(t.Context(), request(id, text)); !errors.Is(err, c.want) {
+				t.Errorf("%s, %v; want %v", s.Status, err, c.want)
+			}
+			if n := r.store.offered(blob); n != 0 {
+				t.Errorf("%d appends to %s", n, blob)
+			}
+		})
+	}
+}
+
+// TestAFullMailboxStoresNoContent that it refuses.
+func TestAFullMailboxStoresNoContent(t *testing.T) {
+	r := newRig(t, func(c *Config) { c.MaxContent, c.MailboxSize, c.SpillAfter = 1<<20, 1, time.Minute })
+	id := r.deploy("echo", "echo")
+	hook, busy, free := gate(events.AgentStream(id))
+	r.store.fail(hook, nil)
+	var g sync.WaitGroup
+	g.Go(func() { r.ask(id, `1`) })
+	<-busy
+	g.Go(func() { r.ask(id, `2`) })
+	r.waitDepth(2)
+	text := `"` + strings.Repeat("x", 400_000) + `"`
+	if s, err := r.Send(t.Context(), request(id, text)); !errors.Is(err, events.ErrMailboxFull) {
+		t.Errorf("%s, %v; want events.ErrMailboxFull", s.Status, err)
+	}
+	if n := r.store.offered(events.BlobStream(events.HashBlob([]byte(text)))); n != 0 {
+		t.Errorf("%d appends of its content", n)
+	}
+	close(free)
+	g.Wait()
+}
+
+// TestALargeRequestRepeated finds its answer, though its agent takes no new ones.
+func TestALargeRequestRepeated(t *testing.T) {
+	r := newRig(t, func(c *Config) { c.MaxContent = 1 << 20 })
+	id := r.deploy("echo", "echo", func(d *DeployRequest) { d.Limits.MaxFuel = 10_000_000_000 })
+	q := keyed(id, `"`+strings.Repeat("x", 400_000)+`"`, "k")
+	first, err := r.Send(t.Context(), q)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.stop(id, false, 0)
+	again, err := r.Send(t.Context(), q)
+	if err != nil || again.MessageID != first.MessageID || contentOf(again.Reply) != contentOf(first.Reply) {
+		t.Errorf("%s %v, want what it was answered first", again.Status, err)
 	}
 }

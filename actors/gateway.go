@@ -42,15 +42,12 @@ func (g *Gateway) Send(ctx context.Context, r SendRequest) (Sent, error) {
 	if err := g.sys.deps.Room.Admit(); err != nil {
 		return Sent{}, fmt.Errorf("message to agent %s: %w", r.To, err)
 	}
-	if err := events.StoreContent(ctx, g.sys.deps.Store, &env.message); err != nil {
-		return Sent{}, fmt.Errorf("message to agent %s: %w", r.To, err)
-	}
 	if env.claims, err = g.sys.breakers.admit(r.To); err != nil {
 		return Sent{}, fmt.Errorf("message to agent %s: %w", r.To, err)
 	}
-	box, err := g.sys.registry.offer(r.To, env)
+	box, err := g.offer(ctx, r.To, env)
 	if err != nil {
-		env.respond(answer{err: err})
+		env.respond(answer{err: err}) // gives its claims back
 		return Sent{}, fmt.Errorf("message to agent %s: %w", r.To, err)
 	}
 	g.sys.deps.Observer.Routed(time.Since(began))
@@ -72,6 +69,16 @@ func (g *Gateway) Send(ctx context.Context, r SendRequest) (Sent, error) {
 		MessageID: env.message.ID, ConversationID: env.message.ConversationID,
 		Status: ans.delivery, Reply: ans.reply, Position: ans.position,
 	}, nil
+}
+
+// offer stores content that is too large for an event, and puts the message into the
+// agent's mailbox.
+func (g *Gateway) offer(ctx context.Context, to events.AgentID, env *envelope) (*Mailbox, error) {
+	admit := func() error { return g.sys.takes(ctx, to) }
+	if err := events.StoreContentIf(ctx, g.sys.deps.Store, &env.message, admit); err != nil {
+		return nil, err
+	}
+	return g.sys.registry.offer(to, env)
 }
 
 // newMessage checks a request and fills in what the sender left out. With an

@@ -74,6 +74,16 @@ func (b *Mailbox) Offer(e *envelope) error {
 	return nil
 }
 
+// room is events.ErrMailboxFull when a message would be refused.
+func (b *Mailbox) room() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.waiting.len() >= b.limit {
+		return events.ErrMailboxFull
+	}
+	return nil
+}
+
 // Take moves up to n envelopes into the turn and returns them. Settle must
 // follow.
 func (b *Mailbox) Take(n int) []*envelope {

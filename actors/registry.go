@@ -44,6 +44,18 @@ func (r *registry) offer(id events.AgentID, e *envelope) (*Mailbox, error) {
 	}
 }
 
+// room refuses what offer would refuse of messages: an agent's mailbox is full.
+// Error: events.ErrMailboxFull.
+func (r *registry) room(id events.AgentID) error {
+	r.mu.Lock()
+	box := r.awake[id]
+	r.mu.Unlock()
+	if box == nil {
+		return nil
+	}
+	return box.room()
+}
+
 func (r *registry) get(id events.AgentID) (box *Mailbox, fresh bool, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -102,18 +102,23 @@ func LoadBlob(ctx context.Context, s Store, ref BlobRef) ([]byte, error) {
 // StoreContent moves a message's content into a blob if it is too large for an
 // event, white space between its tokens aside. What stays behind is durable before whoever refers to it is.
 func StoreContent(ctx context.Context, s Store, m *Message) error {
-	if m.ContentSize() <= MaxMessageContent {
-		return nil
+	return StoreContentIf(ctx, s, m, func() error { return nil })
+}
+
+// StoreContentIf is StoreContent which, before it writes what the log has not got
+// already, asks admit, and returns its error.
+func StoreContentIf(ctx context.Context, s Store, m *Message, admit func() error) error {
+	b, isJSON, err := m.bulk()
+	if b == nil || err != nil {
+		return err
 	}
-	b, isJSON := m.ContentBase64, false
-	if len(m.Content) > 0 {
-		var tight bytes.Buffer // as an event would keep it
-		if err := json.Compact(&tight, m.Content); err != nil {
-			return Invalid("content", "must be JSON")
-		}
-		if b, isJSON = tight.Bytes(), true; len(b) <= MaxMessageContent {
-			m.Content = b
-			return nil
+	there, err := hasBlob(ctx, s, HashBlob(b))
+	if err != nil {
+		return err
+	}
+	if !there {
+		if err := admit(); err != nil {
+			return err
 		}
 	}
 	h, err := StoreBlob(ctx, s, b)
@@ -122,6 +127,37 @@ func StoreContent(ctx context.Context, s Store, m *Message) error {
 	}
 	m.Content, m.ContentBase64, m.Blob = nil, nil, &BlobRef{Hash: h, Size: len(b), JSON: isJSON}
 	return nil
+}
+
+// bulk returns the content that is to stand in a blob; nil when it fits an event, as
+// which JSON is kept that does without its white space.
+func (m *Message) bulk() (b []byte, isJSON bool, err error) {
+	if m.ContentSize() <= MaxMessageContent {
+		return nil, false, nil
+	}
+	if len(m.Content) == 0 {
+		return m.ContentBase64, false, nil
+	}
+	var tight bytes.Buffer // as an event would keep it
+	if err := json.Compact(&tight, m.Content); err != nil {
+		return nil, true, Invalid("content", "must be JSON")
+	}
+	if tight.Len() <= MaxMessageContent {
+		m.Content = tight.Bytes()
+		return nil, true, nil
+	}
+	return tight.Bytes(), true, nil
+}
+
+// hasBlob reports whether a blob was begun at least: what it lacks is then no new one.
+func hasBlob(ctx context.Context, s Store, h BlobHash) (bool, error) {
+	for _, err := range s.ReadStream(ctx, BlobStream(h), ReadStreamOptions{Max: 1}) {
+		if err != nil && !errors.Is(err, ErrStreamNotFound) {
+			return false, fmt.Errorf("look for blob %s: %w", h, err)
+		}
+		return err == nil, nil
+	}
+	return false, nil
 }
 
 // WithContent returns the message with its content in place, as it reaches whom it is
