@@ -106,9 +106,7 @@ func (a *agentActor) flush(ctx context.Context, t *turn) error {
 	for _, s := range t.settled {
 		a.release(ctx, s, pos)
 	}
-	for _, e := range t.held {
-		a.keep(ctx, e)
-	}
+	a.keep(ctx, t.held)
 	if len(t.held) > 0 && a.state().Status.Runs() && !a.sys.halted() {
 		a.sys.nudge(a.id) // the emergency stop that held them was lifted meanwhile
 	}
@@ -141,19 +139,6 @@ func (a *agentActor) closeSpilled(t *turn) error {
 		}
 	}
 	return nil
-}
-
-// keep puts a message of an agent that is held into its inbox.
-func (a *agentActor) keep(ctx context.Context, e *envelope) {
-	if err := a.sys.inboxRoom(a.id); err != nil {
-		e.respond(answer{err: err})
-		return
-	}
-	res, err := a.sys.receive(ctx, a.id, e)
-	if err == nil && a.state().InboxDone(res.Last) {
-		err = keyExpired(e)
-	}
-	e.respond(answer{delivery: Held, position: res.Position, err: err})
 }
 
 // repeated is the fuel of the runs that a replay of the turn repeats.

@@ -12,15 +12,26 @@ import (
 	"github.com/google/uuid"
 )
 
-// receive puts a message into its agent's inbox. The event's id comes from the
-// message's, so one message has one entry however often this is done.
-// Error: events.ErrKeyReused.
-func (s *System) receive(ctx context.Context, id events.AgentID, e *envelope) (events.Result, error) {
+// asEntry makes the inbox entry of a message, as of a schema version, or today's for
+// 0. The event's id comes from the message's, so one message has one entry however
+// often it is put there.
+func (e *envelope) asEntry(version int) (events.Event, error) {
 	md := events.Metadata{CorrelationID: e.message.ConversationID, Actor: e.message.Sender}
 	ev, err := events.Encode(
 		events.EventID(uuid.NewSHA1(uuid.UUID(e.message.ID), []byte("inbox"))),
 		events.MessageReceived{Message: e.message, IdempotencyKey: e.key, BodyHash: e.bodyHash}, md,
 	)
+	if err == nil && version != 0 {
+		md.SchemaVersion = version
+		ev.Metadata = md.Encode()
+	}
+	return ev, err
+}
+
+// receive puts a message into its agent's inbox.
+// Error: events.ErrKeyReused.
+func (s *System) receive(ctx context.Context, id events.AgentID, e *envelope) (events.Result, error) {
+	ev, err := e.asEntry(0)
 	if err != nil {
 		return events.Result{}, err
 	}
@@ -28,8 +39,9 @@ func (s *System) receive(ctx context.Context, id events.AgentID, e *envelope) (e
 	if errors.Is(err, events.ErrIDReused) && e.message.Blob == nil {
 		// Before an upgrade the same entry was written as version 1, which differed
 		// in nothing else.
-		md.SchemaVersion = 1
-		ev.Metadata = md.Encode()
+		if ev, err = e.asEntry(1); err != nil {
+			return events.Result{}, err
+		}
 		res, err = s.append(ctx, events.InboxStream(id), events.Any(), ev)
 	}
 	if errors.Is(err, events.ErrIDReused) {
@@ -42,9 +54,13 @@ func (s *System) receive(ctx context.Context, id events.AgentID, e *envelope) (e
 // the same moment may pass it by their number.
 func (s *System) inboxRoom(id events.AgentID) error {
 	if n := s.deps.Inboxes.LenOf(id); n >= s.cfg.InboxSize {
-		return fmt.Errorf("%w: %d messages wait in the inbox (messaging.inbox_size)", events.ErrMailboxFull, n)
+		return inboxFull(n)
 	}
 	return nil
+}
+
+func inboxFull(n int) error {
+	return fmt.Errorf("%w: %d messages wait in the inbox (messaging.inbox_size)", events.ErrMailboxFull, n)
 }
 
 // Bounds of what is read of an inbox at a time. Entries of a page are ordered by

@@ -8,6 +8,7 @@ import (
 	"os"
 	"runtime"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -118,6 +119,65 @@ func TestWhatWasHeldGoesFirst(t *testing.T) {
 	r.wants(id, `{"op":"get","key":"k"}`, `{"found":true,"value":3}`)
 	if got := r.ends(id); fmt.Sprint(got[:3]) != fmt.Sprint([]string{put(1), put(2), put(3)}) {
 		t.Errorf("handled %v", got)
+	}
+}
+
+// TestWhatATurnHoldsIsOneAppend: messages that wait while their agent is held cost one
+// fsync together. Requests under one key are told apart all the same.
+func TestWhatATurnHoldsIsOneAppend(t *testing.T) {
+	r := newRig(t, func(c *Config) { c.SpillAfter = time.Minute })
+	id := r.deploy("counter", "counter-c")
+	r.hold(id, request(id, `0`))
+	before := r.store.offered(events.InboxStream(id))
+	sends := func(q SendRequest, want error) func() {
+		return func() {
+			if s, err := r.Send(context.Background(), q); !errors.Is(err, want) || err == nil && s.Status != Held {
+				t.Errorf("%s: %s, %v; want held, %v", q.Message.Content, s.Status, err, want)
+			}
+		}
+	}
+	const n = 10
+	var waiting []func()
+	for i := range n {
+		waiting = append(waiting, sends(request(id, fmt.Sprint(i+2)), nil))
+	}
+	r.behindAnAppend(id, `1`, waiting...)
+	if got := r.store.offered(events.InboxStream(id)) - before; got != 2 {
+		t.Errorf("%d appends, want 2: the one that was under way, and one for the %d behind it", got, n)
+	}
+	r.behindAnAppend(id, `12`,
+		sends(keyed(id, `13`, "a"), nil), sends(request(id, `14`), nil), // a repetition among them is one entry
+		sends(keyed(id, `13`, "a"), nil), sends(keyed(id, `"other"`, "a"), events.ErrKeyReused), sends(request(id, `15`), nil))
+	for i, p := range r.payloads(events.InboxStream(id)) {
+		if got := string(p.(events.MessageReceived).Message.Content); got != fmt.Sprint(i) {
+			t.Errorf("entry %d is %s", i, got)
+		}
+	}
+	r.eventually("all stand there", func() bool { return r.inboxes.Len() == 16 })
+	r.behindAnAppend(id, `16`, sends(request(id, `17`), nil), sends(keyed(id, `13`, "a"), nil)) // known already, and new
+	r.eventually("all stand there", func() bool { return r.inboxes.Len() == 18 })
+}
+
+// TestABatchLeavesTheInboxItsBound, and its append the log's.
+func TestABatchLeavesTheInboxItsBound(t *testing.T) {
+	r := newRig(t, func(c *Config) { c.SpillAfter, c.InboxSize = time.Minute, 8 })
+	id := r.deploy("counter", "counter-c")
+	content := fmt.Sprintf("%q", strings.Repeat("x", 200_000))
+	r.hold(id, request(id, content))
+	r.eventually("it stands there", func() bool { return r.inboxes.Len() == 1 })
+	var full atomic.Int64
+	send := func() {
+		s, err := r.Send(context.Background(), request(id, content))
+		if errors.Is(err, events.ErrMailboxFull) {
+			full.Add(1)
+		} else if err != nil || s.Status != Held {
+			t.Errorf("%s, %v; want held, or events.ErrMailboxFull", s.Status, err)
+		}
+	}
+	r.behindAnAppend(id, `1`, slices.Repeat([]func(){send}, 10)...)
+	r.eventually("the rest stands there", func() bool { return r.inboxes.Len() >= 8 })
+	if got := r.inboxes.Len(); got > 9 || got+int(full.Load()) != 12 { // the one under way may not have been seen yet
+		t.Errorf("%d stand in an inbox for 8, %d were refused", got, full.Load())
 	}
 }
 
