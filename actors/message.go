@@ -21,11 +21,8 @@ const maxTakes = 3
 // for later, or run.
 func (a *agentActor) message(ctx context.Context, t *turn, e *envelope) (verdict, error) {
 	st := a.state()
-	if !st.Exists() || st.Status == agent.Removed && !a.known(t, e) {
+	if !st.Exists() || st.Status == agent.Removed {
 		return goOn, a.gone(ctx, t, e)
-	}
-	if st.Status == agent.Removed {
-		return goOn, nil // it ended before the agent did
 	}
 	if e.timer != nil && !a.timer(ctx, t, e) {
 		return goOn, nil
@@ -84,6 +81,9 @@ func (a *agentActor) gone(ctx context.Context, t *turn, e *envelope) error {
 	if !a.state().Exists() {
 		t.tell(e, ans)
 		return nil
+	}
+	if known, err := a.known(ctx, t, e); known || err != nil {
+		return err // it ended before the agent did
 	}
 	return a.unread(ctx, t, e, ans, events.MessageDeadLettered{
 		Reason: events.DeadAgentNotFound, Detail: "the agent was removed before it came to the message",
