@@ -18,7 +18,9 @@ func TestATurnFlushedInItsMidst(t *testing.T) {
 	r := newRig(t, func(c *Config) {
 		c.SpillAfter, c.TurnBudget, c.MaxContent = time.Millisecond, time.Minute, 1<<20
 	})
-	id := r.deploy("echo", "echo", func(d *DeployRequest) { d.Limits.MaxFuel = 10_000_000_000 })
+	id := r.deploy("echo", "echo", func(d *DeployRequest) { // a run that is stopped would never come to its reply
+		d.Limits.MaxFuel, d.Limits.MaxExecutionTimeMS = events.LimitCeilings().MaxFuel, events.LimitCeilings().MaxExecutionTimeMS
+	})
 	content := func(n int) string { return fmt.Sprintf(`"%s"`, strings.Repeat("x", n)) }
 	agents, busy, free := gate(events.AgentStream(id))
 	inbox, spilling, spill := gate(events.InboxStream(id))
