@@ -246,6 +246,7 @@ func (a *agentActor) run(ctx context.Context, e *envelope) agent.Run {
 		Timeout: time.Duration(st.Limits.MaxExecutionTimeMS) * time.Millisecond, State: st, Agent: st,
 	})
 	a.sys.deps.Running.clears(run.Message.ID)
+	run.Host.Machine = a.live.Module.Machine()
 	if out.SeedUsed {
 		run.Host.Seed = seeded.Seed
 	}

@@ -175,7 +175,7 @@ func (a *agentActor) migrate(ctx context.Context, c *agent.Update) (*replay.Agen
 	if guest == nil || !mod.Info().Migrates {
 		return next, nil
 	}
-	host := events.HostRecord{NowMicros: st.Now(a.sys.deps.Now().UnixMicro())}
+	host := events.HostRecord{NowMicros: st.Now(a.sys.deps.Now().UnixMicro()), Machine: mod.Machine()}
 	seeded := host
 	seeded.Seed = rand.Uint64()
 	a.running = a.box.runs.context(ctx)

@@ -71,7 +71,7 @@ func schemaOf(t Type) (s schema, ok bool) {
 	case DeadLetterRetried{}.EventType():
 		return schema{1, decode[DeadLetterRetried], nil}, true
 	case AgentUpdated{}.EventType():
-		return schema{1, decode[AgentUpdated], nil}, true
+		return schema{2, decode[AgentUpdated], upcastAgentUpdated}, true
 	case AgentStopRequested{}.EventType():
 		return schema{1, decode[AgentStopRequested], nil}, true
 	case AgentStopped{}.EventType():
@@ -81,9 +81,9 @@ func schemaOf(t Type) (s schema, ok bool) {
 	case AgentRemoved{}.EventType():
 		return schema{1, decode[AgentRemoved], nil}, true
 	case MessageHandled{}.EventType():
-		return schema{3, decode[MessageHandled], upcastRun}, true
+		return schema{4, decode[MessageHandled], upcastRun}, true
 	case MessageFailed{}.EventType():
-		return schema{3, decode[MessageFailed], upcastRun}, true
+		return schema{4, decode[MessageFailed], upcastRun}, true
 	case MessageDeadLettered{}.EventType():
 		return schema{3, decode[MessageDeadLettered], upcastMessageDeadLettered}, true
 	case AgentCrashed{}.EventType():

@@ -47,15 +47,25 @@ func upcastMessageDeadLettered(from int, data []byte) ([]byte, error) {
 }
 
 // upcastRun: 1 → 2 is the step of upcastMessages; 2 → 3 let the host's record say how
-// much content the guest could send, which was always as much as absence means.
+// much content the guest could send, which was always as much as absence means; 3 → 4
+// let it name the machine, which nobody knows of those before: absence is no bar to a
+// replay.
 func upcastRun(from int, data []byte) ([]byte, error) {
 	switch from {
 	case 1:
 		return upcastMessages(from, data)
-	case 2:
+	case 2, 3:
 		return data, nil
 	}
 	return nil, noStep(from)
+}
+
+// upcastAgentUpdated: 1 → 2 let the migration's record name the machine, as of upcastRun.
+func upcastAgentUpdated(from int, data []byte) ([]byte, error) {
+	if from != 1 {
+		return nil, noStep(from)
+	}
+	return data, nil
 }
 
 // upcastMessages: 1 → 2 gave each priority a sequence of its own, where there had

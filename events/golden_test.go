@@ -44,6 +44,9 @@ func older() map[string]Payload {
 		"v1/MessageFailed.json":       failed,
 		"v2/MessageHandled.json":      sampleOf[MessageHandled](),
 		"v2/MessageFailed.json":       sampleOf[MessageFailed](),
+		"v3/MessageHandled.json":      sampleOf[MessageHandled](),
+		"v3/MessageFailed.json":       sampleOf[MessageFailed](),
+		"v1/AgentUpdated.json":        sampleOf[AgentUpdated](),
 		"v1/AgentQuarantined.json":    set,
 		"v1/MessageReceived.json":     received,
 	}

@@ -53,6 +53,8 @@ type HostRecord struct {
 	Seed      uint64 `json:"seed,omitempty"` // of the guest's random bytes (ChaCha8)
 
 	ContentLimit int `json:"content_limit,omitempty"` // bytes of content that the guest could send; 0 is 256 KiB
+
+	Machine string `json:"machine,omitempty"` // processor's architecture, as Go calls it, of a guest that computes with floats; absent for others
 }
 
 // MaxContent is the most content, in bytes, that one send or reply may have.

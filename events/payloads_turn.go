@@ -17,6 +17,7 @@ package events
 //     now normal's; such a send of another priority has that as sequence_class. Had no
 //     blob.
 //   - Version 2: had no content_limit.
+//   - Version 3: had no machine.
 type MessageHandled struct {
 	// As the guest got it, byte for byte but for white space between tokens of its content.
 	Message Message `json:"message"`
@@ -70,6 +71,7 @@ type MessageHandled struct {
 //     now normal's; such a send of another priority has that as sequence_class. Had no
 //     blob.
 //   - Version 2: had no content_limit.
+//   - Version 3: had no machine.
 type MessageFailed struct {
 	// As the guest got it.
 	Message Message `json:"message"`

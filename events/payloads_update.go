@@ -16,6 +16,7 @@ package events
 //     crashes begin anew, the clock moves to the migration's and its changes of the
 //     state are made. A replay makes a new instance here and runs the migration again.
 //   - Projections: the agent is listed with what is new.
+//   - Version 1: had no machine in its migration.
 type AgentUpdated struct {
 	// SHA-256 of the module until now, lower-case hex. Absent when the module stays.
 	From ModuleHash `json:"from_sha256,omitempty"`

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"time"
 
 	"github.com/caxton-run/caxton/actors/agent"
@@ -84,7 +85,7 @@ func (s Source) State(ctx context.Context, id events.AgentID) (*agent.State, err
 // handled, with the clock and the randomness recorded. A run that diverged counts no
 // more once a restart has the guest begin anew.
 //
-// Errors: *DivergedError, *RerunTooLongError, *agent.StateError, *wasmhost.InitError,
+// Errors: *DivergedError, *RerunTooLongError, *MachineError, *agent.StateError, *wasmhost.InitError,
 // and those of the store and the module.
 func (s Source) Agent(ctx context.Context, id events.AgentID) (*Agent, error) {
 	start := time.Now()
@@ -117,6 +118,24 @@ func (e *RerunTooLongError) Error() string {
 
 // Unwrap makes errors.Is(err, events.ErrIllegalLifecycle) true.
 func (e *RerunTooLongError) Unwrap() error { return events.ErrIllegalLifecycle }
+
+// MachineError is a run that cannot be run again here: its module computes with
+// floats, and it ran on a processor whose NaN has other bits. The agent wakes from a
+// snapshot that comes after it. It is events.ErrIllegalLifecycle.
+type MachineError struct {
+	Agent    events.AgentID
+	Revision events.Revision
+	Ran      string // architecture, as Go calls it
+}
+
+// Error implements error.
+func (e *MachineError) Error() string {
+	return fmt.Sprintf("agent %s, revision %d: ran on %s, and a module that computes with floats may come to other bits on this machine, %s",
+		e.Agent, e.Revision, e.Ran, runtime.GOARCH)
+}
+
+// Unwrap makes errors.Is(err, events.ErrIllegalLifecycle) true.
+func (e *MachineError) Unwrap() error { return events.ErrIllegalLifecycle }
 
 type rebuild struct {
 	src   Source
@@ -238,6 +257,9 @@ func (r *rebuild) migrate(ctx context.Context, rev events.Revision, u *events.Ag
 		return r.diverged(rev, "the module handles no messages, and had a migration")
 	}
 	m := u.Migration
+	if err := r.repeatable(rev, m.Host); err != nil {
+		return err
+	}
 	out := r.out.Guest.Migrate(ctx, wasmhost.Call{Host: m.Host, Fuel: fuelFor(m.MeterVersion, fuel), State: r.out.State, Agent: r.out.State}, wasmhost.Change{From: u.From, To: u.Module})
 	switch {
 	case out.Status != events.OutcomeOK:
@@ -259,6 +281,9 @@ func (r *rebuild) rerun(ctx context.Context, rev events.Revision, h *events.Mess
 	st := r.out.State
 	if r.out.Guest == nil {
 		return r.diverged(rev, "the module handles no messages")
+	}
+	if err := r.repeatable(rev, h.Host); err != nil {
+		return err
 	}
 	left := r.src.MaxRerun - r.spent
 	if r.src.MaxRerun == 0 {
@@ -284,6 +309,14 @@ func (r *rebuild) rerun(ctx context.Context, rev events.Revision, h *events.Mess
 		return r.diverged(rev, "recorded %d fuel, now %d", h.Fuel, out.Fuel)
 	}
 	return nil
+}
+
+// repeatable reports whether what ran on some machine comes to the same on this one.
+func (r *rebuild) repeatable(rev events.Revision, host events.HostRecord) error {
+	if host.Machine == "" || host.Machine == runtime.GOARCH {
+		return nil
+	}
+	return &MachineError{Agent: r.out.State.ID, Revision: rev, Ran: host.Machine}
 }
 
 func (r *rebuild) tooLong() error {

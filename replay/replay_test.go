@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -266,6 +267,25 @@ func TestRerunIsBounded(t *testing.T) {
 		t.Fatalf("%v, want a *RerunTooLongError", err)
 	}
 	b.src.MaxRerun = time.Hour
+	if a := b.rebuilt(); a.Replayed != 1 {
+		t.Errorf("%d messages run again, want 1", a.Replayed)
+	}
+}
+
+// TestOtherMachineIsRefused: what a module that computes with floats did on another
+// architecture is not run again as if it were the same. A snapshot after it will do.
+func TestOtherMachineIsRefused(t *testing.T) {
+	b := newBench(t, fixtures.Agent("counter-c"))
+	elsewhere := func(h *events.MessageHandled) { h.Host.Machine = "pdp11" }
+	b.handle(`{"op":"add","n":1}`, func(h *events.MessageHandled) { h.Host.Machine = runtime.GOARCH })
+	b.handle(`{"op":"add","n":1}`, elsewhere)
+	_, err := b.src.Agent(context.Background(), b.state.ID)
+	var other *MachineError
+	if !errors.As(err, &other) || other.Revision != 2 || other.Ran != "pdp11" || !errors.Is(err, events.ErrIllegalLifecycle) {
+		t.Fatalf("%v, want a *MachineError at revision 2", err)
+	}
+	b.snapshot(nil)
+	b.handle(`{"op":"add","n":1}`, nil)
 	if a := b.rebuilt(); a.Replayed != 1 {
 		t.Errorf("%d messages run again, want 1", a.Replayed)
 	}

@@ -19,6 +19,8 @@ type moduleSize struct {
 	tables   int // entries that its tables begin with
 	elements int // entries of its element segments
 	segments int // of data
+
+	floats bool // whether the module computes with floats
 }
 
 // Sections of a module.
@@ -124,7 +126,7 @@ func tidy(metered []byte) ([]byte, moduleSize, error) {
 	var sections []section
 	var size moduleSize
 	var data []byte // the merged section; nil: as it is
-	referred := false
+	var code uses
 	for len(r.b) > 0 && !r.bad {
 		from := len(metered) - len(r.b)
 		id := r.byte()
@@ -141,9 +143,10 @@ func tidy(metered []byte) ([]byte, moduleSize, error) {
 		case sectionElem:
 			size.elements = s.elements()
 		case sectionCode:
-			referred = s.refersToData()
+			code = s.uses()
+			size.floats = code.floats
 		case sectionData:
-			data, size.segments = s.mergeData(referred)
+			data, size.segments = s.mergeData(code.data)
 		}
 		r.bad = r.bad || s.bad
 	}

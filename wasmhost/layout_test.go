@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
+	"runtime"
 	"testing"
 
 	"github.com/tetratelabs/wazero"
@@ -150,23 +151,22 @@ func TestInstructionsAreRead(t *testing.T) {
 		"i32x4.add":     {opVector, 0xae, 0x01},
 		"i32.add":       {0x6a},
 	} {
-		alone := moduleReader{b: code}
+		alone, seen := moduleReader{b: code}, uses{}
 		for len(alone.b) > 0 {
-			if alone.instruction() {
-				t.Errorf("%s: a reference is seen that is none", name)
-				break
-			}
+			alone.instruction(&seen)
+		}
+		if seen != (uses{}) {
+			t.Errorf("%s: %+v is seen where there is none", name, seen)
 		}
 		if alone.bad {
 			t.Errorf("%s: read beyond its end", name)
 		}
-		before := moduleReader{b: append(bytes.Clone(code), opMisc, miscDataDrop, 0)}
-		found := false
-		for len(before.b) > 0 && !found {
-			found = before.instruction()
+		before, found := moduleReader{b: append(bytes.Clone(code), opMisc, miscDataDrop, 0, opF64Ceil)}, uses{}
+		for len(before.b) > 0 {
+			before.instruction(&found)
 		}
-		if !found {
-			t.Errorf("%s: the reference behind it is not seen", name)
+		if found != (uses{true, true}) || before.bad {
+			t.Errorf("%s: what is behind it is not seen, but %+v", name, found)
 		}
 	}
 }
@@ -222,5 +222,40 @@ func TestJoinedZerosAreBounded(t *testing.T) {
 	}
 	if joins := count - len(segments); joins != maxDataZeros/maxDataGap {
 		t.Errorf("%d joins, want %d", joins, maxDataZeros/maxDataGap)
+	}
+}
+
+// TestFloatsAreSeen: arithmetic whose NaN the processor chooses, and no other.
+func TestFloatsAreSeen(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		code []byte
+		want bool
+	}{
+		{"f32.abs", []byte{0x8b}, false}, {"f32.neg", []byte{0x8c}, false}, {"f32.ceil", []byte{0x8d}, true},
+		{"f32.add", []byte{0x92}, true}, {"f32.max", []byte{0x97}, true}, {"f32.copysign", []byte{0x98}, false},
+		{"f64.neg", []byte{0x9a}, false}, {"f64.ceil", []byte{0x9b}, true}, {"f64.div", []byte{0xa3}, true},
+		{"f64.max", []byte{0xa5}, true}, {"f64.copysign", []byte{0xa6}, false}, {"f64.lt", []byte{0x63}, false},
+		{"f32.demote_f64", []byte{0xb6}, true}, {"f64.promote_f32", []byte{0xbb}, true}, {"f64.convert_i32_s", []byte{0xb7}, false},
+		{"i64.reinterpret_f64", []byte{0xbd}, false}, {"i32.add", []byte{0x6a}, false},
+		{"f32x4.mul", []byte{opVector, 0xe6, 0x01}, true}, {"f64x2.sqrt", []byte{opVector, 0xef, 0x01}, true},
+		{"f64x2.nearest", []byte{opVector, 0x94, 0x01}, true}, {"i64x2.add", []byte{opVector, 0xce, 0x01}, false},
+		{"i32x4.trunc_sat_f32x4_s", []byte{opVector, 0xf8, 0x01}, false},
+	} {
+		r, seen := moduleReader{b: c.code}, uses{}
+		if r.instruction(&seen); r.bad || len(r.b) > 0 || seen.floats != c.want {
+			t.Errorf("%s: %+v, bad %v, %d bytes left", c.name, seen, r.bad, len(r.b))
+		}
+	}
+}
+
+// TestMachine: which guests belong to a machine. A C guest that computes with
+// integers runs the same on all.
+func TestMachine(t *testing.T) {
+	h := hostWith(t, nil, false)
+	for name, want := range map[string]string{"counter-c": "", "kv-go": runtime.GOARCH} {
+		if got := compileFixture(t, h, name).Machine(); got != want {
+			t.Errorf("%s: %q, want %q", name, got, want)
+		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/binary"
 	"encoding/hex"
+	"runtime"
 	"sync/atomic"
 
 	"github.com/tetratelabs/wazero"
@@ -62,6 +63,16 @@ func (m *Module) key() moduleKey { return moduleKey{m.hash, m.profiled} }
 
 // Hash is the SHA-256 of the module as it was uploaded.
 func (m *Module) Hash() events.ModuleHash { return m.hash }
+
+// Machine is the architecture that the module's runs belong to, this process's; empty
+// for a module that comes to the same on all. The specification leaves the bits of a
+// NaN that arithmetic makes to the processor, and amd64 and arm64 choose others.
+func (m *Module) Machine() string {
+	if m.size.floats {
+		return runtime.GOARCH
+	}
+	return ""
+}
 
 // Info describes the module. The slices are shared: read only.
 func (m *Module) Info() Info { return m.info }

@@ -2,7 +2,13 @@ package wasmhost
 
 // Instructions that have operands, as the specification numbers them:
 // https://webassembly.github.io/spec/core/binary/instructions.html
+//
+// Of arithmetic only floats have names here, first and last of each type.
 const (
+	opF32Ceil, opF32Max       = 0x8d, 0x97
+	opF64Ceil, opF64Max       = 0x9b, 0xa5
+	opF32Demote, opF64Promote = 0xb6, 0xbb
+
 	opBlock, opLoop, opIf = 0x02, 0x03, 0x04
 	opEnd                 = 0x0b
 	opBr, opBrIf          = 0x0c, 0x0d
@@ -42,9 +48,14 @@ func (r *moduleReader) skip(n int) {
 	}
 }
 
-// refersToData reports whether a code section has an instruction that refers to
-// a data segment by its number.
-func (r *moduleReader) refersToData() bool {
+// uses is what a code section has of some kinds of instructions.
+type uses struct {
+	data   bool // those that refer to a data segment by its number
+	floats bool // those whose NaN has bits that the processor chooses
+}
+
+// uses reads a code section. Of one that cannot be read it says yes to all.
+func (r *moduleReader) uses() (u uses) {
 	for range r.uint() {
 		body := moduleReader{b: r.bytes(r.uint())}
 		for n := body.uint(); n > 0 && !body.bad; n-- {
@@ -52,20 +63,30 @@ func (r *moduleReader) refersToData() bool {
 			body.byte() // a type of locals
 		}
 		for len(body.b) > 0 && !body.bad {
-			if body.instruction() {
-				return true
-			}
+			body.instruction(&u)
 		}
 		if r.bad = r.bad || body.bad; r.bad {
-			return true
+			return uses{true, true}
 		}
 	}
-	return false
+	return u
 }
 
-// instruction passes over one, and reports whether it refers to a data segment.
-func (r *moduleReader) instruction() bool {
+// computesFloat tells arithmetic from what moves floats about: abs, neg and copysign
+// do to bits what they are told to.
+func computesFloat(op byte) bool {
+	switch {
+	case op >= opF32Ceil && op <= opF32Max, op >= opF64Ceil && op <= opF64Max:
+		return true
+	}
+	return op == opF32Demote || op == opF64Promote
+}
+
+// instruction passes over one, and notes what it is.
+func (r *moduleReader) instruction(u *uses) {
 	switch op := r.byte(); {
+	case computesFloat(op):
+		u.floats = true
 	case op == opBrTable:
 		r.skip(int(min(r.uint(), uint64(len(r.b)))) + 1)
 	case op == opSelectTyped:
@@ -80,27 +101,31 @@ func (r *moduleReader) instruction() bool {
 	case op == opF64Const:
 		r.bytes(8)
 	case op == opMisc:
-		return r.misc()
+		r.misc(u)
 	case op == opVector:
-		r.vector()
+		r.vector(u)
 	}
-	return false
 }
 
-func (r *moduleReader) misc() bool {
+func (r *moduleReader) misc(u *uses) {
 	switch sub := r.uint(); {
-	case sub == miscMemoryInit, sub == miscDataDrop:
-		return true
+	case sub == miscMemoryInit:
+		u.data = true
+		r.skip(2)
+	case sub == miscDataDrop:
+		u.data = true
+		r.skip(1)
 	case sub == miscMemoryCopy, sub == miscTableInit, sub == miscTableCopy:
 		r.skip(2)
 	case sub >= miscFill && sub <= miscTableLast:
 		r.skip(1)
 	}
-	return false
 }
 
-func (r *moduleReader) vector() {
-	switch sub := r.uint(); {
+func (r *moduleReader) vector(u *uses) {
+	sub := r.uint()
+	u.floats = u.floats || vectorFloats(sub)
+	switch {
 	case sub <= 11, sub == 92, sub == 93: // loads and stores
 		r.skip(2)
 	case sub == 12, sub == 13: // v128.const, i8x16.shuffle
@@ -111,4 +136,15 @@ func (r *moduleReader) vector() {
 		r.skip(2)
 		r.byte()
 	}
+}
+
+// vectorFloats is computesFloat for vectors, by the number after their prefix: demote
+// and promote, rounding, and from sqrt on f32x4 and f64x2. Theirs of abs and neg are
+// among them, which costs nothing.
+func vectorFloats(sub uint64) bool {
+	switch sub {
+	case 0x5e, 0x5f, 0x67, 0x68, 0x69, 0x6a, 0x74, 0x75, 0x7a, 0x94:
+		return true
+	}
+	return sub >= 0xe0 && sub <= 0xf7
 }
