@@ -22,7 +22,7 @@ import (
 // Dump is the state of all agents in files, enough to rebuild each without the log:
 //
 //	caxton-<time>/manifest.json       what this is, with the SHA-256 of agents.jsonl
-//	caxton-<time>/agents.jsonl        a DumpedAgent a line
+//	caxton-<time>/agents.jsonl        a DumpLine a line
 //	caxton-<time>/modules/<sha256>    modules as they were uploaded
 type Dump struct {
 	Dir    string `json:"dir"`
@@ -30,13 +30,16 @@ type Dump struct {
 	Bytes  int64  `json:"bytes"` // of all files but the manifest
 }
 
-// DumpedAgent is one agent: as readers see it, its newest snapshot, and all that
-// happened to it since.
-type DumpedAgent struct {
-	Agent    projections.AgentView `json:"agent"`
-	Snapshot [][]byte              `json:"snapshot,omitempty"` // data of its SnapshotTaken events; absent: events are the whole history
-	Events   []DumpedEvent         `json:"events"`             // of agent-<uuid>, from the snapshot on
-	Inbox    []DumpedEvent         `json:"inbox,omitempty"`    // of inbox-<uuid>: accepted and not handled
+// DumpLine is one line of agents.jsonl; exactly one of its fields is set. An agent is
+// a line with Agent, and what belongs to it follows, up to the next: the parts of its
+// newest snapshot in their order; its history since, or all of it if it has no
+// snapshot; what was accepted for it and is not handled. So neither who writes a dump
+// nor who reads it holds more than a line.
+type DumpLine struct {
+	Agent    *projections.AgentView `json:"agent,omitempty"`
+	Snapshot []byte                 `json:"snapshot,omitempty"` // data of a SnapshotTaken event
+	Event    *DumpedEvent           `json:"event,omitempty"`    // of agent-<uuid>
+	Inbox    *DumpedEvent           `json:"inbox,omitempty"`    // of inbox-<uuid>
 }
 
 // DumpedEvent is an event as it stands in the log.
@@ -49,19 +52,24 @@ type DumpedEvent struct {
 	Data     json.RawMessage `json:"data"`
 }
 
-// manifest says what a dump is.
+// dumpVersion is of the form of a dump. Version 1 had an agent with all that belongs
+// to it in one line.
+const dumpVersion = 2
+
+// manifest says what a dump is. A dump without one was not finished.
 type manifest struct {
-	Version int             `json:"version"` // of this form: 1
+	Version int             `json:"version"`
 	Node    events.MemberID `json:"node"`
 	At      time.Time       `json:"at"`
 	Agents  int             `json:"agents"`
+	Lines   int             `json:"lines"`
 	SHA256  string          `json:"agents_sha256"`
 }
 
 // dump writes the state of all agents to a new directory below dir and returns when it
 // is on disk. dir must lie in one of Config.DumpDirs: an os.Root keeps links and dots
-// from leading out of it.
-func (s *System) dump(ctx context.Context, dir string) (_ Dump, err error) {
+// from leading out of it. Error: errLifted, when the stop ends meanwhile.
+func (s *System) dump(ctx context.Context, stop *licence, dir string) (_ Dump, err error) {
 	select {
 	case s.emergency.dumping <- struct{}{}:
 		defer func() { <-s.emergency.dumping }()
@@ -78,7 +86,7 @@ func (s *System) dump(ctx context.Context, dir string) (_ Dump, err error) {
 	if err := root.MkdirAll(filepath.Join(own, "modules"), 0o700); err != nil {
 		return Dump{}, fmt.Errorf("dump to %s: %w", dir, err)
 	}
-	d := dumper{sys: s, root: root, dir: own, known: make(map[events.ModuleHash]bool)}
+	d := dumper{sys: s, root: root, dir: own, known: make(map[events.ModuleHash]bool), stop: stop}
 	if err := d.write(ctx, at); err != nil {
 		return Dump{}, fmt.Errorf("dump to %s: %w", dir, err)
 	}
@@ -112,7 +120,9 @@ type dumper struct {
 	root   *os.Root
 	dir    string
 	known  map[events.ModuleHash]bool // modules that are written
+	stop   *licence                   // revoked by the stop that the dump is of
 	agents int
+	lines  int
 	bytes  int64
 }
 
@@ -120,12 +130,8 @@ func (d *dumper) write(ctx context.Context, at time.Time) error {
 	if err := d.sys.caughtUp(ctx); err != nil { // with what was put into inboxes just now
 		return err
 	}
-	page, err := d.sys.deps.Agents.List("", 0)
-	if err != nil {
-		return err
-	}
 	sum := sha256.New()
-	if err := d.file("agents.jsonl", func(w io.Writer) error { return d.lines(ctx, io.MultiWriter(w, sum), page.Agents) }); err != nil {
+	if err := d.file("agents.jsonl", func(w io.Writer) error { return d.all(ctx, io.MultiWriter(w, sum)) }); err != nil {
 		return err
 	}
 	for hash := range d.known {
@@ -143,7 +149,10 @@ func (d *dumper) write(ctx context.Context, at time.Time) error {
 func (d *dumper) manifest(at time.Time, sum hash.Hash) error {
 	size := d.bytes
 	err := d.file("manifest.json", func(w io.Writer) error {
-		return json.NewEncoder(w).Encode(manifest{Version: 1, Node: d.sys.deps.Member, At: at, Agents: d.agents, SHA256: hex.EncodeToString(sum.Sum(nil))})
+		return json.NewEncoder(w).Encode(manifest{
+			Version: dumpVersion, Node: d.sys.deps.Member, At: at, Agents: d.agents, Lines: d.lines,
+			SHA256: hex.EncodeToString(sum.Sum(nil)),
+		})
 	})
 	d.bytes = size
 	for _, dir := range []string{filepath.Join(d.dir, "modules"), d.dir, filepath.Dir(d.dir)} {
@@ -152,58 +161,88 @@ func (d *dumper) manifest(at time.Time, sum hash.Hash) error {
 	return err
 }
 
-func (d *dumper) lines(ctx context.Context, w io.Writer, agents []projections.AgentView) error {
-	enc := json.NewEncoder(w)
-	enc.SetEscapeHTML(false)
-	for _, v := range agents {
-		line, err := d.agent(ctx, v)
+// dumpPage is how many agents' views are copied at a time.
+const dumpPage = 256
+
+// all writes all agents.
+func (d *dumper) all(ctx context.Context, w io.Writer) error {
+	out := json.NewEncoder(w)
+	out.SetEscapeHTML(false)
+	for cursor := ""; ; {
+		page, err := d.sys.deps.Agents.List(cursor, dumpPage)
 		if err != nil {
 			return err
 		}
-		if err := enc.Encode(line); err != nil {
+		for _, v := range page.Agents {
+			if d.sys.licence.Load() != d.stop {
+				return errLifted // agents run: what was read of them does not fit together
+			}
+			if err := d.agent(ctx, out, v); err != nil {
+				return err
+			}
+		}
+		if cursor = page.Next; cursor == "" {
+			return nil
+		}
+	}
+}
+
+func (d *dumper) line(out *json.Encoder, l DumpLine) error {
+	d.lines++
+	return out.Encode(l)
+}
+
+// agent writes one agent, each of its events as it is read.
+func (d *dumper) agent(ctx context.Context, out *json.Encoder, v projections.AgentView) error {
+	d.known[v.Module] = true
+	d.agents++
+	if err := d.line(out, DumpLine{Agent: &v}); err != nil {
+		return err
+	}
+	from, err := d.snapshot(ctx, out, v.ID)
+	if err != nil {
+		return err
+	}
+	err = d.each(ctx, events.AgentStream(v.ID), events.ReadStreamOptions{From: from}, func(e *DumpedEvent) error {
+		return d.line(out, DumpLine{Event: e})
+	})
+	if err != nil {
+		return err
+	}
+	for _, rev := range d.sys.deps.Inboxes.Entries(v.ID) {
+		err := d.each(ctx, events.InboxStream(v.ID), events.ReadStreamOptions{From: rev, Max: 1}, func(e *DumpedEvent) error {
+			return d.line(out, DumpLine{Inbox: e})
+		})
+		if err != nil {
 			return err
 		}
-		d.known[v.Module] = true
-		d.agents++
 	}
 	return nil
 }
 
-func (d *dumper) agent(ctx context.Context, v projections.AgentView) (DumpedAgent, error) {
-	out := DumpedAgent{Agent: v, Events: []DumpedEvent{}}
-	var from events.Revision
-	data, st, err := d.sys.source.Newest(ctx, v.ID)
-	if err != nil {
-		return out, err
+// snapshot writes an agent's newest snapshot, if it has one, and returns where its
+// history goes on from there.
+func (d *dumper) snapshot(ctx context.Context, out *json.Encoder, id events.AgentID) (events.Revision, error) {
+	data, st, err := d.sys.source.Newest(ctx, id)
+	if err != nil || st == nil {
+		return 0, err
 	}
-	if st != nil {
-		out.Snapshot, from = data, st.Revision+1
-	}
-	add := func(list *[]DumpedEvent) func(events.Recorded) error {
-		return func(rec events.Recorded) error {
-			*list = append(*list, DumpedEvent{rec.Event.ID, rec.Event.Type, rec.Revision, rec.RecordedAt, rec.Event.Metadata, rec.Event.Data})
-			return nil
+	for _, part := range data {
+		if err := d.line(out, DumpLine{Snapshot: part}); err != nil {
+			return 0, err
 		}
 	}
-	if err := d.each(ctx, events.AgentStream(v.ID), events.ReadStreamOptions{From: from}, add(&out.Events)); err != nil {
-		return out, err
-	}
-	for _, rev := range d.sys.deps.Inboxes.Entries(v.ID) {
-		if err := d.each(ctx, events.InboxStream(v.ID), events.ReadStreamOptions{From: rev, Max: 1}, add(&out.Inbox)); err != nil {
-			return out, err
-		}
-	}
-	return out, nil
+	return st.Revision + 1, nil
 }
 
 // each reads part of a stream; one that does not exist is empty.
-func (d *dumper) each(ctx context.Context, s events.Stream, o events.ReadStreamOptions, do func(events.Recorded) error) error {
+func (d *dumper) each(ctx context.Context, s events.Stream, o events.ReadStreamOptions, do func(*DumpedEvent) error) error {
 	for rec, err := range d.sys.deps.Store.ReadStream(ctx, s, o) {
 		if errors.Is(err, events.ErrStreamNotFound) {
 			return nil
 		}
 		if err == nil {
-			err = do(rec)
+			err = do(&DumpedEvent{rec.Event.ID, rec.Event.Type, rec.Revision, rec.RecordedAt, rec.Event.Metadata, rec.Event.Data})
 		}
 		if err != nil {
 			return err

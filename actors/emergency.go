@@ -84,7 +84,7 @@ func (g *Gateway) StopAll(ctx context.Context, r StopAllRequest) (StoppedAll, er
 	s.log.Warn("emergency stop: no agent runs until it is lifted", slog.String("reason", r.Reason),
 		slog.Int64("guests", guests), slog.Int("spilled", out.Spilled), slog.Duration("elapsed", out.Elapsed))
 	if r.DumpTo != "" {
-		out.Dump, out.DumpFailed = s.dump(ctx, r.DumpTo)
+		out.Dump, out.DumpFailed = s.dump(ctx, l, r.DumpTo)
 	}
 	return out, nil
 }

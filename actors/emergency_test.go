@@ -2,12 +2,14 @@ package actors
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"iter"
 	"os"
 	"path/filepath"
 	"sync"
@@ -16,6 +18,7 @@ import (
 
 	"github.com/caxton-run/caxton/events"
 	"github.com/caxton-run/caxton/fixtures"
+	"github.com/caxton-run/caxton/projections"
 	"github.com/caxton-run/caxton/replay"
 )
 
@@ -189,21 +192,22 @@ func TestDump(t *testing.T) {
 	if got.DumpFailed != nil || got.Dump.Agents != 2 {
 		t.Fatalf("%+v", got)
 	}
-	lines, sum := readDump(t, got.Dump.Dir)
+	agents, lines, sum := readDump(t, got.Dump.Dir)
 	var m struct {
-		Agents int
+		Version, Agents, Lines int
+
 		SHA256 string `json:"agents_sha256"`
 	}
 	b, err := os.ReadFile(filepath.Join(got.Dump.Dir, "manifest.json"))
-	if err != nil || json.Unmarshal(b, &m) != nil || m.Agents != 2 || m.SHA256 != sum {
+	if err != nil || json.Unmarshal(b, &m) != nil || m.Version != dumpVersion || m.Agents != 2 || m.Lines != lines || m.SHA256 != sum {
 		t.Errorf("manifest %s, %v; the file's digest is %s", b, err, sum)
 	}
-	counter, kept := lines[id], lines[echo]
-	st, _, err := replay.DecodeSnapshot(counter.Snapshot...)
+	counter, kept := agents[id], agents[echo]
+	st, _, err := replay.DecodeSnapshot(counter.snapshot...)
 	if err != nil || st.ID != id {
 		t.Fatalf("snapshot: %v", err)
 	}
-	for _, e := range counter.Events {
+	for _, e := range counter.events {
 		p, err := events.Decode(events.Event{ID: e.ID, Type: e.Type, Data: e.Data, Metadata: e.Metadata})
 		if err != nil {
 			t.Fatal(err)
@@ -215,37 +219,103 @@ func TestDump(t *testing.T) {
 	if st.Handled != 25 {
 		t.Errorf("rebuilt with %d messages, want 25", st.Handled)
 	}
-	if len(kept.Inbox) != 1 || kept.Snapshot != nil || len(kept.Events) != 1 {
+	if len(kept.inbox) != 1 || kept.snapshot != nil || len(kept.events) != 1 {
 		t.Errorf("echo: %+v", kept)
 	}
-	for _, l := range lines {
-		wasm, err := os.ReadFile(filepath.Join(got.Dump.Dir, "modules", string(l.Agent.Module)))
-		if err != nil || events.HashModule(wasm) != l.Agent.Module {
-			t.Errorf("module of %s: %v", l.Agent.Name, err)
+	for _, l := range agents {
+		wasm, err := os.ReadFile(filepath.Join(got.Dump.Dir, "modules", string(l.view.Module)))
+		if err != nil || events.HashModule(wasm) != l.view.Module {
+			t.Errorf("module of %s: %v", l.view.Name, err)
 		}
 	}
 }
 
-func readDump(t *testing.T, dir string) (map[events.AgentID]DumpedAgent, string) {
+// dumped is an agent as a dump has it.
+type dumped struct {
+	view          projections.AgentView
+	snapshot      [][]byte
+	events, inbox []DumpedEvent
+}
+
+// readDump returns a dump's agents, the number of its lines and their digest.
+func readDump(t *testing.T, dir string) (map[events.AgentID]*dumped, int, string) {
 	t.Helper()
 	f, err := os.Open(filepath.Join(dir, "agents.jsonl"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer func() { _ = f.Close() }()
-	sum := sha256.New()
-	out := make(map[events.AgentID]DumpedAgent)
-	for in := bufio.NewReader(f); ; {
+	sum, lines := sha256.New(), 0
+	out := make(map[events.AgentID]*dumped)
+	var last *dumped
+	for in := bufio.NewReader(f); ; lines++ {
 		line, err := in.ReadBytes('\n')
 		if err != nil {
-			return out, hex.EncodeToString(sum.Sum(nil))
+			return out, lines, hex.EncodeToString(sum.Sum(nil))
 		}
-		_, _ = sum.Write(line)
-		var a DumpedAgent
-		if err := json.Unmarshal(line, &a); err != nil {
+		_, _ = sum.Write(line) // never fails
+		var l DumpLine
+		if err := json.Unmarshal(line, &l); err != nil {
 			t.Fatal(err)
 		}
-		out[a.Agent.ID] = a
+		switch {
+		case l.Agent != nil:
+			last = &dumped{view: *l.Agent}
+			out[l.Agent.ID] = last
+		case l.Snapshot != nil:
+			last.snapshot = append(last.snapshot, l.Snapshot)
+		case l.Event != nil:
+			last.events = append(last.events, *l.Event)
+		case l.Inbox != nil:
+			last.inbox = append(last.inbox, *l.Inbox)
+		}
+	}
+}
+
+// behind counts the lines that are written and the events that are read for them.
+type behind struct {
+	*faultyStore
+	lines, read, most int
+}
+
+func (b *behind) Write(p []byte) (int, error) {
+	b.lines += bytes.Count(p, []byte("\n"))
+	return len(p), nil
+}
+
+func (b *behind) ReadStream(ctx context.Context, s events.Stream, o events.ReadStreamOptions) iter.Seq2[events.Recorded, error] {
+	return func(yield func(events.Recorded, error) bool) {
+		for rec, err := range b.Store.ReadStream(ctx, s, o) {
+			b.read++
+			b.most = max(b.most, b.read-b.lines)
+			if !yield(rec, err) {
+				return
+			}
+		}
+	}
+}
+
+// TestADumpHoldsOneEvent: each is written before the next is read, however long the
+// history.
+func TestADumpHoldsOneEvent(t *testing.T) {
+	r := newRig(t, nil)
+	id := r.deploy("counter", "counter-c")
+	for range 25 {
+		r.ask(id, `{"op":"add","n":1}`)
+	}
+	b := &behind{faultyStore: r.store}
+	d := dumper{sys: &System{deps: Deps{Store: b, Inboxes: r.inboxes, Agents: r.agents}, source: replay.Source{Store: b}}, known: make(map[events.ModuleHash]bool)}
+	v, _ := r.agents.Get(id)
+	if err := d.agent(context.Background(), json.NewEncoder(b), v); err != nil {
+		t.Fatal(err)
+	}
+	if b.read < 25 || b.most > 1 {
+		t.Errorf("%d events were read, up to %d ahead of what was written", b.read, b.most)
+	}
+	d.stop = newLicence(context.Background())
+	defer d.stop.cancel()
+	if err := d.all(context.Background(), b); !errors.Is(err, events.ErrConflict) {
+		t.Errorf("of a stop that was lifted: %v, want events.ErrConflict", err)
 	}
 }
 
