@@ -54,6 +54,10 @@ func (b *breaker) MaybeError(op errorfs.Op) error {
 		if b.kind == "create" && b.seen.Add(1) == b.at {
 			return unix.EMFILE
 		}
+	default: // reads, names, directories, the notes
+		if b.kind == "other" && b.seen.Add(1) == b.at {
+			return unix.EIO
+		}
 	}
 	return nil
 }
@@ -61,49 +65,63 @@ func (b *breaker) MaybeError(op errorfs.Op) error {
 // String implements errorfs.Injector.
 func (b *breaker) String() string { return fmt.Sprint(b.kind, " ", b.at) }
 
-// brokenDisk is the child: it appends to two streams, tells of each
-// acknowledgement, and returns the process's exit status.
+// brokenDisk is the child: it works with a log, closes it, and works with it once
+// more; so that what opens a log with something in it fails too. It returns the
+// process's exit status.
 func brokenDisk(dir, at string) int {
 	b := &breaker{}
 	if _, err := fmt.Sscan(at, &b.kind, &b.at); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 2
 	}
-	s, err := Open(dir, smallOptions(errorfs.Wrap(vfs.Default, b)))
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 3
-	}
-	rng := rand.New(rand.NewPCG(1, 1))
-	for i := range 80 {
-		stream := events.Stream(fmt.Sprintf("agent-%d", i%2))
-		evs := part(fmt.Sprint(i), 1+i%3, rng.IntN(8000))
-		r, err := s.Append(context.Background(), stream, events.Any(), evs...)
-		if err != nil {
+	fsys, rng := errorfs.Wrap(vfs.Default, b), rand.New(rand.NewPCG(1, 1))
+	for range 2 {
+		if err := brokenWork(dir, fsys, rng); err != nil {
 			fmt.Fprintln(os.Stderr, err)
-			return 4
+			return 3
+		}
+	}
+	fmt.Println("seen", b.seen.Load())
+	return 0
+}
+
+// brokenWork appends to two streams and tells of each acknowledgement, scavenges,
+// copies the log, flushes and closes it.
+func brokenWork(dir string, fsys vfs.FS, rng *rand.Rand) error {
+	s, err := Open(dir, smallOptions(fsys))
+	if err != nil {
+		return err
+	}
+	ctx := context.Background()
+	for i := range 40 {
+		stream := events.Stream(fmt.Sprintf("agent-%d", i%2))
+		evs := part(fmt.Sprint(i), 1+i%3, rng.IntN(16_000))
+		r, err := s.Append(ctx, stream, events.Any(), evs...)
+		if err != nil {
+			return err
 		}
 		for j, ev := range evs {
 			fmt.Println("acked", ev.ID, stream, int(r.First)+j)
 		}
 	}
+	gone := part("hidden", 4, 3000)
+	_, appended := s.Append(ctx, "snapshot-0", events.Any(), gone...)
+	_, told := s.SetStreamMetadata(ctx, "snapshot-0", events.Any(), events.StreamMetadata{MaxCount: 1})
+	_, scavenged := s.Scavenge(ctx, ScavengeOptions{})
+	_, copied := s.Checkpoint(dir + "-copy")
+	if err := errors.Join(appended, told, scavenged, copied, os.RemoveAll(dir+"-copy")); err != nil {
+		return err
+	}
 	flushed, err := s.db.AsyncFlush()
 	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 5
+		return err
 	}
 	select {
 	case <-flushed:
 	case <-time.After(500 * time.Millisecond): // on a full disk it is tried for ever
-		fmt.Fprintln(os.Stderr, "not flushed")
-		return 5
+		return errors.New("not flushed")
 	}
-	if err := s.Close(); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 6
-	}
-	fmt.Println("seen", b.seen.Load())
-	return 0
+	return s.Close()
 }
 
 // TestDiskFails lets an operation fail at many points of a workload that
@@ -134,7 +152,7 @@ func TestDiskFails(t *testing.T) {
 	if points == 0 {
 		points = 40
 	}
-	for _, kind := range []string{"sync", "write", "full", "create"} {
+	for _, kind := range []string{"sync", "write", "full", "create", "other"} {
 		t.Run(kind, func(t *testing.T) {
 			out, errs, ok := run(t, t.TempDir(), kind, 0)
 			var total int
