@@ -1,12 +1,14 @@
 package pebblestore
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -146,5 +148,46 @@ func TestVerifyEnd(t *testing.T) {
 	damage(appendRootKey(nil, 0), func(b []byte) { b[0] = 9 })
 	if _, found := end(); len(found) != 2 || !strings.Contains(found[0], "root of chunk 0: unknown version") {
 		t.Errorf("damage to the last stored root: %v", found)
+	}
+}
+
+// meddling is a context that does something when it is asked for the first time
+// whether it ended.
+type meddling struct {
+	context.Context
+	once sync.Once
+	do   func()
+}
+
+// Err implements context.Context.
+func (m *meddling) Err() error {
+	m.once.Do(m.do)
+	return m.Context.Err()
+}
+
+// TestVerifyBesideAScavenge scavenges in the middle of a walk: what is dropped
+// meanwhile is no fault.
+func TestVerifyBesideAScavenge(t *testing.T) {
+	for name, verify := range map[string]func(*Store, context.Context, func(error)) (Verified, error){
+		"all": func(s *Store, ctx context.Context, report func(error)) (Verified, error) {
+			return s.Verify(ctx, report, nil)
+		},
+		"end": (*Store).VerifyEnd,
+	} {
+		s := open(t, "log", smallOptions(vfs.NewMem()))
+		for i := range 3 {
+			if _, err := s.Append(t.Context(), "a-1", events.Any(), part(fmt.Sprint(i), verifyPause, 1)...); err != nil {
+				t.Fatal(err)
+			}
+		}
+		setMetadata(t, s, "a-1", events.StreamMetadata{MaxCount: 1})
+		ctx := &meddling{Context: t.Context(), do: func() { scavenge(t, s, ScavengeOptions{}) }}
+		v, err := verify(s, ctx, func(fault error) { t.Errorf("%s: %v", name, fault) })
+		if err != nil || v.Events != 3*verifyPause+1 {
+			t.Errorf("%s: %+v, %v", name, v, err)
+		}
+		if t.Failed() {
+			return
+		}
 	}
 }

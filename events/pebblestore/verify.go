@@ -66,17 +66,19 @@ func (s *Store) Verify(ctx context.Context, report func(error), progress func(do
 // VerifyEnd is the part of Verify that takes no longer the longer the log is: the
 // records since the last full chunk, their index entries, and the root they come
 // to from that chunk's.
-func (s *Store) VerifyEnd(ctx context.Context, report func(error)) (Verified, error) {
+func (s *Store) VerifyEnd(ctx context.Context, report func(error)) (_ Verified, err error) {
 	if err := s.enter(); err != nil {
 		return Verified{}, err
 	}
 	defer s.leave()
-	end := s.Root()
-	v := &verifier{s: s, db: s.db, ctx: ctx, limit: end.Next, report: report, want: make(map[byte]uint64)}
+	end := s.Root() // before the snapshot, which then holds all below it
+	snapshot := s.db.NewSnapshot()
+	defer func() { err = errors.Join(err, snapshot.Close()) }()
+	v := &verifier{s: s, db: snapshot, ctx: ctx, limit: end.Next, report: report, want: make(map[byte]uint64)}
 	chunk := uint64(end.Next) / ChunkEvents
 	if chunk > 0 {
 		var err error
-		if v.root, err = loadRoot(s.db, chunk-1); err != nil {
+		if v.root, err = loadRoot(snapshot, chunk-1); err != nil {
 			v.broken = true
 			if err := v.fault(err); err != nil {
 				return v.done, err
