@@ -25,7 +25,7 @@ import (
 // binary runs itself with these variables set, and does brokenDisk alone.
 const (
 	brokenDirEnv = "CAXTON_TEST_BROKEN_DIR"
-	brokenAtEnv  = "CAXTON_TEST_BROKEN_AT" // "<kind> <n>": the n-th operation of this kind fails
+	brokenAtEnv  = "CAXTON_TEST_BROKEN_AT" // "<n> <kind>": the n-th operation of this kind fails
 )
 
 // breaker fails one kind of operation on a disk.
@@ -40,6 +40,9 @@ type breaker struct {
 func (b *breaker) MaybeError(op errorfs.Op) error {
 	switch op.Kind {
 	case errorfs.OpFileSync, errorfs.OpFileSyncData, errorfs.OpFileSyncTo:
+		if b.kind == "sync of the directory" && filepath.Base(op.Path) == "log" && b.seen.Add(1) == b.at {
+			return unix.EIO
+		}
 		if b.kind == "sync" && b.seen.Add(1) == b.at {
 			return unix.EIO
 		}
@@ -70,7 +73,9 @@ func (b *breaker) String() string { return fmt.Sprint(b.kind, " ", b.at) }
 // process's exit status.
 func brokenDisk(dir, at string) int {
 	b := &breaker{}
-	if _, err := fmt.Sscan(at, &b.kind, &b.at); err != nil {
+	n, kind, _ := strings.Cut(at, " ")
+	b.kind = kind
+	if _, err := fmt.Sscan(n, &b.at); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 2
 	}
@@ -138,7 +143,7 @@ func TestDiskFails(t *testing.T) {
 	}
 	run := func(t *testing.T, dir, kind string, at int) (stdout, stderr string, ok bool) {
 		cmd := exec.CommandContext(t.Context(), self)
-		cmd.Env = append(os.Environ(), brokenDirEnv+"="+dir, fmt.Sprintf("%s=%s %d", brokenAtEnv, kind, at))
+		cmd.Env = append(os.Environ(), brokenDirEnv+"="+dir, fmt.Sprintf("%s=%d %s", brokenAtEnv, at, kind))
 		var out, errs strings.Builder
 		cmd.Stdout, cmd.Stderr = &out, &errs
 		err := cmd.Run()
@@ -148,13 +153,13 @@ func TestDiskFails(t *testing.T) {
 		}
 		return out.String(), errs.String(), err == nil
 	}
-	points := map[string]int{"": 10, "all": math.MaxInt}[os.Getenv("CAXTON_LONG")]
+	points := map[string]int{"": 12, "all": math.MaxInt}[os.Getenv("CAXTON_LONG")]
 	if points == 0 {
 		points = 40
 	}
-	for _, kind := range []string{"sync", "write", "full", "create", "other"} {
+	for _, kind := range []string{"sync", "sync of the directory", "write", "full", "create", "other"} {
 		t.Run(kind, func(t *testing.T) {
-			out, errs, ok := run(t, t.TempDir(), kind, 0)
+			out, errs, ok := run(t, filepath.Join(t.TempDir(), "log"), kind, 0)
 			var total int
 			if _, err := fmt.Sscan(out[max(0, strings.LastIndex(out, "seen ")+5):], &total); err != nil || !ok {
 				t.Fatalf("without a fault: %v, %s", err, errs)

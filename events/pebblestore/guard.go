@@ -19,8 +19,14 @@ import (
 type guardFS struct {
 	vfs.FS
 	dir    string
-	failed func(why string)
+	failed func(f failure)
 	seals  *seals
+}
+
+// failure is a failed operation.
+type failure struct {
+	why string
+	dir bool // a sync of the directory
 }
 
 // guardedFile is a file of the write-ahead log, or the directory.
@@ -38,7 +44,7 @@ func (g *guardFS) own(name string) bool { return g.FS.PathDir(name) == g.FS.Path
 // tell passes err on, and its story to failed.
 func (g *guardFS) tell(op, name string, err error) error {
 	if err != nil {
-		g.failed(fmt.Sprintf("%s %s: %v", op, name, err))
+		g.failed(failure{why: fmt.Sprintf("%s %s: %v", op, name, err), dir: op == "sync" && !isWAL(name)})
 	}
 	return err
 }

@@ -93,10 +93,11 @@ func (s *Store) isolate(why string) {
 
 // writeFailed is told by guardFS. Before Pebble is open a failure is simply an
 // error of Open: nothing was acknowledged, and the next Open writes anew what
-// this one could not.
-func (s *Store) writeFailed(why string) {
-	if s.opened.Load() {
-		s.isolate(why)
+// this one could not. But for a failed sync of the directory Pebble panics, and
+// it may be on a goroutine of its own; so the process ends here, and says why.
+func (s *Store) writeFailed(f failure) {
+	if f.dir || s.opened.Load() {
+		s.isolate(f.why)
 	}
 }
 
