@@ -84,10 +84,7 @@ func (a *agentActor) Receive(ctx actor.Context) {
 		}
 		close(m.looked)
 	case *actor.Restarting:
-		if a.idle != nil {
-			a.idle.Stop()
-		}
-		a.endHold()
+		a.endTimers()
 		a.forget()
 	case *actor.Stopping:
 		a.stop()
@@ -107,15 +104,21 @@ func (a *agentActor) hibernate() {
 
 // stop is the end of this activation, however it came.
 func (a *agentActor) stop() {
+	a.endTimers()
+	a.box.Interrupt() // nothing runs; its context ends
+	a.forget()
+	a.sys.registry.drop(a.id, a.box, events.ErrShuttingDown)
+	a.box.leave()
+}
+
+// endTimers ends those of this activation; the next one, after a restart by the
+// supervisor too, sets its own by what the log says then.
+func (a *agentActor) endTimers() {
 	if a.idle != nil {
 		a.idle.Stop()
 	}
 	a.endHold()
 	a.endDrain()
-	a.box.Interrupt() // nothing runs; its context ends
-	a.forget()
-	a.sys.registry.drop(a.id, a.box, events.ErrShuttingDown)
-	a.box.leave()
 }
 
 // forget drops everything that was read from the log.

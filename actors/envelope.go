@@ -27,7 +27,11 @@ type envelope struct {
 	principal string
 	trace     string
 	command   agent.Command         // nil for a message
+	urgent    bool                  // of a command: the guest that runs is stopped grace after it came, unless it is answered
+	grace     time.Duration         // of an urgent one; 0 is at once
+	hurry     *time.Timer           // of an urgent one in a mailbox; it ends with the answer
 	nudge     bool                  // neither: the inbox has grown behind the actor's back
+	foreign   string                // why this entry of the inbox is no message; empty for one that is
 	entry     bool                  // a message read back from the inbox; nobody waits for its answer
 	timer     *projections.DueTimer // of a timer's message, which the turn reads from the log
 	done      func(answer)          // called with the answer; nil calls nobody
@@ -135,6 +139,9 @@ func (e *envelope) respond(a answer) {
 	}
 	e.note(a)
 	if e.answered.CompareAndSwap(false, true) {
+		if e.hurry != nil {
+			e.hurry.Stop()
+		}
 		e.answer <- a
 		if e.done != nil {
 			e.done(a)

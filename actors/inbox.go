@@ -123,7 +123,10 @@ func (a *agentActor) readInbox(ctx context.Context) []*envelope {
 func (a *agentActor) entry(rec events.Recorded) *envelope {
 	p, err := events.Decode(rec.Event)
 	m, ok := p.(events.MessageReceived)
-	if err != nil || !ok {
+	if err == nil && !ok || errors.Is(err, events.ErrUnknownType) {
+		return a.stranger(rec)
+	}
+	if err != nil { // what is damaged, or of a later caxton, is not ended: the projections stop at it too
 		a.sys.log.Error("inbox entry unreadable", slog.String("agent", a.id.String()),
 			slog.Uint64("revision", uint64(rec.Revision)), slog.Any("err", err))
 		return nil
@@ -132,4 +135,27 @@ func (a *agentActor) entry(rec events.Recorded) *envelope {
 		return nil
 	}
 	return fromInbox(rec.Revision, m)
+}
+
+// stranger makes the envelope of an event that somebody else wrote into the inbox: it
+// is to be ended by name, or each wake would come to it again. nil when it was.
+func (a *agentActor) stranger(rec events.Recorded) *envelope {
+	if a.state().InboxDone(rec.Revision) {
+		return nil
+	}
+	m := events.Message{ID: events.MessageID(rec.ID), ConversationID: rec.ID.String(), Performative: events.Inform, Receiver: a.id.String()}
+	m.SetContent(rec.Data)
+	e := fromInbox(rec.Revision, events.MessageReceived{Message: m})
+	e.foreign = fmt.Sprintf("revision %d of %s is no message but an event of type %.100q", rec.Revision, rec.Stream, rec.Type)
+	return e
+}
+
+// endStranger makes a dead letter of what a stranger wrote.
+func (a *agentActor) endStranger(ctx context.Context, t *turn, e *envelope) error {
+	a.sys.log.Warn("inbox entry of a stranger ended", slog.String("agent", a.id.String()), slog.String("err", e.foreign))
+	if err := events.StoreContent(ctx, a.sys.deps.Store, &e.message); err != nil {
+		return err
+	}
+	letter := events.MessageDeadLettered{Reason: events.DeadInvalid, Detail: e.foreign}
+	return a.unread(ctx, t, e, answer{err: events.Invalid("inbox", e.foreign), final: true}, letter)
 }

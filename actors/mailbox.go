@@ -63,6 +63,9 @@ func (b *Mailbox) Offer(e *envelope) error {
 		return events.ErrClosed
 	case e.isCommand():
 		b.commands.push(e)
+		if e.urgent { // under mu: whoever answers has taken it from here
+			e.hurry = time.AfterFunc(e.grace, b.Interrupt)
+		}
 	case b.waiting.len() >= b.limit && e.timer == nil:
 		b.mu.Unlock()
 		return events.ErrMailboxFull

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"slices"
 	"testing"
+	"time"
 
 	"pgregory.net/rapid"
 
@@ -225,5 +226,41 @@ func TestRestartBackoffDoubles(t *testing.T) {
 			t.Fatalf("after %d failures %s, before that %s", n, d, last)
 		}
 		last = d
+	}
+}
+
+// TestAnUrgentCommandLeavesNoTimer when it is answered, or its mailbox is gone.
+func TestAnUrgentCommandLeavesNoTimer(t *testing.T) {
+	urgent := func() *envelope {
+		e := newEnvelope()
+		e.command, e.urgent, e.grace = agent.Stop{}, true, time.Hour
+		return e
+	}
+	r := newRig(t, nil)
+	e := urgent()
+	if _, err := r.sys.ask(t.Context(), r.deploy("counter", "counter-c"), e); err != nil {
+		t.Fatal(err)
+	}
+	if e.hurry == nil || e.hurry.Stop() {
+		t.Error("a timer is left of a command that was answered")
+	}
+	e = urgent()
+	if _, err := r.sys.registry.offer(events.NewAgentID(), e); err != nil {
+		t.Fatal(err)
+	}
+	r.end()
+	if e.hurry == nil || e.hurry.Stop() {
+		t.Error("a timer is left of a command at the end of the system")
+	}
+}
+
+// TestARestartedActorLeavesNoTimer of the draining that it had begun.
+func TestARestartedActorLeavesNoTimer(t *testing.T) {
+	a := newAgentActor(nil, events.NewAgentID(), NewMailbox(1))
+	timer := time.AfterFunc(time.Hour, func() {})
+	a.drain = timer
+	a.endTimers()
+	if timer.Stop() {
+		t.Error("the end of a draining is still to come")
 	}
 }

@@ -37,6 +37,9 @@ func (a *agentActor) message(ctx context.Context, t *turn, e *envelope) (verdict
 	if known, err := a.known(ctx, t, e); known || err != nil {
 		return goOn, err
 	}
+	if e.foreign != "" {
+		return goOn, a.endStranger(ctx, t, e)
+	}
 	if st.Status != agent.Running && (st.Status != agent.Draining || !a.drains(e)) {
 		a.hold(t, e, st.Status)
 		return goOn, nil

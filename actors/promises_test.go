@@ -444,6 +444,33 @@ func TestAKeyForTwoRequests(t *testing.T) {
 	}
 }
 
+// TestAStrangersEntryIsEndedByName: what somebody else wrote into an inbox is no
+// message; it is told of once, whole, and stops nothing.
+func TestAStrangersEntryIsEndedByName(t *testing.T) {
+	r := newRig(t, nil)
+	id := r.deploy("counter", "counter-c")
+	r.hold(id, request(id, `{"op":"add","n":1}`))
+	var list []events.Event
+	for _, of := range []events.Type{"Stranger", "AgentResumed"} {
+		list = append(list, events.Event{ID: events.NewEventID(), Type: of, ContentType: events.JSON, Data: []byte(`{"reason":"mine"}`)})
+	}
+	if _, err := r.log.Append(context.Background(), events.InboxStream(id), events.Any(), list...); err != nil {
+		t.Fatal(err)
+	}
+	r.ask(id, `{"op":"add","n":1}`)
+	if err := r.command(r.Resume, id); err != nil {
+		t.Fatal(err)
+	}
+	const dead = `dead Invalid {"reason":"mine"}`
+	r.eventually("all has ended", func() bool { return len(r.ends(id)) == 4 && r.inboxes.Len() == 0 })
+	r.restart()
+	r.wants(id, `{"op":"get"}`, `{"count":2}`)
+	letters := slices.DeleteFunc(r.ends(id), func(s string) bool { return s != dead })
+	if len(letters) != len(list) {
+		t.Errorf("%v", r.ends(id))
+	}
+}
+
 // TestNobodyHasNoInbox: a message to an agent that was never deployed is not
 // acknowledged, however long it takes to find that out.
 func TestNobodyHasNoInbox(t *testing.T) {

@@ -35,18 +35,11 @@ func (g *Gateway) Stop(ctx context.Context, r StopRequest) (events.Position, err
 	}
 	env := newEnvelope()
 	env.principal, env.trace = r.Principal, r.TraceParent
+	env.urgent, env.grace = true, r.Grace // the actor cannot see the command while its guest runs
 	env.command = agent.Stop{Reason: r.Reason, Drain: r.Drain, Grace: r.Grace, Until: g.sys.deps.Now().Add(r.Grace)}
-	box, err := g.sys.registry.offer(r.Agent, env)
-	if err != nil {
+	if _, err := g.sys.registry.offer(r.Agent, env); err != nil {
 		return 0, err
 	}
-	// The actor cannot see the command while its guest runs. It ends by itself
-	// when the command has been seen, or the mailbox is gone.
-	time.AfterFunc(r.Grace, func() {
-		if !env.answered.Load() {
-			box.Interrupt()
-		}
-	})
 	return g.sys.await(ctx, env)
 }
 

@@ -114,7 +114,8 @@ type MessageFailed struct {
 //   - When: in the append of the event that caused the send, when the receiver's name
 //     leads nowhere or the hop limit is reached; later, when its delivery is given up;
 //     of a message from outside, when an operator discards what waits, after
-//     AgentRemoved, or when its Idempotency-Key stands for another request.
+//     AgentRemoved, or when its Idempotency-Key stands for another request; of what
+//     somebody else wrote into the inbox, with that as the content.
 //   - By: the actor of the agent whose stream it is, for the dispatcher where delivery
 //     was tried.
 //   - Agent: a sequence that was used stays used; the inbox entry counts as closed.
@@ -146,7 +147,7 @@ const (
 	DeadTimeout       DeadLetterReason = "Timeout"       // its reply_by, or messaging.send_timeout, passed before it was delivered
 	DeadTooLarge      DeadLetterReason = "TooLarge"      // beyond the limit of a message; not written yet
 	DeadHopLimit      DeadLetterReason = "HopLimit"      // 1,000 agents had passed its cause on
-	DeadInvalid       DeadLetterReason = "Invalid"       // its Idempotency-Key stands for another request
+	DeadInvalid       DeadLetterReason = "Invalid"       // its Idempotency-Key stands for another request, or it is no message
 	DeadRefused       DeadLetterReason = "Refused"       // delivery ended in an error three times
 	DeadBreakerOpen   DeadLetterReason = "BreakerOpen"   // a circuit breaker held the receiver off, three times
 	DeadDiscarded     DeadLetterReason = "Discarded"     // an operator emptied the queue
