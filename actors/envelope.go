@@ -97,6 +97,13 @@ func (e *envelope) seal() *events.Revision {
 	return e.inbox
 }
 
+// awaitSpill waits for a spill under way, if there is one: one append.
+func (e *envelope) awaitSpill() {
+	if e.phase.Load() == phaseSpilling {
+		<-e.spilled
+	}
+}
+
 // spillRevision returns where the message stands in the inbox if it has been put
 // there, without waiting for a spill under way.
 func (e *envelope) spillRevision() *events.Revision {

@@ -138,6 +138,9 @@ func (a *agentActor) known(ctx context.Context, t *turn, e *envelope) (bool, err
 	}
 	use, ok := st.Key(e.key)
 	if e.key == "" || !ok {
+		if e.key != "" {
+			e.awaitSpill() // where it stands says whether the key has expired
+		}
 		rev := e.spillRevision()
 		if rev == nil || !st.InboxDone(*rev) {
 			return false, nil
