@@ -197,7 +197,8 @@ func (in *Instance) classify(err error) (events.OutcomeStatus, string) {
 	case int32(in.depth.Get()) < 0:
 		return events.OutcomeStackOverflow, fmt.Sprintf("calls nest deeper than %d", in.host.cfg.CallDepth)
 	case strings.HasPrefix(text, "stack overflow"), strings.HasPrefix(text, "wasm error: stack overflow"):
-		return events.OutcomeStackOverflow, "the engine's stack is full"
+		// The depth limit comes first (meter.StackBytes): no replay has to repeat this.
+		return events.OutcomeHostFault, "the engine's stack is full"
 	case strings.HasPrefix(text, "wasm error: "):
 		status, detail = events.OutcomeTrap, trapDetail(text)
 	default:

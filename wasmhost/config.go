@@ -14,7 +14,7 @@ type Config struct {
 	InitFuel       events.Fuel   // for the start function, _initialize and caxton_init together; Go's runtime needs much
 	InitTimeout    time.Duration // wall clock, for the same; not the agent's limit, which is for messages and may be a millisecond
 	Slice          events.Fuel   // granted at a time; between slices a call can be stopped and Go's scheduler runs
-	CallDepth      uint32        // nested calls of small functions; large ones weigh more (meter.DepthGlobal)
+	CallDepth      uint32        // nested calls of small functions; large ones weigh more (meter.FrameUnit)
 	MaxEffects     int           // sends, state and timer changes of one message
 	MaxEffectBytes int           // of reply, sends, keys and values of one message
 	MaxLogBytes    int           // of log text of one message; what is over is dropped
@@ -39,7 +39,7 @@ func DefaultConfig() Config {
 		InitFuel:       500_000_000,
 		InitTimeout:    10 * time.Second, // 40 times what so much fuel takes; a guest that reads memory at random takes longer for it
 		Slice:          100_000,          // 12 to 100 µs of computing, during which a guest delays a collection; a refill costs well below 1 µs
-		CallDepth:      10_000,           // at most about 80 MiB of stack in the worst module, 1 MiB in common ones
+		CallDepth:      10_000,           // at most 6 MiB of frames (meter.StackBytes), 1.5 MiB in common modules
 		MaxEffects:     1024,
 		MaxEffectBytes: 512 << 10, // with base64 and the message itself below events.MaxAppendBytes
 		MaxLogBytes:    16 << 10,

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -51,9 +52,10 @@ type moduleKey struct {
 }
 
 // engineConfig returns the engine's settings. The interpreter exists for
-// validation and for tests that compare engines.
+// validation and for tests that compare engines: it is not what a machine without
+// a compiler falls back on, because it holds fewer calls than guests may nest.
 func engineConfig(interpreter bool) wazero.RuntimeConfig {
-	cfg := wazero.NewRuntimeConfig()
+	cfg := wazero.NewRuntimeConfigCompiler()
 	if interpreter {
 		cfg = wazero.NewRuntimeConfigInterpreter()
 	}
@@ -85,15 +87,30 @@ func newHost(ctx context.Context, cfg Config, engine wazero.RuntimeConfig) (*Hos
 		}
 		engine = engine.WithCompilationCache(h.cache.engine)
 	}
-	h.rt = wazero.NewRuntimeWithConfig(ctx, engine)
+	if h.rt, err = newRuntime(ctx, engine); err != nil {
+		return nil, errors.Join(err, h.closeEngine(ctx))
+	}
 	if err := h.offer(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("wasmhost: offer host functions: %w", err), h.closeEngine(ctx))
 	}
 	return h, nil
 }
 
-func (h *Host) closeEngine(ctx context.Context) error {
-	err := h.rt.Close(ctx)
+// newRuntime turns the engine's panic on a machine that it cannot compile for into
+// an error.
+func newRuntime(ctx context.Context, engine wazero.RuntimeConfig) (rt wazero.Runtime, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("wasmhost: the engine does not compile for %s/%s: %v", runtime.GOOS, runtime.GOARCH, r)
+		}
+	}()
+	return wazero.NewRuntimeWithConfig(ctx, engine), nil
+}
+
+func (h *Host) closeEngine(ctx context.Context) (err error) {
+	if h.rt != nil {
+		err = h.rt.Close(ctx)
+	}
 	if h.cache != nil {
 		err = errors.Join(err, h.cache.engine.Close(ctx))
 	}

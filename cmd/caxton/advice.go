@@ -42,7 +42,7 @@ func ruleAdvice(rule string) string {
 		return "declare the import as docs/agents.md does, or use an SDK of \"caxton agent init\""
 	case "module_too_large":
 		return "strip it (Go: -ldflags='-s -w', Rust: -C strip=symbols), or let the server take more: runtime.max_module_bytes"
-	case "function_too_large", "nested_too_deep", "too_many_locals", "too_many_branches", "branch_table_too_large":
+	case "function_too_large", "nested_too_deep", "too_many_locals", "too_many_branches", "branch_table_too_large", "frame_too_large":
 		return "build it for size (-Os, opt-level=s, wasm-opt -Oz), or split that function"
 	case "shared_memory", "too_many_memories":
 		return "build it without threads, with one memory"

@@ -7,17 +7,15 @@ type calls struct {
 	indirect bool
 }
 
-// recursive tells for each defined function whether it lies on a cycle of the
+// callGraph tells for each defined function whether it lies on a cycle of the
 // call graph. Only those count call depth: a function off every cycle is on the
-// stack once at most.
+// stack once at most, and longestChain says how much of them there can be.
 //
 // A call_indirect may reach every function that the module takes a reference
 // of; those edges go through one extra node. Host functions never call back.
-// Frames that do not count are at most one for each function of the module; the
-// engine's own stack bounds a chain of so many large ones.
-func (m *module) recursive() []bool {
+func (m *module) callGraph() *graph {
 	n := len(m.bodies)
-	g := graph{edges: make([][]int32, n+1), recursive: make([]bool, n+1)}
+	g := &graph{edges: make([][]int32, n+1), recursive: make([]bool, n+1)}
 	for _, f := range m.reachable {
 		g.add(n, int(f)-m.importedFunc)
 	}
@@ -30,7 +28,7 @@ func (m *module) recursive() []bool {
 		}
 	}
 	g.find()
-	return g.recursive[:n]
+	return g
 }
 
 // graph finds the nodes on cycles with Tarjan's algorithm for strongly
@@ -39,6 +37,8 @@ func (m *module) recursive() []bool {
 type graph struct {
 	edges     [][]int32
 	recursive []bool
+	order     []int32 // all nodes, callees first, component by component
+	ends      []int   // in order, of each component
 
 	index, low []int32 // 0: not visited
 	next       []int32 // edge to look at
@@ -120,5 +120,33 @@ func (g *graph) component(v int32) {
 			g.recursive[w] = true
 		}
 	}
+	g.order = append(g.order, members...)
+	g.ends = append(g.ends, len(g.order))
 	g.stack = g.stack[:k]
+}
+
+// longestChain returns the most that functions which are not recursive can weigh
+// on one stack: each is on it once at most. The node of indirect calls has no
+// weight.
+func (g *graph) longestChain(weights []int64) (longest int64) {
+	chain := make([]int64, len(g.edges))
+	from := 0
+	for _, end := range g.ends {
+		members := g.order[from:end]
+		from = end
+		var below int64
+		for _, v := range members {
+			for _, w := range g.edges[v] {
+				below = max(below, chain[w]) // 0 within the component
+			}
+		}
+		if v := members[0]; !g.recursive[v] && int(v) < len(weights) {
+			below += weights[v]
+		}
+		for _, v := range members {
+			chain[v] = below
+		}
+		longest = max(longest, below)
+	}
+	return longest
 }

@@ -16,6 +16,7 @@ type Caps struct {
 	LoopNesting  int // loops within loops: compilers are superlinear in it
 	Branches     int // br, br_if, br_table and if in one function
 	BranchTable  int // labels of one br_table
+	FrameBytes   int // one call's frame on the engine's stack; Instrument finds out
 	Globals      int
 	Exports      int
 	Tables       int
@@ -32,7 +33,7 @@ func DefaultCaps() Caps {
 		ModuleBytes: 8 << 20, Types: 4096, Arity: 128, Imports: 256,
 		Functions: 20_000, BodyBytes: 128 << 10, Locals: 1000,
 		Nesting: 2048, LoopNesting: 64, Branches: 4096, BranchTable: 4096,
-		Globals: 4096, Exports: 4096, Tables: 1, TableEntries: 10_000,
+		FrameBytes: 1 << 20, Globals: 4096, Exports: 4096, Tables: 1, TableEntries: 10_000,
 		Segments: 100_000, Elements: 100_000, MemoryPages: 16_384,
 	}
 }
@@ -53,7 +54,7 @@ func (c Caps) Validate() error {
 		{"functions", c.Functions, 1 << 20}, {"body_bytes", c.BodyBytes, MaxModuleBytes},
 		{"locals", c.Locals, 50_000}, {"nesting", c.Nesting, 1 << 16},
 		{"loop_nesting", c.LoopNesting, 1 << 16}, {"branches", c.Branches, 1 << 20},
-		{"branch_table", c.BranchTable, 1 << 20}, {"globals", c.Globals, 1 << 20},
+		{"branch_table", c.BranchTable, 1 << 20}, {"frame_bytes", c.FrameBytes, 8 << 20}, {"globals", c.Globals, 1 << 20},
 		{"exports", c.Exports, 1 << 20}, {"tables", c.Tables, 100},
 		{"table_entries", c.TableEntries, 1 << 24}, {"segments", c.Segments, 1 << 20},
 		{"elements", c.Elements, 1 << 24}, {"memory_pages", c.MemoryPages, 65_536},

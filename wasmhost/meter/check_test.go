@@ -245,8 +245,8 @@ func TestCapsValidate(t *testing.T) {
 	}
 	err := Caps{}.Validate()
 	var invalid *events.InvalidError
-	if !errors.As(err, &invalid) || len(invalid.Fields) != 18 {
-		t.Errorf("got %v, want all 18 fields", err)
+	if !errors.As(err, &invalid) || len(invalid.Fields) != 19 {
+		t.Errorf("got %v, want all 19 fields", err)
 	}
 	caps := DefaultCaps()
 	caps.ModuleBytes = MaxModuleBytes + 1

@@ -29,6 +29,11 @@
 //     compare and a jump instead of five instructions.
 //   - Only functions on a cycle of the call graph count call depth.
 //
+// How deep a guest may call. Each function weighs what its frame takes of the
+// engine's stack, in units of 512 bytes and rounded up: a bound worked out from
+// the module alone (frame.go), so that the depth limit always ends a guest before
+// the engine's own limit does, at the same call on every engine and machine.
+//
 // Measure it with "go run -C .ci/meterbench .", beside wasmtime's fuel.
 //
 // Limits: the fields of Caps. Test it with "go test ./wasmhost/meter".
@@ -36,9 +41,9 @@ package meter
 
 // Version of the cost table and of where charges and checks stand. Fuel totals
 // are comparable only between equal versions, so it is part of every event, and
-// compiled code is kept under it; raise it with any change that alters a total
-// or what Instrument emits.
-const Version = 4
+// compiled code is kept under it; raise it with any change that alters a total,
+// what a frame weighs, or what Instrument emits.
+const Version = 5
 
 // Names of what Instrument adds. A module that brings them itself is refused
 // (rules reserved_export, unknown_import).
@@ -58,8 +63,8 @@ const (
 	// call: deterministically so.
 	FuelGlobal = "__cx_fuel"
 
-	// DepthGlobal is the exported i32 global of call depth left; the host sets
-	// it to the limit before each entry. It is negative after a trap that the
+	// DepthGlobal is the exported i32 global of call depth left, in FrameUnit; the
+	// host sets it to the limit before each entry. It is negative after a trap that the
 	// depth check raised, and only then.
 	DepthGlobal = "__cx_depth"
 

@@ -10,36 +10,36 @@ type emitter struct {
 	p      *planner
 	f      funcType
 	cached bool
-	weight int32 // call depth that the function takes; 0 when it is not recursive
+	weight int32 // call depth that the function takes; 0 when it does not count
 
 	fuel      uint32 // the local, when cached
 	size, got uint32 // locals of bulk operations: size, result of grow
 }
 
-// frameWeight is what a call takes from the depth limit: 1, and 1 more for each
-// 16 locals and each KiB of body, which bound the engine's stack frame.
-func frameWeight(locals, body int) int32 { return int32(1 + locals/16 + body/1024) }
-
-// function appends the instrumented body of defined function i to the writer.
-func (e *emitter) function(i int, recursive bool) {
+// function appends the instrumented body of defined function i to the writer, and
+// returns what a call of it weighs, whether it counts depth or not.
+func (e *emitter) function(i int, counts bool) (weight int64) {
 	body := e.m.bodies[i]
 	e.f = e.m.types[e.m.funcs[e.m.importedFunc+i]]
 	r := &reader{b: body}
 	groups := r.u32()
 	groupsAt := r.p
 	next := len(e.f.params)
+	wide := false
 	for range groups {
 		next += int(r.u32())
-		r.valueType()
+		wide = r.valueType() == typeV128 || wide
 	}
 	declared := body[groupsAt:r.p]
 	start := r.p
-	e.p.plan(r, len(e.f.results) == 0)
+	e.p.size.begin(e.m, e.f, next)
+	e.p.size.wide = e.p.size.wide || wide
+	e.p.plan(r, e.f)
 
 	e.cached = e.p.tight
-	e.weight = 0
-	if recursive {
-		e.weight = frameWeight(next, len(body))
+	weight, e.weight = e.p.size.weight(), 0
+	if counts {
+		e.weight = int32(weight) // rewriteBodies refuses what does not fit
 	}
 	e.locals(groups, declared, uint32(next))
 	e.prologue()
@@ -50,6 +50,7 @@ func (e *emitter) function(i int, recursive bool) {
 		e.patch(x)
 	}
 	e.w.raw(body[at:])
+	return weight
 }
 
 func (e *emitter) locals(groups uint32, declared []byte, next uint32) {

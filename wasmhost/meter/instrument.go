@@ -1,10 +1,6 @@
 package meter
 
-import (
-	"math"
-
-	"github.com/caxton-run/caxton/events"
-)
+import "math"
 
 // Options says how Instrument is to bound a module.
 type Options struct {
@@ -16,7 +12,8 @@ type Options struct {
 // result differs from the original in nothing a guest can observe, except that
 // tables do not grow beyond tableCeiling.
 //
-// Errors are as for Check, and *events.InvalidError for bad options.
+// Errors are as for Check, the rule frame_too_large, which only this finds out, and
+// *events.InvalidError for bad options.
 func Instrument(wasm []byte, opts Options) (metered []byte, rep Report, err error) {
 	if err := opts.Caps.Validate(); err != nil {
 		return nil, Report{}, err
@@ -24,7 +21,7 @@ func Instrument(wasm []byte, opts Options) (metered []byte, rep Report, err erro
 	defer catch(&err)
 	m := decode(wasm, opts.Caps)
 	rep = m.report(len(wasm))
-	metered, rep.Recursive = m.rewrite(len(wasm))
+	metered, rep.Recursive = m.rewrite(len(wasm), opts.Caps)
 	rep.MeteredSize = len(metered)
 	return metered, rep, nil
 }
@@ -60,10 +57,10 @@ func (m *module) addType(t funcType) uint32 {
 
 // rewrite emits the instrumented module. Bodies come first, because they may
 // add types, which stand before them.
-func (m *module) rewrite(size int) (metered []byte, recursive int) {
+func (m *module) rewrite(size int, caps Caps) (metered []byte, recursive int) {
 	original := len(m.types)
 	refill := m.addType(funcType{params: []byte{typeI64}, results: []byte{typeI64}})
-	code, recursive := m.rewriteBodies(size)
+	code, recursive := m.rewriteBodies(size, caps)
 
 	bodies := make(map[byte][]byte, len(m.sections))
 	for _, s := range m.sections {
@@ -108,20 +105,39 @@ func (m *module) rewrite(size int) (metered []byte, recursive int) {
 	return w.b, recursive
 }
 
-func (m *module) rewriteBodies(size int) (code []byte, recursive int) {
-	counts := m.recursive()
+func (m *module) rewriteBodies(size int, caps Caps) (code []byte, counted int) {
+	g := m.callGraph()
+	code, weights := m.emitBodies(size, g.recursive[:len(m.bodies)], caps)
+	if g.longestChain(weights) > maxChain {
+		for i := range g.recursive {
+			g.recursive[i] = true
+		}
+		code, _ = m.emitBodies(size, g.recursive[:len(m.bodies)], caps)
+	}
+	for _, counts := range g.recursive[:len(m.bodies)] {
+		if counts {
+			counted++
+		}
+	}
+	return code, counted
+}
+
+// emitBodies returns the code section, with functions counting depth as counts
+// says, and the weight of each.
+func (m *module) emitBodies(size int, counts []bool, caps Caps) (code []byte, weights []int64) {
 	e := emitter{m: m, p: &planner{m: m}}
 	out := writer{b: make([]byte, 0, size*3/2)}
 	out.u32(uint32(len(m.bodies)))
+	weights = make([]int64, len(m.bodies))
 	for i := range m.bodies {
 		e.w.b = e.w.b[:0]
-		e.function(i, counts[i])
-		out.sized(e.w.b)
-		if counts[i] {
-			recursive++
+		weights[i] = e.function(i, counts[i])
+		if n := weights[i] * FrameUnit; n > int64(caps.FrameBytes) {
+			refuse("frame_too_large", "function %d may take %d bytes of stack for each call, at most %d", m.importedFunc+i, n, caps.FrameBytes)
 		}
+		out.sized(e.w.b)
 	}
-	return out.b, recursive
+	return out.b, weights
 }
 
 // split returns a section's count of entries and the rest; nothing for an
@@ -274,17 +290,4 @@ func (m *module) copyConstant(w *writer, r *reader) {
 			return
 		}
 	}
-}
-
-// maxDepth keeps the counter far from 32 bits: a frame weighs at most some
-// hundred.
-const maxDepth = 1 << 24
-
-// CheckDepth validates a call depth limit: 1 to 16,777,216. It is the host's to
-// set, in DepthGlobal. Errors are *events.InvalidError for "call_depth".
-func CheckDepth(depth uint32) error {
-	if depth == 0 || depth > maxDepth {
-		return events.Invalidf("call_depth", "must be 1 to %d, got %d", maxDepth, depth)
-	}
-	return nil
 }

@@ -80,14 +80,15 @@ type module struct {
 	globals  int      // imported ones first
 	// mutable lists the indices of the defined mutable globals of number types;
 	// opaque says that there are others, whose values the host cannot read.
-	mutable      []uint32
-	opaque       bool
-	tables       int
-	memories     int
-	memMin       uint32 // pages
-	memMax       uint32 // pages; 65536 where the module declares none
-	importedFunc int
-	start        int64 // function index, -1 for none
+	mutable       []uint32
+	opaque        bool
+	vectorGlobals bool
+	tables        int
+	memories      int
+	memMin        uint32 // pages
+	memMax        uint32 // pages; 65536 where the module declares none
+	importedFunc  int
+	start         int64 // function index, -1 for none
 	// reachable lists the functions that a call_indirect might reach: those in
 	// element segments, in constant expressions and under ref.func.
 	reachable []uint32

@@ -61,7 +61,7 @@ func FuzzModules(f *testing.F) {
 		if rep, err := Check(b, DefaultCaps()); err != nil || rep.HasStart {
 			return // its start function has no budget unmetered
 		}
-		differ(t, engine{"compiler", cfg}, b, names, arg)
+		differ(t, engine{name: "compiler", cfg: cfg}, b, names, arg)
 	})
 }
 

@@ -4,6 +4,7 @@ package meter
 // (WebAssembly Core Specification 2.0, section 5.4).
 const (
 	opUnreachable  = 0x00
+	opNop          = 0x01
 	opBlock        = 0x02
 	opLoop         = 0x03
 	opIf           = 0x04

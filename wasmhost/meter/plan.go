@@ -61,7 +61,10 @@ type frame struct {
 	bare   bool // a branch to its label takes no values
 	calls  bool // something inside it calls
 	strips int  // strip-mined loops at or below it
-	lowest int  // lowest height that a branch inside goes to; -1 for return
+	typ    funcType
+	id     uint32 // of size
+	below  int    // operands below it
+	lowest int    // lowest height that a branch inside goes to; -1 for return
 }
 
 // planner finds the segments of a function and where its body needs patches.
@@ -73,6 +76,7 @@ type planner struct {
 	frames  []frame
 	cur     int
 	dead    bool
+	size    frameSize
 
 	calls, bulk bool
 	tight       bool   // some loop has no calls
@@ -80,10 +84,10 @@ type planner struct {
 }
 
 // plan fills segs and patches for the body whose instructions begin at r.
-func (p *planner) plan(r *reader, bare bool) {
+func (p *planner) plan(r *reader, t funcType) {
 	p.segs, p.patches, p.frames = p.segs[:0], p.patches[:0], p.frames[:0]
 	p.dead, p.calls, p.bulk, p.tight = false, false, false, false
-	p.push(frame{op: opBlock, bare: bare})
+	p.push(frame{op: opBlock, bare: len(t.results) == 0, typ: t})
 	p.begin(r.p, segment{parent: -1, head: true, entry: true})
 	for len(p.frames) > 0 {
 		p.instr(r, r.next())
@@ -99,6 +103,7 @@ func (p *planner) instr(r *reader, in instr) {
 		f := p.top()
 		f.op = opElse
 		if p.dead = f.dead; !p.dead {
+			p.size.elseBlock(f.id, f.below, f.typ)
 			p.begin(r.p, segment{parent: f.before})
 		}
 	case opEnd:
@@ -110,6 +115,7 @@ func (p *planner) instr(r *reader, in instr) {
 			return
 		}
 		p.charge(cost(in.op))
+		p.size.step(stepStop, 0)
 		p.top().lowest = -1
 		if in.op == opReturn {
 			p.add(patch{pos: in.pos, kind: atReturn})
@@ -119,6 +125,13 @@ func (p *planner) instr(r *reader, in instr) {
 		p.dead = true
 	case opCall, opCallIndirect:
 		if !p.dead {
+			t := in.imm
+			if in.op == opCall {
+				t = p.m.funcs[t]
+			} else {
+				p.size.pop(1)
+			}
+			p.size.call(p.m.types[t])
 			p.calls = true
 			p.top().calls = true
 			p.charge(cost(in.op))
@@ -132,35 +145,49 @@ func (p *planner) instr(r *reader, in instr) {
 		}
 	case opRefFunc:
 		p.charge(cost(in.op))
+		p.follow(in)
 		p.renumber(r, in)
 	case opMemoryGrow, opMisc:
 		p.sized(r, in)
 	default:
 		p.charge(cost(in.op))
+		p.follow(in)
+	}
+}
+
+func (p *planner) follow(in instr) {
+	if !p.dead {
+		p.size.instr(in)
 	}
 }
 
 func (p *planner) open(r *reader, in instr) {
 	p.charge(cost(in.op))
-	f := frame{op: in.op, before: p.cur, dead: p.dead, strips: p.top().strips, bare: p.bare(r, in)}
+	f := frame{op: in.op, before: p.cur, dead: p.dead, strips: p.top().strips, bare: p.bare(r, in), typ: p.blockType(r, in)}
 	if p.dead {
 		p.push(f)
 		return
 	}
+	kind := stepOpen
 	switch in.op {
 	case opLoop:
+		kind = stepLoop
 		// A loop with parameters cannot be entered twice in a row.
 		if in.block < 0 || len(p.m.types[in.block].params) == 0 {
 			f.strip = true
 			f.strips++
 			p.add(patch{pos: in.pos, kind: loopOpen, raw: r.b[in.immAt:r.p]})
+			kind = stepMined
 		}
+		f.id, f.below = p.size.openBlock(kind, f.typ)
 		p.push(f)
 		p.begin(r.p, segment{parent: -1, head: true, strip: f.strip})
 	case opIf:
+		f.id, f.below = p.size.openBlock(stepIf, f.typ)
 		p.push(f)
 		p.begin(r.p, segment{parent: f.before})
 	default:
+		f.id, f.below = p.size.openBlock(kind, f.typ)
 		p.push(f)
 	}
 }
@@ -169,8 +196,12 @@ func (p *planner) close(r *reader, in instr) {
 	f := *p.top()
 	height := len(p.frames) - 1
 	p.frames = p.frames[:height]
+	if !f.dead {
+		p.size.closeBlock(f.end(), f.below, f.typ)
+	}
 	if height == 0 {
 		p.add(patch{pos: in.pos, kind: atLast})
+		p.size.finish()
 		return
 	}
 	up := p.top()
@@ -192,6 +223,29 @@ func (p *planner) close(r *reader, in instr) {
 	p.begin(r.p, segment{parent: f.before, always: f.lowest >= height})
 }
 
+// end is how a block ends for those who follow values.
+func (f *frame) end() stepKind {
+	switch {
+	case f.op == opLoop:
+		return stepBack
+	case f.op == opBlock && !f.target:
+		return stepEnd
+	}
+	return stepMeet
+}
+
+// blockType returns a block's type; what a short one gives is no matter but for
+// its size.
+func (p *planner) blockType(r *reader, in instr) funcType {
+	switch {
+	case in.block >= 0:
+		return p.m.types[in.block]
+	case r.b[in.immAt] == typeVoid:
+		return funcType{}
+	}
+	return funcType{results: r.b[in.immAt : in.immAt+1]}
+}
+
 func (p *planner) branch(r *reader, in instr) {
 	if in.op == opBrTable {
 		labels := &reader{b: r.b, p: in.immAt}
@@ -202,7 +256,9 @@ func (p *planner) branch(r *reader, in instr) {
 			label := labels.u32()
 			w.u32(p.label(label))
 			p.mark(label)
+			p.goes(stepMaybe, label)
 		}
+		p.goes(stepStop, 0)
 		p.add(patch{pos: in.immAt, kind: replaceRaw, cut: r.p - in.immAt, raw: w.b})
 		p.charge(2)
 		p.dead = true
@@ -224,6 +280,12 @@ func (p *planner) branch(r *reader, in instr) {
 	}
 	p.mark(in.imm)
 	p.charge(cost(in.op))
+	if in.op == opBr {
+		p.goes(stepBranch, in.imm)
+	} else if !p.dead {
+		p.size.pop(1)
+		p.goes(stepMaybe, in.imm)
+	}
 	switch {
 	case in.op == opBr:
 		p.dead = true
@@ -249,6 +311,7 @@ func (p *planner) sized(r *reader, in instr) {
 	if p.dead {
 		return
 	}
+	p.size.instr(in)
 	grow := in.op == opMemoryGrow || in.sub == miscTableGrow
 	var shift uint32
 	switch {
@@ -278,6 +341,13 @@ func (p *planner) mark(label uint32) {
 	p.frames[height].target = true
 	if f := p.top(); height < f.lowest {
 		f.lowest = height
+	}
+}
+
+// goes tells size of a branch.
+func (p *planner) goes(kind stepKind, label uint32) {
+	if !p.dead {
+		p.size.step(kind, p.frames[len(p.frames)-1-int(label)].id)
 	}
 }
 

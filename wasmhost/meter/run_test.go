@@ -9,6 +9,7 @@ import (
 
 	"github.com/tetratelabs/wazero"
 	"github.com/tetratelabs/wazero/api"
+	"github.com/tetratelabs/wazero/experimental"
 	"github.com/tetratelabs/wazero/imports/assemblyscript"
 	"github.com/tetratelabs/wazero/imports/wasi_snapshot_preview1"
 )
@@ -22,14 +23,15 @@ const (
 )
 
 type engine struct {
-	name string
-	cfg  wazero.RuntimeConfig
+	name     string
+	cfg      wazero.RuntimeConfig
+	profiled bool // compiled with listeners
 }
 
 func engines() []engine {
 	return []engine{
-		{"compiler", wazero.NewRuntimeConfigCompiler()},
-		{"interpreter", wazero.NewRuntimeConfigInterpreter()},
+		{name: "compiler", cfg: wazero.NewRuntimeConfigCompiler()},
+		{name: "interpreter", cfg: wazero.NewRuntimeConfigInterpreter()},
 	}
 }
 
@@ -40,6 +42,7 @@ type machine struct {
 	mod     api.Module
 	metered bool
 	slice   int64
+	depth   int32
 	budget  int64
 	granted int64
 	stopped int64 // fuel used when refill ended the call
@@ -62,7 +65,7 @@ func newMachine(t testing.TB, e engine, wasm []byte, metered bool, slice int64) 
 func tryMachine(t testing.TB, e engine, wasm []byte, metered bool, slice int64) (*machine, error) {
 	t.Helper()
 	ctx := context.Background()
-	m := &machine{t: t, rt: wazero.NewRuntimeWithConfig(ctx, e.cfg), metered: metered, slice: slice}
+	m := &machine{t: t, rt: wazero.NewRuntimeWithConfig(ctx, e.cfg), metered: metered, slice: slice, depth: deepCalls}
 	t.Cleanup(func() { _ = m.rt.Close(ctx) })
 	i64 := []api.ValueType{api.ValueTypeI64}
 	if _, err := m.rt.NewHostModuleBuilder(RefillModule).NewFunctionBuilder().
@@ -80,6 +83,9 @@ func tryMachine(t testing.TB, e engine, wasm []byte, metered bool, slice int64) 
 		if wasm, _, err = Instrument(wasm, Options{Caps: DefaultCaps()}); err != nil {
 			t.Fatal(err)
 		}
+	}
+	if e.profiled {
+		ctx = experimental.WithFunctionListenerFactory(ctx, silent{})
 	}
 	var err error
 	m.mod, err = m.rt.InstantiateWithConfig(ctx, wasm, wazero.NewModuleConfig().WithStartFunctions())
@@ -129,7 +135,7 @@ func (m *machine) run(name string, budget int64, args ...uint64) (result uint64,
 	m.budget, m.granted, m.stopped, m.refills = budget, 0, 0, 0
 	if m.metered {
 		m.global(FuelGlobal).Set(0)
-		m.global(DepthGlobal).Set(deepCalls)
+		m.global(DepthGlobal).Set(uint64(m.depth))
 	}
 	f := m.mod.ExportedFunction(name)
 	if f == nil {

@@ -101,6 +101,7 @@ func (m *module) memory(s *reader, caps Caps) {
 func (m *module) globalSection(s *reader, caps Caps) {
 	for range s.count("too_many_globals", caps.Globals) {
 		t := s.valueType()
+		m.vectorGlobals = m.vectorGlobals || t == typeV128
 		switch mut := s.byte(); {
 		case mut > 1:
 			malformed("global mutability %d", mut)

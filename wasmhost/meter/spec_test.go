@@ -140,7 +140,7 @@ type specRun struct {
 func specCaps() Caps {
 	c := DefaultCaps()
 	c.Tables, c.TableEntries, c.Arity, c.MemoryPages, c.Locals, c.Nesting = 100, 1<<24, 1000, 65_536, 50_000, 1<<16
-	c.Branches, c.BranchTable = 1<<20, 1<<20
+	c.Branches, c.BranchTable, c.FrameBytes = 1<<20, 1<<20, 8<<20
 	return c
 }
 
