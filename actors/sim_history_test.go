@@ -2,6 +2,7 @@ package actors_test
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/caxton-run/caxton/events"
 )
@@ -34,11 +35,13 @@ type life struct {
 type ending struct {
 	agent    events.AgentID
 	position events.Position
+	recorded time.Time
 	message  events.Message
 	payload  events.Payload
 	outcome  events.OutcomeStatus
 	reason   events.DeadLetterReason // of a dead letter
 	reply    *events.Message
+	expired  bool // its reply_by was over when its turn came
 }
 
 // String is the ending as a failure shows it.
@@ -92,15 +95,21 @@ func (h *history) add(rec events.Recorded, p events.Payload) {
 	l := h.life(id)
 	switch e := p.(type) {
 	case events.MessageHandled:
-		h.handled(l, rec, e)
+		h.end(l, rec, ending{message: e.Message, payload: p, outcome: e.Outcome, reply: e.Reply, expired: late(&e.Message, e.Host)})
+		h.sends(l, &e.Message, e.Sends)
+		if content(&e.Message).Op != "get" {
+			l.count++
+			l.chain = link(l.chain, e.Message.ID)
+		}
 	case events.MessageFailed:
-		h.end(l, ending{agent: id, position: rec.Position, message: e.Message, payload: p, outcome: e.Outcome, reply: e.Reply})
+		h.end(l, rec, ending{message: e.Message, payload: p, outcome: e.Outcome, reply: e.Reply, expired: late(&e.Message, e.Host)})
 		h.sends(l, &e.Message, e.Sends)
 	case events.AgentQuarantined:
-		h.end(l, ending{agent: id, position: rec.Position, message: e.Message, payload: p, outcome: e.Outcome, reply: e.Reply})
+		h.end(l, rec, ending{message: e.Message, payload: p, outcome: e.Outcome, reply: e.Reply})
 		h.sends(l, &e.Message, e.Sends)
 	case events.MessageDeadLettered:
-		h.ends[e.Message.ID] = append(h.ends[e.Message.ID], ending{agent: id, position: rec.Position, message: e.Message, payload: p, reason: e.Reason})
+		end := ending{agent: id, position: rec.Position, recorded: rec.RecordedAt, message: e.Message, payload: p, reason: e.Reason}
+		h.ends[e.Message.ID] = append(h.ends[e.Message.ID], end)
 	default:
 		l.changes(h, p)
 	}
@@ -141,17 +150,14 @@ func (l *life) timer(h *history, id events.TimerID, what string) {
 	l.timers[id] = what
 }
 
-func (h *history) handled(l *life, rec events.Recorded, e events.MessageHandled) {
-	h.end(l, ending{agent: l.id, position: rec.Position, message: e.Message, payload: e, outcome: e.Outcome, reply: e.Reply})
-	h.sends(l, &e.Message, e.Sends)
-	if content(&e.Message).Op != "get" {
-		l.count++
-		l.chain = link(l.chain, e.Message.ID)
-	}
+// late reports whether a message's time was over by the clock that its run was given.
+func late(m *events.Message, host events.HostRecord) bool {
+	return m.ReplyBy != nil && host.NowMicros > m.ReplyBy.UnixMicro()
 }
 
 // end takes the end of a message that an agent came to.
-func (h *history) end(l *life, e ending) {
+func (h *history) end(l *life, rec events.Recorded, e ending) {
+	e.agent, e.position, e.recorded = l.id, rec.Position, rec.RecordedAt
 	h.ends[e.message.ID] = append(h.ends[e.message.ID], e)
 	h.runs = append(h.runs, e.position)
 	l.passed = append(l.passed, &e)

@@ -31,7 +31,7 @@ func (w *world) check(h *history) {
 		}
 		if w.isLedger(l.id) {
 			for _, e := range l.passed {
-				h.checkEffects(e)
+				w.checkEffects(h, e)
 			}
 		}
 	}
@@ -98,6 +98,7 @@ func (h *history) checkSend(s *sent) {
 	case e.reason == events.DeadAgentNotFound && h.life(to).removed:
 	case e.reason == events.DeadBreakerOpen && h.wasBarred(to):
 	case e.reason == events.DeadDiscarded:
+	case e.reason == events.DeadTimeout && m.ReplyBy != nil && !e.recorded.Before(*m.ReplyBy):
 	default:
 		h.fault("the send %s of %s to %s became a dead letter: %s", m.ID, s.from, m.Receiver, e.reason)
 	}
@@ -128,13 +129,17 @@ func (h *history) wasBarred(id events.AgentID) bool {
 }
 
 // checkEffects: what a ledger did is what the message told it to.
-func (h *history) checkEffects(e *ending) {
+func (w *world) checkEffects(h *history, e *ending) {
 	s := content(&e.message)
 	want := events.OutcomeOK
-	switch s.Op {
-	case "trap":
+	switch {
+	case e.outcome == events.OutcomeNodeCrash && w.plan.running && w.cuts > 1:
+		return // it may be what ended the node, twice
+	case e.expired:
+		want = events.OutcomeExpired
+	case s.Op == "trap":
 		want = events.OutcomeTrap
-	case "refuse":
+	case s.Op == "refuse":
 		want = events.OutcomeRefused
 	}
 	if e.outcome != want {
@@ -217,6 +222,9 @@ func (h *history) checkTold(x *sending) {
 	case actors.Failed:
 		_, failed := e.payload.(events.MessageFailed)
 		h.want(x, e, failed)
+	case actors.Quarantined:
+		_, quarantined := e.payload.(events.AgentQuarantined)
+		h.want(x, e, quarantined)
 	case actors.Discarded:
 		h.want(x, e, e.reason == events.DeadDiscarded)
 	case actors.Queued, actors.Held:

@@ -4,8 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"math/rand/v2"
+	"os"
+	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -29,6 +32,9 @@ type node struct {
 	inboxes *projections.Inboxes
 	timers  *projections.Timers
 	runner  *projections.Runner
+	running *actors.RunLog // nil: none
+	dir     string
+	life    int
 	sys     *actors.System
 	*actors.Gateway
 
@@ -45,25 +51,30 @@ func simLog(disk vfs.FS) pebblestore.Options {
 	return o
 }
 
-// startNode starts a node on a disk; cut is what happens to the world when the power
-// is cut.
-func startNode(disk *vfs.MemFS, host *wasmhost.Host, cfg actors.Config, plan *plan, life int) (*node, error) {
+// startNode starts a node on a disk, in its life-th life; what is in no log is in dir.
+func startNode(disk *vfs.MemFS, host *wasmhost.Host, plan *plan, life int, dir string) (*node, error) {
 	log, err := pebblestore.Open("log", simLog(disk))
 	if err != nil {
 		return nil, fmt.Errorf("open the log: %w", err)
 	}
-	n := &node{disk: disk, log: log, cut: make(chan struct{})}
+	n := &node{disk: disk, log: log, dir: dir, life: life, cut: make(chan struct{})}
+	if plan.running {
+		// A new file each time: what the life before writes after its end does not count.
+		if n.running, err = openRunning(dir, life); err != nil {
+			return nil, errors.Join(err, log.Close())
+		}
+	}
 	n.store = newSlowStore(log, plan.seed+uint64(life)<<32, plan.slow)
 	n.agents, n.flight, n.inboxes, n.timers = projections.NewAgents("here"), projections.NewInFlight(), projections.NewInboxes(), projections.NewTimers()
 	talks, letters, storms := projections.NewConversations(time.Hour), projections.NewLetters(), projections.NewStorms()
 	quiet := slog.New(slog.DiscardHandler)
 	n.runner = projections.NewRunner(n.store, quiet, n.agents, n.flight, n.inboxes, n.timers, talks, letters, storms)
-	n.sys, err = actors.New(cfg, actors.Deps{
+	n.sys, err = actors.New(plan.cfg, actors.Deps{
 		Store: n.store, Host: host, Agents: n.agents, InFlight: n.flight, Inboxes: n.inboxes, Timers: n.timers,
-		Talks: talks, Letters: letters, Storms: storms, Runner: n.runner, Log: quiet, Member: "here",
+		Talks: talks, Letters: letters, Storms: storms, Runner: n.runner, Running: n.running, Log: quiet, Member: "here",
 	})
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("start: %w", err), log.Close())
+		return nil, errors.Join(fmt.Errorf("start: %w", err), n.running.Close(), log.Close())
 	}
 	n.Gateway = n.sys.Gateway()
 	n.run()
@@ -83,7 +94,7 @@ func (n *node) run() {
 		first.Wait()
 		stopFolds()
 		last.Wait()
-		return errors.Join(ran, folded, n.log.Close())
+		return errors.Join(ran, folded, n.running.Close(), n.log.Close())
 	})
 }
 
@@ -92,7 +103,35 @@ func (n *node) run() {
 func (n *node) powerCut(rng *rand.Rand) {
 	n.after = n.disk.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: int(n.survives.Load()), RNG: rng})
 	n.store.die()
+	n.keepRunning()
 	close(n.cut)
+}
+
+// Names of the files in which a life records which messages run, and in which it knows
+// of lives before: a process that is gone writes no more, and one of this simulation does.
+func runningFile(dir string, life int) string {
+	return filepath.Join(dir, fmt.Sprint("running-", life))
+}
+
+// openRunning opens the record of a life, on what the one before left.
+func openRunning(dir string, life int) (*actors.RunLog, error) {
+	return actors.OpenRunLog(runningFile(dir, life))
+}
+
+// keepRunning copies the record for the next life, as a cut finds it.
+func (n *node) keepRunning() {
+	if n.running == nil {
+		return
+	}
+	for _, end := range []string{"", ".suspects"} {
+		b, err := os.ReadFile(runningFile(n.dir, n.life) + end)
+		if err == nil {
+			err = os.WriteFile(runningFile(n.dir, n.life+1)+end, b, 0o600)
+		}
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			panic(err) // a temporary directory
+		}
+	}
 }
 
 // isCut reports whether the power is cut.

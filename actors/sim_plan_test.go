@@ -20,6 +20,7 @@ type plan struct {
 	ledgers  int
 	accounts int
 	clients  int
+	running  bool // messages that run are recorded, as the next life's suspects
 	cfg      actors.Config
 	steps    []step
 }
@@ -45,25 +46,27 @@ const (
 	doTrip    action = "trip" // a breaker, by hand
 	doReset   action = "reset"
 	doDrain   action = "drain"
-	doRest    action = "rest" // idle agents hibernate
+	doRest    action = "rest"  // idle agents hibernate
+	doFault   action = "fault" // of one append
 )
 
 // step is one action, and how long until the next one.
 type step struct {
-	do     action
-	client int
-	agent  int // of the ledgers, or the accounts
-	peer   int // doPay
-	what   *say
-	class  events.Priority
-	keyed  bool          // repeated until the outcome is known
-	wait   time.Duration // for a reply
-	at     failpoint
-	hits   int
-	loses  int // share of what was not synced that survives a cut, in percent
-	all    bool
-	grace  time.Duration // doStop, doDrain
-	then   time.Duration
+	do       action
+	client   int
+	agent    int // of the ledgers, or the accounts
+	peer     int // doPay
+	what     *say
+	class    events.Priority
+	keyed    bool          // repeated until the outcome is known
+	wait     time.Duration // for a reply
+	by       string        // reply_by
+	at       failpoint
+	hits     int
+	survives int // share of what was not synced that survives a cut, in percent
+	all      bool
+	grace    time.Duration // doStop, doDrain
+	then     time.Duration
 }
 
 // String is the step as a failure shows it.
@@ -72,11 +75,13 @@ func (s step) String() string {
 	switch s.do {
 	case doSend:
 		text, _ := json.Marshal(s.what)
-		return fmt.Sprintf("%s client %d → ledger %d %s keyed=%v wait=%s %s", b, s.client, s.agent, s.class, s.keyed, s.wait, text)
+		return fmt.Sprintf("%s client %d → ledger %d %s keyed=%v wait=%s by=%s %s", b, s.client, s.agent, s.class, s.keyed, s.wait, s.by, text)
 	case doPay:
 		return fmt.Sprintf("%s client %d: account %d → %d keyed=%v", b, s.client, s.agent, s.peer, s.keyed)
 	case doCrash:
-		return fmt.Sprintf("%s %s, hit %d, %d%% of what was not synced survives", b, s.at, s.hits, s.loses)
+		return fmt.Sprintf("%s %s, hit %d, %d%% of what was not synced survives", b, s.at, s.hits, s.survives)
+	case doFault:
+		return fmt.Sprintf("%s %s, hit %d", b, s.at, s.hits)
 	case doWait, doReboot, doHalt, doLift, doRest:
 		return b
 	case doTrip, doReset:
@@ -91,8 +96,8 @@ func (s step) String() string {
 
 func (p *plan) String() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "seed %d, slow %s, %d ledgers, %d accounts, %d clients, turns of %d, mailboxes of %d, spill after %s, idle after %s, snapshot every %d\n",
-		p.seed, p.slow, p.ledgers, p.accounts, p.clients, p.cfg.TurnMessages, p.cfg.MailboxSize, p.cfg.SpillAfter, p.cfg.IdleTimeout, p.cfg.SnapshotEvery)
+	fmt.Fprintf(&b, "seed %d, slow %s, %d ledgers, %d accounts, %d clients, turns of %d, mailboxes of %d, spill after %s, idle after %s, snapshot every %d, running=%v\n",
+		p.seed, p.slow, p.ledgers, p.accounts, p.clients, p.cfg.TurnMessages, p.cfg.MailboxSize, p.cfg.SpillAfter, p.cfg.IdleTimeout, p.cfg.SnapshotEvery, p.running)
 	for i, s := range p.steps {
 		fmt.Fprintf(&b, "%3d %s\n", i, s)
 	}
@@ -104,6 +109,7 @@ type say struct {
 	Op     string          `json:"op,omitempty"` // get, trap, refuse; else it is noted
 	Ask    int             `json:"ask,omitempty"`
 	Class  events.Priority `json:"class,omitempty"`
+	By     string          `json:"by,omitempty"`
 	To     string          `json:"to,omitempty"`
 	Then   *say            `json:"then,omitempty"`
 	Also   string          `json:"also,omitempty"`
@@ -122,11 +128,12 @@ func drawPlan(t *rapid.T) *plan {
 	p := &plan{
 		seed:     rapid.Uint64().Draw(t, "seed"),
 		slow:     rapid.SampledFrom([]time.Duration{0, time.Millisecond, 20 * time.Millisecond, 150 * time.Millisecond}).Draw(t, "slow"),
-		ledgers:  rapid.IntRange(1, 4).Draw(t, "ledgers"),
+		ledgers:  rapid.SampledFrom([]int{3, 2, 4, 1}).Draw(t, "ledgers"),
 		accounts: rapid.SampledFrom([]int{0, 3}).Draw(t, "accounts"),
-		clients:  rapid.IntRange(1, 4).Draw(t, "clients"),
+		clients:  rapid.SampledFrom([]int{2, 3, 1}).Draw(t, "clients"),
 		cfg:      actors.DefaultConfig(),
 	}
+	p.running = rapid.IntRange(0, 3).Draw(t, "running") == 3
 	c := &p.cfg
 	c.TurnMessages = rapid.SampledFrom([]int{1, 3, 64}).Draw(t, "turn")
 	c.MailboxSize = rapid.SampledFrom([]int{1000, 2}).Draw(t, "mailbox")
@@ -134,7 +141,9 @@ func drawPlan(t *rapid.T) *plan {
 	c.IdleTimeout = rapid.SampledFrom([]time.Duration{time.Minute, 50 * time.Millisecond}).Draw(t, "idle")
 	c.SnapshotEvery = rapid.SampledFrom([]int{1000, 1, 7}).Draw(t, "snapshot")
 	c.DrainTimeout = 500 * time.Millisecond
-	p.steps = rapid.SliceOfN(rapid.Custom(func(t *rapid.T) step { return drawStep(t, p) }), 1, maxSteps).Draw(t, "steps")
+	for range rapid.IntRange(1, maxSteps).Draw(t, "steps") { // a slice of rapid's own is mostly short
+		p.steps = append(p.steps, drawStep(t, p))
+	}
 	return p
 }
 
@@ -142,9 +151,9 @@ func drawPlan(t *rapid.T) *plan {
 func menu() []action {
 	return []action{
 		doSend, doSend, doSend, doSend, doSend, doSend, doSend, doSend, doSend, doSend, doSend, doSend,
-		doPay, doPay, doPay, doWait, doWait, doCrash, doCrash, doReboot,
+		doPay, doPay, doPay, doWait, doWait, doCrash, doCrash, doCrash, doReboot,
 		doSuspend, doSuspend, doResume, doResume, doStop, doFresh, doUpdate, doRemove,
-		doHalt, doLift, doTrip, doReset, doDrain, doRest,
+		doHalt, doLift, doTrip, doReset, doDrain, doRest, doFault, doFault,
 	}
 }
 
@@ -160,6 +169,7 @@ func drawStep(t *rapid.T, p *plan) step {
 		s.what, s.keyed = drawSay(t, p, 3), rapid.Bool().Draw(t, "keyed")
 		s.class = rapid.SampledFrom([]events.Priority{"", events.Low, events.Critical}).Draw(t, "class")
 		s.wait = rapid.SampledFrom([]time.Duration{0, time.Second}).Draw(t, "wait")
+		s.by = drawBy(t)
 	case doPay:
 		if p.accounts == 0 {
 			s.do = doWait
@@ -168,9 +178,12 @@ func drawStep(t *rapid.T, p *plan) step {
 		s.agent, s.peer = rapid.IntRange(0, p.accounts-1).Draw(t, "from"), rapid.IntRange(0, p.accounts-1).Draw(t, "to")
 		s.keyed = rapid.Bool().Draw(t, "keyed")
 	case doCrash:
-		s.at = rapid.SampledFrom([]failpoint{cutNow, cutBefore, cutAfter, cutSnapshot, cutWake, cutInbox, cutLifecycle}).Draw(t, "at")
-		s.hits = rapid.IntRange(1, 12).Draw(t, "hits")
-		s.loses = rapid.SampledFrom([]int{0, 100, 50}).Draw(t, "survives")
+		s.at = rapid.SampledFrom([]failpoint{cutNow, cutBefore, cutRun, cutAfter, cutSnapshot, cutWake, cutInbox, cutLifecycle}).Draw(t, "at")
+		s.hits = rapid.SampledFrom([]int{1, 1, 2, 3, 5, 9, 17}).Draw(t, "hits")
+		s.survives = rapid.SampledFrom([]int{0, 100, 50}).Draw(t, "survives")
+	case doFault:
+		s.at = rapid.SampledFrom([]failpoint{unknownWritten, unknownLost, anotherWriter}).Draw(t, "at")
+		s.hits = rapid.SampledFrom([]int{1, 1, 2, 3, 5, 9, 17}).Draw(t, "hits")
 	case doTrip, doReset:
 		s.all = rapid.Bool().Draw(t, "all")
 	case doStop, doDrain:
@@ -185,6 +198,18 @@ func drawPause(t *rapid.T) time.Duration {
 	return rapid.SampledFrom([]time.Duration{
 		0, 0, 0, 300 * time.Microsecond, 7 * time.Millisecond, 60 * time.Millisecond, 400 * time.Millisecond, 3 * time.Second,
 	}).Draw(t, "pause")
+}
+
+// simBegin is when the time of a bubble begins.
+func simBegin() time.Time { return time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC) }
+
+// drawBy draws a reply_by: seldom one.
+func drawBy(t *rapid.T) string {
+	after := rapid.SampledFrom([]time.Duration{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, time.Millisecond, 300 * time.Millisecond, 5 * time.Second, time.Minute}).Draw(t, "by")
+	if after == 0 {
+		return ""
+	}
+	return simBegin().Add(after).Format(time.RFC3339Nano)
 }
 
 // drawSay draws what a ledger is told; up to depth ledgers pass it on.
@@ -208,6 +233,7 @@ func drawSay(t *rapid.T, p *plan, depth int) *say {
 	}
 	s.Ask = rapid.IntRange(0, 1).Draw(t, "ask")
 	s.Class = rapid.SampledFrom([]events.Priority{"", "", events.Low, events.Critical}).Draw(t, "class")
+	s.By = drawBy(t)
 	return s
 }
 

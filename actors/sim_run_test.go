@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"slices"
 	"sync"
-	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
@@ -37,8 +36,10 @@ func (w *world) run() *history {
 	if !w.doAll() {
 		return nil
 	}
-	n := w.current()
-	w.settle(n)
+	n := w.settle()
+	if n == nil {
+		return nil
+	}
 	h := w.read(n)
 	w.askAll(n, h)
 	w.rebuildAll(n, h)
@@ -68,25 +69,46 @@ func (w *world) doAll() (ok bool) {
 			content := map[string]any{"op": "transfer", "to": accountID(s.peer).String(), "n": 1 + i%7}
 			queues[s.client] <- func() { w.send(s.client, i, accountID(s.agent), s, content) }
 		case doWait:
-			passes(10 * s.then)
+			ok = w.passes(10 * s.then)
 		case doCrash:
-			ok = w.crash(s)
+			w.crash(s)
+		case doFault:
+			w.current().store.arm(s.at, s.hits)
 		case doReboot:
 			ok = w.reboot()
 		default:
 			queues[operator] <- func() { w.operate(i, s) }
 		}
-		if !ok {
-			w.end()
+		if ok = ok && w.passes(s.then); !ok {
+			w.end() // nobody waits for a node that does not come
 			break
 		}
-		passes(s.then)
 	}
 	for i := range queues {
 		close(queues[i])
 	}
-	group.Wait()
-	return ok
+	return w.waitAll(&group) && ok
+}
+
+// waitAll returns when clients and operator have their answers.
+func (w *world) waitAll(group *sync.WaitGroup) (ok bool) {
+	done := make(chan struct{})
+	go func() {
+		group.Wait()
+		close(done)
+	}()
+	for n := w.current(); n != nil; n = w.current() {
+		select {
+		case <-done:
+			return true
+		case <-n.cut:
+			if !w.revive(n) {
+				w.end()
+			}
+		}
+	}
+	<-done
+	return false
 }
 
 // operate does what an operator does, and wants no answer but those that there are.
@@ -183,38 +205,63 @@ func ledgerVersion(i int) []byte {
 	return wasm
 }
 
-// settle lets agents go on, and waits until nothing is left to do.
-func (w *world) settle(n *node) {
+// settle lets agents go on, and waits until nothing is left to do; what is armed still
+// may cut the power once more. It returns the node that has come to its end, or nil.
+func (w *world) settle() *node {
+	for {
+		n := w.current()
+		w.release(n)
+		left := w.wait(n)
+		n.store.disarm()
+		passes(simPoll) // a cut that had begun is over
+		if n.isCut() {
+			if !w.revive(n) {
+				return nil
+			}
+			continue
+		}
+		if left != "" {
+			w.fault("at the end, after %s: %s", simPatience, left)
+		}
+		return n
+	}
+}
+
+// release lets go on whatever an operator held.
+func (w *world) release(n *node) {
 	ctx, cancel := context.WithTimeout(context.Background(), simPatience)
 	defer cancel()
 	by := actors.Caller{Principal: simPrincipal}
-	if _, err := n.LiftStop(ctx, by); err != nil {
-		w.fault("lift: %v", err)
-	}
-	if _, err := n.OrderBreaker(ctx, actors.BreakerRequest{Caller: by}); err != nil {
-		w.fault("reset breakers: %v", err)
-	}
-	page, err := n.agents.List("", 100)
-	if err != nil {
-		w.fault("list: %v", err)
-	}
+	_, liftErr := n.LiftStop(ctx, by)
+	_, resetErr := n.OrderBreaker(ctx, actors.BreakerRequest{Caller: by})
+	page, listErr := n.agents.List("", 100)
+	errs := []error{liftErr, resetErr, listErr}
 	for _, v := range page.Agents {
-		// Its removal may not have come to the projections.
-		if _, err := n.Resume(ctx, actors.Command{Caller: by, Agent: v.ID}); err != nil && !errors.Is(err, events.ErrAgentNotFound) {
-			w.fault("resume %s: %v", v.ID, err)
+		_, err := n.Resume(ctx, actors.Command{Caller: by, Agent: v.ID})
+		if !errors.Is(err, events.ErrAgentNotFound) { // its removal may not have come to the projections
+			errs = append(errs, err)
 		}
 	}
-	for {
+	if err := errors.Join(errs...); err != nil && !n.isCut() {
+		w.fault("at the end: %v", err)
+	}
+}
+
+// wait waits until nothing is left to do, or the power is cut; it returns what is left.
+func (w *world) wait(n *node) (left string) {
+	ctx, cancel := context.WithTimeout(context.Background(), simPatience)
+	defer cancel()
+	for !n.isCut() {
 		left, err := n.idle(ctx)
-		if err == nil && left == "" {
-			return
+		if err != nil {
+			return err.Error()
 		}
-		if err != nil || ctx.Err() != nil {
-			w.fault("at the end, after %s: %s, %v", simPatience, left, err)
-			return
+		if left == "" || ctx.Err() != nil {
+			return left
 		}
-		passes(100 * time.Millisecond)
+		passes(simPoll)
 	}
+	return ""
 }
 
 // read reads the whole log.

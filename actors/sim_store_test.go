@@ -25,7 +25,13 @@ const (
 	cutSnapshot  failpoint = "within snapshot"
 	cutWake      failpoint = "within wake"
 	cutInbox     failpoint = "after spill"
-	cutLifecycle failpoint = "after control" // of breakers, emergency stops
+	cutLifecycle failpoint = "after control"          // of breakers, emergency stops
+	cutRun       failpoint = "before a turn's append" // its guests have run
+
+	// Faults of one append, and no cuts.
+	unknownWritten failpoint = "outcome unknown, written"
+	unknownLost    failpoint = "outcome unknown, not written"
+	anotherWriter  failpoint = "lost against another writer"
 )
 
 // slowStore is a node's log as a simulation has it: each call takes the simulated
@@ -35,14 +41,17 @@ const (
 type slowStore struct {
 	events.Store
 	seed uint64
-	slow time.Duration // the longest that a call takes
-	cut  func()        // cuts the power; called at most once, without mu
+	slow time.Duration   // the longest that a call takes
+	cut  func(failpoint) // cuts the power, once; called without mu
 
-	mu    sync.Mutex            // guards below
-	dead  bool                  // the power is cut
-	calls map[events.Stream]int // for the delays
-	armed failpoint             // empty: none
-	left  int                   // hits of it until the cut
+	mu    sync.Mutex                  // guards below
+	dead  bool                        // the power is cut
+	calls map[events.Stream]int       // for the delays
+	armed failpoint                   // empty: none
+	left  int                         // hits of it until the cut
+	fault failpoint                   // of an append; empty: none
+	until int                         // appends until it
+	doubt map[events.EventID]struct{} // events of appends whose outcome was not told
 }
 
 // passes returns when so much of the bubble's time is over: at once, when everything in
@@ -50,29 +59,62 @@ type slowStore struct {
 func passes(d time.Duration) { <-time.After(d) }
 
 func newSlowStore(log events.Store, seed uint64, slow time.Duration) *slowStore {
-	return &slowStore{Store: log, seed: seed, slow: slow, calls: make(map[events.Stream]int)}
+	return &slowStore{Store: log, seed: seed, slow: slow, calls: make(map[events.Stream]int), doubt: make(map[events.EventID]struct{})}
 }
 
-// arm has the n-th hit of a failpoint from now on cut the power; n from 1.
+// arm has the n-th hit of a failpoint from now on cut the power, or fail; n from 1.
 func (s *slowStore) arm(at failpoint, n int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.armed, s.left = at, n
+	switch at {
+	case unknownWritten, unknownLost, anotherWriter:
+		s.fault, s.until = at, n
+	default:
+		s.armed, s.left = at, n
+	}
+}
+
+func (s *slowStore) disarm() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.armed, s.fault = "", ""
+}
+
+// fails returns the fault of an append to a stream; empty: none. Only what agents'
+// actors and the gateway append through System.append may have one: the rest is not
+// repeated.
+func (s *slowStore) fails(to events.Stream, first events.EventID) failpoint {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c := to.Category()
+	if _, again := s.doubt[first]; again && s.fault == anotherWriter {
+		return "" // it may stand there, which a log tells
+	}
+	if s.fault == "" || c != events.CategoryAgent && (c != events.CategoryInbox || s.fault == anotherWriter) {
+		return ""
+	}
+	if s.until--; s.until > 0 {
+		return ""
+	}
+	f := s.fault
+	s.fault, s.doubt[first] = "", struct{}{}
+	return f
 }
 
 // hit reports whether the call may go on; it may not once the power is cut.
 func (s *slowStore) hit(at ...failpoint) error {
 	s.mu.Lock()
-	now := false
+	var now failpoint
 	for _, p := range at {
 		if p == s.armed && !s.dead {
-			s.left--
-			now = now || s.left == 0
+			if s.left--; s.left == 0 {
+				now = p
+			}
 		}
 	}
 	s.mu.Unlock()
-	if now {
-		s.cut()
+	if now != "" {
+		s.cut(now)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -116,12 +158,26 @@ func pointsAfter(to events.Stream) []failpoint {
 // Append implements events.Store.
 func (s *slowStore) Append(ctx context.Context, to events.Stream, at events.ExpectedRevision, evs ...events.Event) (events.Result, error) {
 	s.pause(to)
-	if err := s.hit(cutBefore); err != nil {
+	before := []failpoint{cutBefore}
+	if to.Category() == events.CategoryAgent {
+		before = append(before, cutRun)
+	}
+	if err := s.hit(before...); err != nil {
 		return events.Result{}, err
+	}
+	f := s.fails(to, evs[0].ID)
+	switch f {
+	case unknownLost:
+		return events.Result{}, events.ErrUnknownOutcome
+	case anotherWriter:
+		return events.Result{}, &events.WrongRevisionError{Stream: to, Expected: at}
 	}
 	res, err := s.Store.Append(ctx, to, at, evs...)
 	if err != nil {
 		return res, err
+	}
+	if f == unknownWritten {
+		return events.Result{}, events.ErrUnknownOutcome
 	}
 	if err := s.hit(pointsAfter(to)...); err != nil {
 		return events.Result{}, err

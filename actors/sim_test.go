@@ -2,7 +2,9 @@ package actors_test
 
 import (
 	"context"
+	"fmt"
 	"os"
+	"runtime"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -34,35 +36,103 @@ func TestSimulation(t *testing.T) {
 	if os.Getenv("CAXTON_LONG") != "" {
 		runs *= simLong
 	}
+	sum := newSeen()
 	for range runs {
-		if simulateMany(t, host); t.Failed() {
+		if simulateMany(t, host, sum); t.Failed() {
 			return
 		}
 	}
+	t.Log(sum)
 }
 
-func simulateMany(t *testing.T, host *wasmhost.Host) {
+// seen counts what schedules came to: whoever doubts the simulation can see that it
+// does what it says.
+type seen struct {
+	schedules, sent, acked, sends, timers, halts int
+	cuts                                         map[failpoint]int
+	ends                                         map[string]int
+}
+
+func newSeen() *seen { return &seen{cuts: make(map[failpoint]int), ends: make(map[string]int)} }
+
+func (s *seen) add(w *world, h *history) {
+	s.schedules++
+	for at, n := range w.cutAt {
+		s.cuts[at] += n
+	}
+	for _, x := range w.sends {
+		s.sent++
+		if !x.unknown && x.err == nil {
+			s.acked++
+		}
+	}
+	if h == nil {
+		return
+	}
+	s.sends, s.halts = s.sends+len(h.sent), s.halts+len(w.halts)
+	for _, ends := range h.ends {
+		s.ends[string(ends[0].outcome)+string(ends[0].reason)]++
+	}
+	for _, l := range h.agents {
+		s.timers += len(l.timers)
+	}
+}
+
+// String is one line for each kind of thing.
+func (s *seen) String() string {
+	return fmt.Sprintf("%d schedules, %d requests, %d of them acknowledged, %d sends, %d timers, %d emergency stops\ncuts: %v\nends of messages: %v",
+		s.schedules, s.sent, s.acked, s.sends, s.timers, s.halts, s.cuts, s.ends)
+}
+
+func simulateMany(t *testing.T, host *wasmhost.Host, sum *seen) {
 	t.Helper()
 	rapid.Check(t, func(rt *rapid.T) {
 		p := drawPlan(rt)
-		if faults := simulate(t, p, host); len(faults) > 0 {
+		if faults := simulate(t, p, host, sum); len(faults) > 0 {
 			rt.Fatalf("%s\n%s", strings.Join(faults[:min(len(faults), maxFaults)], "\n"), p)
 		}
 	})
 }
 
 // simulate runs a plan in a bubble of its own and returns what was wrong.
-func simulate(t *testing.T, p *plan, host *wasmhost.Host) (faults []string) {
+func simulate(t *testing.T, p *plan, host *wasmhost.Host, sum *seen) (faults []string) {
+	dir := ""
+	if p.running {
+		dir = t.TempDir()
+	}
+	if p.slow > 0 { // nothing else then says who comes first than the simulated time
+		defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+	}
 	synctest.Test(t, func(*testing.T) {
-		w := newWorld(p, host)
+		w := newWorld(p, host, dir)
 		h := w.run()
 		if h != nil {
 			w.check(h)
 			w.faults = append(w.faults, h.faults...)
 		}
+		sum.add(w, h)
+		synctest.Wait()
+		for _, g := range left() {
+			t.Log(g, p) // the bubble panics
+		}
 		faults = w.faults
 	})
 	return faults
+}
+
+// left returns the stacks of the goroutines of a bubble that wait though it is at its
+// end. It panics after that.
+func left() []string {
+	b := make([]byte, 1<<20)
+	list := strings.Split(string(b[:runtime.Stack(b, true)]), "\n\n")
+	_, bubble, _ := strings.Cut(strings.SplitN(list[0], "\n", 2)[0], "synctest bubble ")
+	var out []string
+	for _, g := range list[1:] {
+		if strings.Contains(strings.SplitN(g, "\n", 2)[0], "synctest bubble "+bubble) && !strings.Contains(g, "testing/synctest.") {
+			out = append(out, "left behind: "+g)
+		}
+	}
+	return out
 }
 
 // simHost has all modules of a simulation compiled, outside of any bubble, and keeps

@@ -23,6 +23,7 @@ const (
 	simPatience = 2 * time.Hour    // for all to be done, in the end; beyond backoffs and conversations' ends
 	simAnswer   = 30 * time.Second // for one answer, as clients have it
 	simDown     = 250 * time.Millisecond
+	simPoll     = 100 * time.Millisecond
 	simTries    = 40 // of one request whose outcome is unknown
 )
 
@@ -30,12 +31,14 @@ const (
 type world struct {
 	plan *plan
 	host *wasmhost.Host
-	rng  *rand.Rand // the driver's
+	dir  string // for what is in files, not in the log
+	cuts int    // the driver's
 
 	mu     sync.Mutex // guards below
 	up     *sync.Cond // node has changed
 	node   *node      // nil: down
 	life   int
+	cutAt  map[failpoint]int
 	over   bool // no node will come any more
 	sends  []*sending
 	open   map[events.BreakerScope]int // forced open for certain; a number for each time
@@ -55,8 +58,8 @@ type sending struct {
 	unknown bool  // what was told does not count: the power was cut, or nothing was told
 }
 
-func newWorld(p *plan, host *wasmhost.Host) *world {
-	w := &world{plan: p, host: host, rng: rand.New(rand.NewPCG(p.seed, 1)), open: make(map[events.BreakerScope]int)}
+func newWorld(p *plan, host *wasmhost.Host, dir string) *world {
+	w := &world{plan: p, host: host, dir: dir, open: make(map[events.BreakerScope]int), cutAt: make(map[failpoint]int)}
 	w.up = sync.NewCond(&w.mu)
 	return w
 }
@@ -70,13 +73,13 @@ func (w *world) fault(format string, args ...any) {
 // boot starts the node on a disk. It reports whether it could.
 func (w *world) boot(disk *vfs.MemFS) bool {
 	w.life++
-	n, err := startNode(disk, w.host, w.plan.cfg, w.plan, w.life)
+	n, err := startNode(disk, w.host, w.plan, w.life, w.dir)
 	if err != nil {
 		w.fault("life %d: %v", w.life, err)
 		return false
 	}
 	rng := rand.New(rand.NewPCG(w.plan.seed, uint64(w.life)))
-	n.store.cut = func() { w.cutPower(n, rng) }
+	n.store.cut = func(at failpoint) { w.cutPower(n, at, rng) }
 	select { // as a server does before it takes requests
 	case <-n.runner.Ready():
 	case <-n.cut:
@@ -89,11 +92,12 @@ func (w *world) boot(disk *vfs.MemFS) bool {
 }
 
 // cutPower cuts it, once. Whoever was told something before that holds w.mu before it.
-func (w *world) cutPower(n *node, rng *rand.Rand) {
+func (w *world) cutPower(n *node, at failpoint, rng *rand.Rand) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if !n.isCut() {
 		n.powerCut(rng)
+		w.cutAt[at]++
 	}
 }
 
@@ -123,20 +127,34 @@ func (w *world) end() {
 	w.up.Broadcast()
 }
 
-// crash has the power cut at a failpoint, or after a while, and starts the node on
-// what the cut left.
-func (w *world) crash(s step) bool {
+// crash has the power cut, now or at a failpoint to come.
+func (w *world) crash(s step) {
 	n := w.current()
-	n.survives.Store(int64(s.loses))
-	if s.at != cutNow {
-		n.store.arm(s.at, s.hits)
+	n.survives.Store(int64(s.survives))
+	if s.at == cutNow {
+		n.store.cut(cutNow)
+		return
+	}
+	n.store.arm(s.at, s.hits)
+}
+
+// passes lets time pass, and starts the node again when its power is cut meanwhile. It
+// reports whether the node is up.
+func (w *world) passes(d time.Duration) bool {
+	n := w.current()
+	if d > 0 {
 		select {
+		case <-time.After(d):
 		case <-n.cut:
-		case <-time.After(max(s.then, time.Millisecond)):
 		}
 	}
-	n.store.cut()
+	return !n.isCut() || w.revive(n)
+}
+
+// revive starts a node on what a cut left.
+func (w *world) revive(n *node) bool {
 	w.down()
+	w.cuts++
 	_ = n.stop() // it fails in every way that there is
 	passes(simDown)
 	return w.boot(n.after)
@@ -145,7 +163,12 @@ func (w *world) crash(s step) bool {
 // reboot is an orderly end and a start.
 func (w *world) reboot() bool {
 	n := w.down()
-	if err := n.stop(); err != nil {
+	err := n.stop()
+	if n.isCut() { // at the very end
+		w.cuts++
+		return w.boot(n.after)
+	}
+	if err != nil {
 		w.fault("life %d: orderly end: %v", w.life, err)
 	}
 	return w.boot(n.disk)
@@ -161,6 +184,14 @@ func (w *world) send(client, number int, to events.AgentID, s step, content any)
 	r := actors.SendRequest{
 		Caller: actors.Caller{Principal: fmt.Sprintf("user:client-%d", client)}, To: to, Wait: s.wait,
 		Message: events.Message{Content: text, Priority: s.class, ID: simMessage(client, number)},
+	}
+	if s.by != "" {
+		by, err := time.Parse(time.RFC3339Nano, s.by)
+		if err != nil {
+			w.fault("reply_by: %v", err)
+			return
+		}
+		r.Message.ReplyBy = &by
 	}
 	if s.keyed {
 		r.IdempotencyKey = fmt.Sprint("key-", number)
@@ -201,7 +232,7 @@ func (w *world) try(n *node, r actors.SendRequest, x *sending) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	x.sent, x.err = sent, err
-	x.unknown = n.isCut() || errors.Is(err, events.ErrUnknownOutcome) || errors.Is(err, events.ErrClosed) || errors.Is(err, events.ErrShuttingDown)
+	x.unknown = n.isCut() || errors.Is(err, events.ErrUnknownOutcome) || errors.Is(err, events.ErrClosed) || errors.Is(err, events.ErrShuttingDown) || errors.Is(err, events.ErrConflict)
 	if barred > 0 && still == barred && !x.unknown && !errors.Is(err, events.ErrBreakerOpen) && !errors.Is(err, events.ErrOverloaded) {
 		w.faults = append(w.faults, fmt.Sprintf("message %s met a breaker that is forced open, and was told %q, %v", r.Message.ID, sent.Status, err))
 	}
