@@ -80,6 +80,8 @@ func schemaOf(t Type) (s schema, ok bool) {
 		return schema{1, decode[AgentRestarted], nil}, true
 	case AgentRemoved{}.EventType():
 		return schema{1, decode[AgentRemoved], nil}, true
+	case HistoryTrimmed{}.EventType():
+		return schema{1, decode[HistoryTrimmed], nil}, true
 	case MessageHandled{}.EventType():
 		return schema{4, decode[MessageHandled], upcastRun}, true
 	case MessageFailed{}.EventType():

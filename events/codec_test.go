@@ -40,6 +40,17 @@ func samples() []Payload {
 		AgentSuspended{Reason: "maintenance"},
 		AgentResumed{},
 		AgentStormDetected{ConversationID: "conv-1", Agents: []AgentID{id}, Count: 5, Failures: 7, First: when, Last: when, WindowMS: 10_000},
+		HistoryTrimmed{
+			Before: 4000, Until: when, Events: 3000, Bytes: 1 << 20, RetentionMS: 86_400_000, Snapshots: []Revision{3999, 4999}, Settled: 70_000,
+			Deployed:   AgentDeployed{AgentID: id, Name: "greeter", Module: module, ModuleSize: 4, Limits: DefaultLimits(), Priority: Normal, RequestHash: body},
+			DeployedAt: when, Position: 12,
+			Totals: AgentTotals{
+				Module: HashModule([]byte("next")), ModuleSize: 5, Warnings: []string{"handles no messages"}, Limits: DefaultLimits(), Priority: High,
+				Labels: Labels{"team": "red"}, Capabilities: []string{"greet"}, Timers: 1, FuelUsed: 9999, MessagesHandled: 4321, MessagesFailed: 21,
+				LastError: &AgentError{OutcomeTrap, "unreachable", when}, UpdatedAt: when,
+			},
+			InboxNext: 300, InboxAhead: []Revision{301}, Seen: []SeenSend{{From: id, Class: High, Sequence: 17}},
+		},
 		DeadLetterRetried{MessageID: msg.ID, RetryID: reply.ID, Receiver: id},
 		AgentUpdated{
 			From: module, Module: HashModule([]byte("next")), ModuleSize: 5, Warnings: []string{"handles no messages"},

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestTypedErrors(t *testing.T) {
@@ -19,6 +20,10 @@ func TestTypedErrors(t *testing.T) {
 		{&CorruptError{Where: "position 7", Reason: "CRC"}, ErrCorrupt, "corrupt data: position 7: CRC"},
 		{&AmbiguousError{Ref: "x", Matches: []AgentID{id}}, ErrAmbiguousAgent, `"x" matches more than one agent: ` + id.String()},
 		{&RefusedError{Rule: "too_many_locals", Detail: "9 > 8"}, nil, "module refused: too_many_locals: 9 > 8"},
+		{&HistoryRemovedError{Agent: id, Before: 7, At: time.Unix(0, 0)}, ErrHistoryRemoved,
+			"agent " + id.String() + ": history before revision 7 was removed by events.retention on 1970-01-01T00:00:00Z"},
+		{&HistoryRemovedError{Agent: id, Before: 7, Cause: ErrOverloaded}, ErrOverloaded,
+			"agent " + id.String() + ": history before revision 7 was removed by events.retention at a time not recorded, and is needed because: overloaded"},
 		{Invalidf("f", "must be %d", 1), nil, "f must be 1"},
 	}
 	for _, c := range cases {

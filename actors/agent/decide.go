@@ -14,7 +14,8 @@ import (
 // events.ErrConflict (Deploy of an agent that exists), *events.InvalidError
 // (Deploy without an id), events.ErrIllegalLifecycle (suspending an agent that is
 // draining, stopped or failed; finishing a message of one that does not run),
-// *events.MigrationError (Update, whose migration leaves more state than is kept).
+// *events.MigrationError (Update, whose migration leaves more state than is kept),
+// those of Trim.
 func Decide(s *State, c Command) ([]events.Payload, error) {
 	if d, ok := c.(Deploy); ok {
 		return s.deploy(d)
@@ -47,6 +48,8 @@ func Decide(s *State, c Command) ([]events.Payload, error) {
 		return s.endStop(c), nil
 	case Update:
 		return s.update(c)
+	case Trim:
+		return s.trim(c)
 	case Restart:
 		return []events.Payload{events.AgentRestarted{Reason: c.Reason}}, nil
 	case Remove:

@@ -57,7 +57,7 @@ func (s Status) admits(p events.Payload) bool {
 	case events.MessageHandled, events.MessageFailed, events.AgentCrashed, events.AgentQuarantined, events.AgentFailed,
 		events.TimerSet, events.TimerFired, events.TimerCancelled:
 		return s.Runs()
-	case events.AgentSuspended, events.AgentStopRequested:
+	case events.AgentSuspended, events.AgentStopRequested, events.HistoryTrimmed:
 		return s == Running
 	case events.AgentResumed:
 		return s.living() && s != Running

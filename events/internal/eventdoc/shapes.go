@@ -7,7 +7,7 @@ import (
 
 // shapes are the structs that events are made of, in the order of the page.
 func shapes() []string {
-	return []string{"Metadata", "Message", "BlobRef", "ResourceLimits", "HostRecord", "LogLine", "StateChange", "Migration"}
+	return []string{"Metadata", "Message", "BlobRef", "ResourceLimits", "HostRecord", "LogLine", "StateChange", "Migration", "AgentTotals", "AgentError", "SeenSend"}
 }
 
 // sets are the closed sets of strings, in the order of the page.
@@ -70,7 +70,7 @@ func jsonType(typ string) (string, error) {
 		return "string", nil
 	case "bool":
 		return "boolean", nil
-	case "int", "int32", "int64", "uint64", "Fuel", "Revision", "TimerID":
+	case "int", "int32", "int64", "uint64", "Fuel", "Revision", "Position", "TimerID":
 		return "integer", nil
 	case "AgentID", "MessageID", "EventID":
 		return "string, a UUID", nil
@@ -84,6 +84,10 @@ func jsonType(typ string) (string, error) {
 		return "string, base64", nil
 	case "[]string":
 		return "array of strings", nil
+	case "[]Revision":
+		return "array of integers", nil
+	case "AgentDeployed": // a payload of its own
+		return link("AgentDeployed"), nil
 	case "[]AgentID":
 		return "array of strings, UUIDs", nil
 	case "Labels":
