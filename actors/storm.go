@@ -28,6 +28,9 @@ func (s *System) watchStorms(ctx context.Context) {
 			for _, found := range s.deps.Storms.Take() {
 				s.storm(ctx, found)
 			}
+			if ctx.Err() == nil {
+				s.deps.Storms.Recorded()
+			}
 		}
 	}
 }

@@ -71,6 +71,12 @@ func (a *Agents) Apply(rec events.Recorded, p events.Payload) {
 		a.deploy(rec, d)
 		return
 	}
+	if h, ok := p.(events.HistoryTrimmed); ok {
+		if h.Deployed.AgentID == id {
+			a.trimmed(rec, h)
+		}
+		return
+	}
 	e := a.byID[id]
 	if e == nil {
 		return
@@ -97,9 +103,9 @@ func (a *Agents) Apply(rec events.Recorded, p events.Payload) {
 	case events.MessageFailed:
 		e.view.MessagesFailed++
 		e.view.FuelUsed += p.Fuel
-		e.view.LastError = &LastError{p.Outcome, p.Detail, rec.RecordedAt}
+		e.view.LastError = &LastError{Outcome: p.Outcome, Detail: p.Detail, At: rec.RecordedAt}
 	case events.AgentCrashed:
-		e.view.LastError = &LastError{p.Outcome, p.Detail, rec.RecordedAt}
+		e.view.LastError = &LastError{Outcome: p.Outcome, Detail: p.Detail, At: rec.RecordedAt}
 	case events.AgentQuarantined:
 		e.view.MessagesFailed++
 	case events.CapabilityRegistered:
@@ -126,9 +132,20 @@ func (a *Agents) deploy(rec events.Recorded, d events.AgentDeployed) {
 		CreatedAt: rec.RecordedAt, UpdatedAt: rec.RecordedAt,
 		Capabilities: []string{}, Warnings: d.Warnings,
 	}}
-	a.byID[d.AgentID] = e
-	a.byName[d.Name] = append(a.byName[d.Name], e)
-	a.order = append(a.order, e) // positions only grow, so order stays sorted
+	a.insert(e)
+}
+
+// insert lists an agent where its creation stands.
+func (a *Agents) insert(e *entry) {
+	a.byID[e.view.ID] = e
+	a.byName[e.view.Name] = within(a.byName[e.view.Name], e)
+	a.order = within(a.order, e)
+}
+
+// within adds e to a list in order of creation: at its end, but for an agent that is
+// known from a HistoryTrimmed only.
+func within(list []*entry, e *entry) []*entry {
+	return slices.Insert(list, after(list, e.created), e)
 }
 
 func (e *entry) update(p events.AgentUpdated) {

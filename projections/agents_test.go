@@ -41,10 +41,10 @@ func TestAgentView(t *testing.T) {
 		{"handled", events.MessageHandled{Fuel: 5}, func(events.Recorded) { want.MessagesHandled, want.FuelUsed = 1, 5 }},
 		{"failed message", events.MessageFailed{Fuel: 2, Outcome: events.OutcomeTrap, Detail: "boom"}, func(rec events.Recorded) {
 			want.MessagesFailed, want.FuelUsed = 1, 7
-			want.LastError = &LastError{events.OutcomeTrap, "boom", at(rec)}
+			want.LastError = &LastError{Outcome: events.OutcomeTrap, Detail: "boom", At: at(rec)}
 		}},
 		{"crashed", events.AgentCrashed{Outcome: events.OutcomeTimeout, Detail: "slow"}, func(rec events.Recorded) {
-			want.LastError = &LastError{events.OutcomeTimeout, "slow", at(rec)}
+			want.LastError = &LastError{Outcome: events.OutcomeTimeout, Detail: "slow", At: at(rec)}
 		}},
 		{"quarantined", events.AgentQuarantined{}, func(events.Recorded) { want.MessagesFailed = 2 }},
 		{"failed", events.AgentFailed{}, func(events.Recorded) { want.Status = "failed" }},

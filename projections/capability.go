@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"hash/fnv"
 	"slices"
-	"sort"
 	"strings"
 
 	"github.com/caxton-run/caxton/events"
@@ -18,9 +17,7 @@ func (a *Agents) register(e *entry, name string) {
 	// A copy: views that were given out share the old list.
 	e.view.Capabilities = append(slices.Clone(e.view.Capabilities), name)
 	slices.Sort(e.view.Capabilities)
-	list := a.skills[name]
-	at := sort.Search(len(list), func(i int) bool { return list[i].created > e.created })
-	a.skills[name] = slices.Insert(list, at, e)
+	a.skills[name] = within(a.skills[name], e)
 }
 
 // ResolveFor finds whom a message of a conversation is for: ref is what Resolve

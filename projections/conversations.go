@@ -21,7 +21,9 @@ type Conversations struct {
 	timeout time.Duration
 	changed chan struct{} // holds a token when the earliest timeout may have changed
 
-	mu   sync.Mutex // guards all below
+	mu   sync.Mutex      // guards all below
+	from events.Position // events before it are passed over: see Settle
+	next events.Position // one beyond the last event applied
 	byID map[string]*watched
 	age  *list.List // of *watched, the oldest first
 	due  watchHeap
@@ -31,8 +33,9 @@ type Conversations struct {
 type watched struct {
 	id   string
 	talk dialogue
-	last time.Time // recorded time of the last event in it
-	at   time.Time // when to look at it; it may have gone on by then
+	from events.Position // of the event that began it
+	last time.Time       // recorded time of the last event in it
+	at   time.Time       // when to look at it; it may have gone on by then
 	age  *list.Element
 
 	index int // in due; -1 when it was given out
@@ -51,13 +54,16 @@ func NewConversations(timeout time.Duration) *Conversations {
 func (c *Conversations) Apply(rec events.Recorded, p events.Payload) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.next = rec.Position + 1; rec.Position < c.from {
+		return
+	}
 	if e, ok := p.(events.ConversationTimedOut); ok {
 		if w := c.byID[e.ConversationID]; w != nil {
 			c.timedOut(w, e)
 		}
 		return
 	}
-	spoken(p, func(m *events.Message) { c.said(m, rec.RecordedAt) })
+	spoken(p, func(m *events.Message) { c.said(m, rec) })
 	if m, state := closes(p); m != nil {
 		if w := c.byID[m.ConversationID]; w != nil {
 			w.talk.end(m, state, rec.RecordedAt)
@@ -67,7 +73,7 @@ func (c *Conversations) Apply(rec events.Recorded, p events.Payload) {
 }
 
 // said takes what one agent says to another into account.
-func (c *Conversations) said(m *events.Message, at time.Time) {
+func (c *Conversations) said(m *events.Message, rec events.Recorded) {
 	w := c.byID[m.ConversationID]
 	if _, _, opens := opening(m.Performative); w == nil && !opens {
 		return
@@ -79,17 +85,17 @@ func (c *Conversations) said(m *events.Message, at time.Time) {
 		return // a reply to somebody outside, or a send that leads nowhere
 	}
 	if w == nil {
-		w = c.begin(m.ConversationID, at)
+		w = c.begin(m.ConversationID, rec)
 	}
-	w.talk.says(m, at)
-	c.keep(w, at)
+	w.talk.says(m, rec.RecordedAt)
+	c.keep(w, rec.RecordedAt)
 }
 
-func (c *Conversations) begin(id string, at time.Time) *watched {
+func (c *Conversations) begin(id string, rec events.Recorded) *watched {
 	if len(c.byID) >= maxOpenConversations {
 		c.forget(c.age.Front().Value.(*watched))
 	}
-	w := &watched{id: id, at: at.Add(c.timeout), index: -1}
+	w := &watched{id: id, from: rec.Position, at: rec.RecordedAt.Add(c.timeout), index: -1}
 	c.byID[id] = w
 	w.age = c.age.PushBack(w)
 	c.watch(w)

@@ -22,7 +22,8 @@ type world struct {
 	inbox  map[byte]events.Revision // of the next entry
 	sent   map[Pair][]events.Message
 	now    int64
-	count  byte // messages of outsiders
+	count  byte                       // messages of outsiders
+	dress  func(n byte, r *agent.Run) // may add to a run before it is decided
 }
 
 func newWorld(tb rapid.TB, intn func(int) int, write func(events.Stream, events.Payload)) *world {
@@ -56,7 +57,7 @@ func (w *world) step() {
 			w.do(n, agent.Remove{})
 		}
 	case 4, 5:
-		w.write(events.InboxStream(agentID(n)), events.MessageReceived{})
+		w.write(events.InboxStream(agentID(n)), events.MessageReceived{Message: waits(n, w.inbox[n])})
 		w.inbox[n]++
 	case 6, 7:
 		w.fromInbox(n, st)
@@ -106,6 +107,9 @@ func (w *world) run(n byte, m events.Message, inbox *events.Revision) {
 	if w.intn(4) == 0 {
 		r.Sends = append(r.Sends, agent.Outgoing{Message: events.Message{Receiver: "nobody"}, Dead: events.DeadAgentNotFound})
 	}
+	if w.dress != nil {
+		w.dress(n, &r)
+	}
 	w.do(n, agent.Finish{Run: r})
 }
 
@@ -114,12 +118,17 @@ func (w *world) fromInbox(n byte, st *agent.State) {
 	switch {
 	case rev >= w.inbox[n] || st.InboxDone(rev):
 	case st.Status == agent.Removed:
-		w.do(n, agent.DeadLetter{Event: events.MessageDeadLettered{Inbox: &rev}})
+		w.do(n, agent.DeadLetter{Event: events.MessageDeadLettered{Message: waits(n, rev), Inbox: &rev}})
 	case w.intn(4) == 0:
 		w.do(n, agent.SkipInbox{Event: events.InboxSkipped{Inbox: rev}})
 	default:
-		w.run(n, events.Message{ID: events.MessageID{14: 1, 15: byte(rev)}, Sender: "user:b"}, &rev)
+		w.run(n, waits(n, rev), &rev)
 	}
+}
+
+// waits is the message of an inbox entry.
+func waits(n byte, rev events.Revision) events.Message {
+	return events.Message{ID: events.MessageID{13: n + 1, 14: 1, 15: byte(rev)}, Sender: "user:b"}
 }
 
 // deliver has an agent handle the next send of somebody to it.

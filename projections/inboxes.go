@@ -63,6 +63,21 @@ func (b *Inboxes) Apply(rec events.Recorded, p events.Payload) {
 		b.moods[id] = holds
 	case events.AgentRemoved:
 		delete(b.moods, id)
+	case events.HistoryTrimmed:
+		b.moods[id] = handles // only an agent that runs is trimmed
+		b.trimmed(id, e)
+	}
+}
+
+// trimmed ends entries whose ends may be gone from the log.
+func (b *Inboxes) trimmed(id events.AgentID, e events.HistoryTrimmed) {
+	for rev := range b.waiting[id] {
+		if rev < e.InboxNext {
+			b.done(id, &rev)
+		}
+	}
+	for _, rev := range e.InboxAhead {
+		b.done(id, &rev)
 	}
 }
 

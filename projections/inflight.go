@@ -79,6 +79,11 @@ func (f *InFlight) Apply(rec events.Recorded, p events.Payload) {
 		f.added(id, rec, e.Sends)
 	case events.MessageDeadLettered:
 		f.gaveUp(id, &e.Message)
+	case events.HistoryTrimmed:
+		for _, s := range e.Seen { // the events that ended them may be gone
+			pair := Pair{s.From, id, s.Class}
+			f.cut(pair, 0, f.above(pair, s.Sequence))
+		}
 	case events.AgentResumed, events.AgentRestarted, events.AgentRemoved:
 		for pair := range f.senders[id] {
 			f.mark(pair)

@@ -53,6 +53,8 @@ type Letters struct {
 	byID map[events.MessageID]*Letter
 	list []*Letter // ascending positions; nil where one was taken out
 	gone int       // nils in list
+	over []cover   // letters that stand for others' of the same message
+	lost bool      // there were more than are kept
 }
 
 // NewLetters returns the fold of an empty log.
@@ -71,6 +73,10 @@ func (l *Letters) Apply(rec events.Recorded, p events.Payload) {
 		l.add(rec, id, &e.Message, Letter{Kind: DeadLetter, Reason: string(e.Reason), Detail: e.Detail, Attempts: e.Attempts})
 	case events.AgentQuarantined:
 		l.add(rec, id, &e.Message, Letter{Kind: Quarantined, Reason: string(e.Outcome), Detail: e.Detail, Attempts: e.Attempts})
+	case events.HistoryTrimmed:
+		l.mu.Lock()
+		l.uncover(id, e.Before)
+		l.mu.Unlock()
 	case events.DeadLetterRetried:
 		l.mu.Lock()
 		l.take(e.MessageID)
@@ -85,6 +91,7 @@ func (l *Letters) add(rec events.Recorded, agent events.AgentID, m *events.Messa
 	x.Detail = clipped(x.Detail, maxLetterDetail)
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.cover(l.byID[m.ID], &x)
 	l.take(m.ID) // the newer one says more
 	l.byID[m.ID] = &x
 	l.list = append(l.list, &x)

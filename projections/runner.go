@@ -99,6 +99,9 @@ func (r *Runner) catchUp(ctx context.Context, filter events.Filter) error {
 	if !exists {
 		return nil
 	}
+	if err := r.settle(ctx, head); err != nil {
+		return err
+	}
 	for rec, err := range r.store.ReadAll(ctx, events.ReadAllOptions{Filter: filter}) {
 		if err != nil {
 			return fmt.Errorf("projections: read log: %w", err)

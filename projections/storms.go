@@ -30,7 +30,11 @@ type Storm struct {
 type Storms struct {
 	changed chan struct{} // holds a token while found is not empty
 
-	mu     sync.Mutex // guards below
+	mu     sync.Mutex      // guards below
+	known  events.Position // what is found before it has been recorded: see Settle
+	next   events.Position // one beyond the last event applied
+	newest time.Time       // recorded time
+	taken  bool            // what Take gave is not recorded yet
 	recent map[string]*list.Element
 	order  *list.List // of *gathering, by their last failure
 	found  []Storm
@@ -39,8 +43,9 @@ type Storms struct {
 // gathering is what has failed lately in one conversation.
 type gathering struct {
 	conversation string
-	failures     []failure // within the window, the oldest first
-	told         bool      // a storm was found, and failures go on
+	from         events.Position // of the first failure since it was quiet for a window
+	failures     []failure       // within the window, the oldest first
+	told         bool            // a storm was found, and failures go on
 }
 
 type failure struct {
@@ -56,6 +61,7 @@ func NewStorms() *Storms {
 // Apply implements Fold. What counts is the time that the log gives, so two folds find
 // the same storms.
 func (s *Storms) Apply(rec events.Recorded, p events.Payload) {
+	s.pass(rec)
 	var outcome events.OutcomeStatus
 	switch p := p.(type) {
 	case events.AgentCrashed:
@@ -76,7 +82,7 @@ func (s *Storms) Apply(rec events.Recorded, p events.Payload) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	g := s.gathering(md.CorrelationID)
-	if g.add(failure{id, rec.RecordedAt}) {
+	if g.add(failure{id, rec.RecordedAt}, rec.Position) && rec.Position >= s.known {
 		s.found = append(s.found[max(0, len(s.found)+1-maxStorms):], Storm{g.storm(), rec.ID})
 		select {
 		case s.changed <- struct{}{}:
@@ -102,12 +108,12 @@ func (s *Storms) gathering(conversation string) *gathering {
 }
 
 // add counts a failure, and reports whether it makes a storm.
-func (g *gathering) add(f failure) bool {
+func (g *gathering) add(f failure, at events.Position) bool {
 	for len(g.failures) > 0 && (f.at.Sub(g.failures[0].at) > StormWindow || len(g.failures) == maxCounted) {
 		g.failures = g.failures[1:]
 	}
 	if len(g.failures) == 0 {
-		g.told = false // it was quiet for a window
+		g.told, g.from = false, at // it was quiet for a window
 	}
 	g.failures = append(g.failures, f)
 	if g.told || len(g.failures) < StormAgents {
@@ -140,11 +146,19 @@ func (g *gathering) storm() events.AgentStormDetected {
 // Changed yields a token when Take has something to give.
 func (s *Storms) Changed() <-chan struct{} { return s.changed }
 
-// Take returns the storms found since the last call, the oldest first.
+// Take returns the storms found since the last call, the oldest first. Whoever takes
+// them calls Recorded when the log has them.
 func (s *Storms) Take() []Storm {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	out := s.found
-	s.found = nil
+	s.found, s.taken = nil, len(out) > 0
 	return out
+}
+
+// Recorded notes that what the last Take gave is in the log.
+func (s *Storms) Recorded() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.taken = false
 }

@@ -30,6 +30,11 @@ type AgentView struct {
 	LastError       *LastError            `json:"last_error,omitempty"`
 	Warnings        []string              `json:"warnings,omitempty"`
 	Snapshotable    bool                  `json:"snapshotable"` // false: it wakes by replay only
+
+	// From where its history is kept and when the rest was removed (events.retention);
+	// absent while it is whole.
+	HistoryFrom      events.Revision `json:"history_from_revision,omitempty"`
+	HistoryRemovedAt *time.Time      `json:"history_removed_at,omitempty"`
 }
 
 // shown is the view as readers get it. Whether the module can be snapshotted stands
@@ -40,11 +45,7 @@ func (v AgentView) shown() AgentView {
 }
 
 // LastError is the newest failure of an agent.
-type LastError struct {
-	Outcome events.OutcomeStatus `json:"outcome"`
-	Detail  string               `json:"detail"`
-	At      time.Time            `json:"at"`
-}
+type LastError = events.AgentError
 
 // Page is a part of the list of agents, in order of creation.
 type Page struct {
