@@ -228,25 +228,27 @@ func (a *agentActor) head(ctx context.Context) events.Position {
 }
 
 // answerBefore finds the answer that an earlier request under the same
-// Idempotency-Key was given.
+// Idempotency-Key was given. A key that is past its time may be known still while its
+// answer is gone; the request is not run again.
 func (a *agentActor) answerBefore(ctx context.Context, rev events.Revision) answer {
-	opts := events.ReadStreamOptions{From: rev, Max: 1}
-	for rec, err := range a.sys.deps.Store.ReadStream(ctx, events.AgentStream(a.id), opts) {
-		if err != nil {
-			return answer{err: err}
-		}
-		p, err := events.Decode(rec.Event)
-		if err != nil {
-			return answer{err: err}
-		}
-		switch p := p.(type) {
-		case events.MessageHandled:
-			return answer{delivery: Handled, reply: p.Reply, position: rec.Position}
-		case events.MessageFailed:
-			return answer{delivery: Failed, reply: p.Reply, position: rec.Position}
-		case events.AgentQuarantined:
-			return answer{delivery: Quarantined, reply: p.Reply, position: rec.Position}
-		}
+	rec, err := events.EventAt(ctx, a.sys.deps.Store, a.id, rev)
+	if errors.Is(err, events.ErrHistoryRemoved) {
+		err = fmt.Errorf("the answer to this Idempotency-Key is gone, use a new one: %w: %w", events.ErrConflict, err)
+	}
+	if err != nil {
+		return answer{err: err}
+	}
+	p, err := events.Decode(rec.Event)
+	if err != nil {
+		return answer{err: err}
+	}
+	switch p := p.(type) {
+	case events.MessageHandled:
+		return answer{delivery: Handled, reply: p.Reply, position: rec.Position}
+	case events.MessageFailed:
+		return answer{delivery: Failed, reply: p.Reply, position: rec.Position}
+	case events.AgentQuarantined:
+		return answer{delivery: Quarantined, reply: p.Reply, position: rec.Position}
 	}
 	return answer{err: &events.CorruptError{
 		Where:  fmt.Sprintf("%s, revision %d", events.AgentStream(a.id), rev),

@@ -235,27 +235,48 @@ func (s *System) birthEvents(birth agent.Deploy, c Caller) ([]events.Event, erro
 // stand as they were found then: another caxton may warn of other things.
 // Error: events.ErrKeyReused, when the request was another.
 func (s *System) deployedBefore(ctx context.Context, event events.AgentDeployed) (d Deployed, found bool, err error) {
-	for rec, err := range s.deps.Store.ReadStream(ctx, events.AgentStream(event.AgentID), events.ReadStreamOptions{Max: 1}) {
-		if errors.Is(err, events.ErrStreamNotFound) {
-			return Deployed{}, false, nil
-		}
+	first, err := s.firstEvent(ctx, event.AgentID)
+	if errors.Is(err, events.ErrStreamNotFound) {
+		return Deployed{}, false, nil
+	}
+	if err != nil {
+		return Deployed{}, false, err
+	}
+	event.Warnings, event.RequestHash = first.Deployed.Warnings, ""
+	hash, err := hashBody(event)
+	if err != nil {
+		return Deployed{}, false, err
+	}
+	if !first.Deployed.AgentID.IsZero() && first.Deployed.RequestHash == hash {
+		return Deployed{ID: event.AgentID, Position: first.Position}, true, nil
+	}
+	return Deployed{}, false, fmt.Errorf("deploy %q: %w", event.Name, events.ErrKeyReused)
+}
+
+// firstEvent returns the event that made an agent, with its place, from the beginning
+// of its history or from what its newest trim carries of it. It is zero when the first
+// event is another. Errors: events.ErrStreamNotFound, those of the store.
+func (s *System) firstEvent(ctx context.Context, id events.AgentID) (events.HistoryTrimmed, error) {
+	var at events.Revision
+	trim, trimmed, err := events.Trimmed(ctx, s.deps.Store, id)
+	if err != nil {
+		return events.HistoryTrimmed{}, err
+	}
+	if trimmed {
+		at = trim.Event
+	}
+	for rec, err := range s.deps.Store.ReadStream(ctx, events.AgentStream(id), events.ReadStreamOptions{From: at, Max: 1}) {
 		if err != nil {
-			return Deployed{}, false, err
+			return events.HistoryTrimmed{}, err
 		}
 		p, err := events.Decode(rec.Event)
-		if err != nil {
-			return Deployed{}, false, err
+		switch p := p.(type) {
+		case events.AgentDeployed:
+			return events.HistoryTrimmed{Deployed: p, DeployedAt: rec.RecordedAt, Position: rec.Position}, err
+		case events.HistoryTrimmed:
+			return p, err
 		}
-		first, ok := p.(events.AgentDeployed)
-		event.Warnings, event.RequestHash = first.Warnings, ""
-		hash, err := hashBody(event)
-		if err != nil {
-			return Deployed{}, false, err
-		}
-		if ok && first.RequestHash == hash {
-			return Deployed{ID: event.AgentID, Position: rec.Position}, true, nil
-		}
-		return Deployed{}, false, fmt.Errorf("deploy %q: %w", event.Name, events.ErrKeyReused)
+		return events.HistoryTrimmed{}, err
 	}
-	return Deployed{}, false, nil
+	return events.HistoryTrimmed{}, events.ErrStreamNotFound
 }

@@ -283,23 +283,21 @@ func (d *dispatcher) load(ctx context.Context, from events.AgentID, list []proje
 }
 
 func (d *dispatcher) sends(ctx context.Context, from events.AgentID, rev events.Revision) ([]events.Message, error) {
-	opts := events.ReadStreamOptions{From: rev, Max: 1}
-	for rec, err := range d.sys.deps.Store.ReadStream(ctx, events.AgentStream(from), opts) {
-		if err != nil {
-			return nil, err
-		}
-		p, err := events.Decode(rec.Event)
-		if err != nil {
-			return nil, err
-		}
-		switch p := p.(type) {
-		case events.MessageHandled:
-			return p.Sends, nil
-		case events.MessageFailed:
-			return p.Sends, nil
-		case events.AgentQuarantined:
-			return p.Sends, nil
-		}
+	rec, err := events.EventAt(ctx, d.sys.deps.Store, from, rev)
+	if err != nil {
+		return nil, err
+	}
+	p, err := events.Decode(rec.Event)
+	if err != nil {
+		return nil, err
+	}
+	switch p := p.(type) {
+	case events.MessageHandled:
+		return p.Sends, nil
+	case events.MessageFailed:
+		return p.Sends, nil
+	case events.AgentQuarantined:
+		return p.Sends, nil
 	}
 	return nil, nil
 }

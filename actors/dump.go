@@ -203,6 +203,9 @@ func (d *dumper) agent(ctx context.Context, out *json.Encoder, v projections.Age
 	if err != nil {
 		return err
 	}
+	if err := events.Removed(ctx, d.sys.deps.Store, v.ID, from); err != nil {
+		return err // its snapshot does not read, and nothing else stands for what is gone
+	}
 	err = d.each(ctx, events.AgentStream(v.ID), events.ReadStreamOptions{From: from}, func(e *DumpedEvent) error {
 		return d.line(out, DumpLine{Event: e})
 	})

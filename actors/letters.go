@@ -66,23 +66,21 @@ func (g *Gateway) RetryLetter(ctx context.Context, c Caller, id events.MessageID
 // readLetter returns the message that was set aside; toOwner says that it is for the
 // agent in whose stream it stands.
 func (s *System) readLetter(ctx context.Context, l projections.Letter) (m events.Message, toOwner bool, err error) {
-	stream := events.AgentStream(l.Agent)
-	for rec, err := range s.deps.Store.ReadStream(ctx, stream, events.ReadStreamOptions{From: l.Revision, Max: 1}) {
-		if err != nil {
-			return m, false, err
-		}
-		p, err := events.Decode(rec.Event)
-		if err != nil {
-			return m, false, err
-		}
-		switch p := p.(type) {
-		case events.AgentQuarantined:
-			return p.Message, true, nil
-		case events.MessageDeadLettered:
-			return p.Message, p.Inbox != nil, nil
-		}
+	rec, err := events.EventAt(ctx, s.deps.Store, l.Agent, l.Revision)
+	if err != nil {
+		return m, false, err
 	}
-	return m, false, &events.CorruptError{Where: fmt.Sprintf("%s, revision %d", stream, l.Revision), Reason: "is not the letter that was read there"}
+	p, err := events.Decode(rec.Event)
+	if err != nil {
+		return m, false, err
+	}
+	switch p := p.(type) {
+	case events.AgentQuarantined:
+		return p.Message, true, nil
+	case events.MessageDeadLettered:
+		return p.Message, p.Inbox != nil, nil
+	}
+	return m, false, &events.CorruptError{Where: fmt.Sprintf("%s, revision %d", rec.Stream, l.Revision), Reason: "is not the letter that was read there"}
 }
 
 // receiverOf finds whom a letter is for now: a name may lead to another agent than it

@@ -161,19 +161,17 @@ func (a *agentActor) timerMessage(ctx context.Context, e *envelope) (pending boo
 	if !e.message.ID.IsZero() {
 		return true, nil // read before a run that may pass
 	}
-	opts := events.ReadStreamOptions{From: rev, Max: 1}
-	for rec, err := range a.sys.deps.Store.ReadStream(ctx, events.AgentStream(a.id), opts) {
-		if err != nil {
-			return true, err
-		}
-		p, err := events.Decode(rec.Event)
-		if err != nil {
-			return true, err
-		}
-		if set, ok := p.(events.TimerSet); ok && set.Timer == id {
-			e.message = set.Message(a.id)
-			return true, nil
-		}
+	rec, err := events.EventAt(ctx, a.sys.deps.Store, a.id, rev)
+	if err != nil {
+		return true, err
+	}
+	p, err := events.Decode(rec.Event)
+	if err != nil {
+		return true, err
+	}
+	if set, ok := p.(events.TimerSet); ok && set.Timer == id {
+		e.message = set.Message(a.id)
+		return true, nil
 	}
 	return true, &events.CorruptError{
 		Where:  fmt.Sprintf("%s, revision %d", events.AgentStream(a.id), rev),

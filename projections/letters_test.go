@@ -92,3 +92,32 @@ func TestLettersAreBounded(t *testing.T) {
 		t.Errorf("%d places for %d letters", len(x.l.list), x.l.Len())
 	}
 }
+
+// TestLetterOfTwoAgents: a message that its sender gave up while its receiver had it is
+// one letter, the newer. While the older one's event is there, the newer one's must
+// stay, or a rebuild would show a letter that was retried.
+func TestLetterOfTwoAgents(t *testing.T) {
+	l := NewLetters()
+	sender, receiver := &letterLog{t: t, l: l, id: agentID(1)}, &letterLog{t: t, l: l, id: agentID(2), rev: 4}
+	sender.dead(9)
+	m := events.Message{ID: events.MessageID{9}}
+	receiver.put(events.AgentQuarantined{Message: m})
+	receiver.put(events.DeadLetterRetried{MessageID: m.ID})
+	oldest := func() map[events.AgentID]events.Revision {
+		needed := map[events.AgentID]events.Revision{}
+		if !l.Oldest(needed) {
+			t.Fatal("not known any more")
+		}
+		return needed
+	}
+	if l.Len() != 0 {
+		t.Fatalf("%d letters", l.Len())
+	}
+	same(t, "needed", oldest(), map[events.AgentID]events.Revision{receiver.id: 5})
+	sender.put(events.HistoryTrimmed{Before: 1})
+	same(t, "needed with the older one there", oldest(), map[events.AgentID]events.Revision{receiver.id: 5})
+	sender.put(events.HistoryTrimmed{Before: 2})
+	same(t, "needed with the older one gone", oldest(), map[events.AgentID]events.Revision{})
+	sender.dead(9)
+	same(t, "needed", oldest(), map[events.AgentID]events.Revision{sender.id: 4})
+}

@@ -91,3 +91,50 @@ func TestStormsAreBounded(t *testing.T) {
 		t.Errorf("%d storms are kept", len(got))
 	}
 }
+
+// TestStormsOfATrimmedLog: what a rebuild finds in what is left of an old storm was
+// recorded when there was all of it.
+func TestStormsOfATrimmedLog(t *testing.T) {
+	s := NewStorms()
+	s.Settle(0, 1)
+	for n := range byte(StormAgents) {
+		fail(s, n, "old", 1) // at position 0
+	}
+	if got := s.Take(); len(got) != 0 {
+		t.Fatalf("found again: %+v", got)
+	}
+	s.Recorded()
+	if got := s.Settled(); got != 0 {
+		t.Fatalf("settled before %d while failures count", got)
+	}
+	s.Apply(events.Recorded{Position: 7, RecordedAt: time.Unix(2, 0).Add(2 * stormOver)}, events.AgentRemoved{})
+	if got := s.Settled(); got != 8 {
+		t.Fatalf("settled before %d once it is over, want 8", got)
+	}
+}
+
+// TestStormsAreSettledWhenRecorded: until the log has a storm, nothing of it may go.
+func TestStormsAreSettledWhenRecorded(t *testing.T) {
+	s := NewStorms()
+	for n := range byte(StormAgents) {
+		fail(s, n, "storm", 1)
+	}
+	later := func() {
+		s.Apply(events.Recorded{Position: 7, RecordedAt: time.Unix(2, 0).Add(2 * stormOver)}, events.AgentRemoved{})
+	}
+	later()
+	for _, step := range []struct {
+		name string
+		do   func()
+		want events.Position
+	}{
+		{"found", func() {}, 0},
+		{"taken", func() { s.Take() }, 0},
+		{"recorded", func() { s.Recorded() }, 8},
+		{"nothing taken", func() { s.Take() }, 8},
+	} {
+		if step.do(); s.Settled() != step.want {
+			t.Errorf("%s: settled before %d, want %d", step.name, s.Settled(), step.want)
+		}
+	}
+}

@@ -106,7 +106,9 @@ type gappy struct {
 	head events.Position
 }
 
-func (g *gappy) Head(context.Context) (events.Position, bool, error) { return g.head, len(g.recs) > 0, nil }
+func (g *gappy) Head(context.Context) (events.Position, bool, error) {
+	return g.head, len(g.recs) > 0, nil
+}
 
 func (g *gappy) ReadAll(_ context.Context, o events.ReadAllOptions) iter.Seq2[events.Recorded, error] {
 	return func(yield func(events.Recorded, error) bool) {
@@ -121,15 +123,14 @@ func (g *gappy) ReadAll(_ context.Context, o events.ReadAllOptions) iter.Seq2[ev
 // trimmed is a world whose agents' histories lose what is not needed.
 type trimmed struct {
 	*world
-	live   *all
-	recs   []events.Recorded
-	heads  map[events.Stream]events.Revision
-	clock  time.Time
-	cut    map[events.Stream]events.Revision // first revision that is left
-	saved  map[byte][]string                 // states that snapshots have, by agent
-	first  map[byte]events.HistoryTrimmed    // what is carried of how it was deployed
-	steps  int                               // histories trimmed
-	resent []events.MessageID                // retried already
+	live  *all
+	recs  []events.Recorded
+	heads map[events.Stream]events.Revision
+	clock time.Time
+	cut   map[events.Stream]events.Revision // first revision that is left
+	saved map[byte][]string                 // states that snapshots have, by agent
+	first map[byte]events.HistoryTrimmed    // what is carried of how it was deployed
+	steps int                               // histories trimmed
 }
 
 func newTrimmed(tb rapid.TB, intn func(int) int) *trimmed {

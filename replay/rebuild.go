@@ -86,6 +86,7 @@ func (s Source) State(ctx context.Context, id events.AgentID) (*agent.State, err
 // more once a restart has the guest begin anew.
 //
 // Errors: *DivergedError, *RerunTooLongError, *MachineError, *agent.StateError, *wasmhost.InitError,
+// *events.HistoryRemovedError (no snapshot that stands for what is gone can be used),
 // and those of the store and the module.
 func (s Source) Agent(ctx context.Context, id events.AgentID) (*Agent, error) {
 	start := time.Now()
@@ -143,6 +144,7 @@ type rebuild struct {
 	out   Agent
 	lost  error         // why there is no guest, until one begins anew
 	spent time.Duration // of out.Rerun, since the guest began
+	cause error         // why the newest snapshot was of no use, if it read
 }
 
 func (r *rebuild) fold(ctx context.Context, id events.AgentID) error {
@@ -150,6 +152,7 @@ func (r *rebuild) fold(ctx context.Context, id events.AgentID) error {
 	if r.out.State.Exists() {
 		opts.From = r.out.State.Revision + 1
 	}
+	first := true
 	for rec, err := range r.src.Store.ReadStream(ctx, events.AgentStream(id), opts) {
 		if errors.Is(err, events.ErrStreamNotFound) {
 			return nil
@@ -157,6 +160,12 @@ func (r *rebuild) fold(ctx context.Context, id events.AgentID) error {
 		if err != nil {
 			return fmt.Errorf("rebuild agent %s: %w", id, err)
 		}
+		if first && rec.Revision != opts.From {
+			if err := r.removed(ctx, id, opts.From); err != nil {
+				return err
+			}
+		}
+		first = false
 		p, err := events.Decode(rec.Event)
 		if err != nil {
 			return fmt.Errorf("rebuild agent %s, revision %d: %w", id, rec.Revision, err)
@@ -166,6 +175,20 @@ func (r *rebuild) fold(ctx context.Context, id events.AgentID) error {
 		}
 	}
 	return r.lost
+}
+
+// removed says why a rebuild cannot begin at a revision that is gone. A snapshot that
+// another moment could use is the reason itself.
+func (r *rebuild) removed(ctx context.Context, id events.AgentID, from events.Revision) error {
+	err := events.Removed(ctx, r.src.Store, id, from)
+	var gone *events.HistoryRemovedError
+	if r.cause != nil && errors.As(err, &gone) {
+		if errors.Is(r.cause, events.ErrOverloaded) || ctx.Err() != nil {
+			return fmt.Errorf("rebuild agent %s from its snapshot: %w", id, r.cause)
+		}
+		gone.Cause = r.cause
+	}
+	return err
 }
 
 func (r *rebuild) step(ctx context.Context, rev events.Revision, p events.Payload) error {

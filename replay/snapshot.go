@@ -14,7 +14,8 @@ import (
 const snapshotsTried = 3
 
 // restore begins the rebuild at the newest snapshot that can be used. One that
-// cannot is passed over: the log has everything that it had.
+// cannot is passed over: the log has everything that it had, or an older one stands for
+// what was removed.
 func (r *rebuild) restore(ctx context.Context, id events.AgentID) error {
 	return r.src.snapshots(ctx, id, func(s stored) bool { return r.use(ctx, s) })
 }
@@ -67,6 +68,7 @@ func (r *rebuild) use(ctx context.Context, s stored) bool {
 	}
 	if err := r.load(ctx); err != nil {
 		r.out = clean
+		r.passedOver(err)
 		return false
 	}
 	if r.out.Module.Info().HandlesMessages {
@@ -74,11 +76,19 @@ func (r *rebuild) use(ctx context.Context, s stored) bool {
 		if err != nil {
 			r.out.Release()
 			r.out = clean
+			r.passedOver(err)
 			return false
 		}
 		r.out.Guest = g
 	}
 	return true
+}
+
+// passedOver notes why the newest snapshot that read was of no use.
+func (r *rebuild) passedOver(err error) {
+	if r.cause == nil {
+		r.cause = err
+	}
 }
 
 func (r *rebuild) load(ctx context.Context) error {

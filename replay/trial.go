@@ -21,7 +21,12 @@ type Trial struct {
 	Complete   bool            `json:"complete"`       // all of them up to the agent's last event, or the first difference
 	FromMemory bool            `json:"from_beginning"` // From is where the agent's present memory began, so that both began with an empty one
 	Migration  *TrialMigration `json:"migration,omitempty"`
-	Difference *Difference     `json:"difference,omitempty"` // the first; nil when there was none
+
+	// HistoryFrom is the first revision that events.retention has left; absent when
+	// the history is whole. Then From is not before the oldest snapshot.
+	HistoryFrom events.Revision `json:"history_from_revision,omitempty"`
+
+	Difference *Difference `json:"difference,omitempty"` // the first; nil when there was none
 }
 
 // TrialMigration is what caxton_migrate made of the agent's present state. Nothing of
@@ -45,10 +50,12 @@ type Difference struct {
 // Trial runs the messages that an agent has handled on another module, as if the
 // agent had been updated before them, and tells the first difference: of outcome,
 // reply, sends (their receivers apart) or changes of the state. It begins where the
-// agent's present memory began, or MaxTrial messages back, and tries no messages
-// that failed. When ctx ends it tells how far it came.
+// agent's present memory began, or MaxTrial messages back, or at a snapshot where what
+// was before it is removed, and tries no messages that failed. When ctx ends it tells
+// how far it came.
 //
-// Errors: events.ErrAgentNotFound; those of the store; *wasmhost.InitError.
+// Errors: events.ErrAgentNotFound; *events.HistoryRemovedError when no snapshot of what
+// is removed reads; those of the store; *wasmhost.InitError.
 func (s Source) Trial(ctx context.Context, id events.AgentID, module events.ModuleHash, limits events.ResourceLimits) (Trial, error) {
 	t := &trial{src: s, module: module, limits: limits}
 	now, err := s.State(ctx, id)
@@ -167,25 +174,68 @@ func (t *trial) start(ctx context.Context, id events.AgentID) error {
 			break
 		}
 	}
-	st := &agent.State{ID: id}
-	for rec, err := range t.src.Store.ReadStream(ctx, events.AgentStream(id), events.ReadStreamOptions{Max: int(t.out.From)}) {
+	st, err := t.stateBefore(ctx, id)
+	if err != nil {
+		return fmt.Errorf("trial of agent %s: %w", id, err)
+	}
+	_, err = t.begin(ctx, st)
+	t.folded = &agent.State{ID: id}
+	if err == nil {
+		err = copyState(t.folded, st)
+	}
+	return err
+}
+
+// stateBefore folds the agent up to where the trial begins, which it moves up to a
+// snapshot when what is needed for that was removed.
+func (t *trial) stateBefore(ctx context.Context, id events.AgentID) (*agent.State, error) {
+	st, next := &agent.State{ID: id}, events.Revision(0)
+	trim, trimmed, err := events.Trimmed(ctx, t.src.Store, id)
+	if err != nil {
+		return nil, err
+	}
+	if trimmed {
+		if st, err = t.src.base(ctx, id, trim, t.out.From); err != nil {
+			return nil, err
+		}
+		next, t.out.HistoryFrom = st.Revision+1, trim.Before
+		if t.out.From < next {
+			t.out.From, t.out.FromMemory = next, false
+		}
+	}
+	if next == t.out.From {
+		return st, nil
+	}
+	opts := events.ReadStreamOptions{From: next, Max: int(t.out.From - next)}
+	for rec, err := range t.src.Store.ReadStream(ctx, events.AgentStream(id), opts) {
 		if err != nil {
-			return fmt.Errorf("trial of agent %s: %w", id, err)
+			return nil, err
 		}
 		p, err := events.Decode(rec.Event)
 		if err == nil {
 			err = st.Apply(rec.Revision, p)
 		}
 		if err != nil {
-			return err
+			return nil, err
 		}
 	}
-	_, err := t.begin(ctx, st)
-	t.folded = &agent.State{ID: id}
-	if err == nil {
-		err = copyState(t.folded, st)
+	return st, nil
+}
+
+// base returns the newest snapshot's state that stands before a revision, or the oldest
+// that there is: of those from which what is left of the history leads on. Error:
+// *events.HistoryRemovedError.
+func (s Source) base(ctx context.Context, id events.AgentID, trim events.Trim, before events.Revision) (st *agent.State, err error) {
+	err = s.snapshots(ctx, id, func(one stored) bool {
+		if one.state.Revision+1 >= trim.Before {
+			st = one.state
+		}
+		return one.state.Revision < before
+	})
+	if err == nil && st == nil {
+		err = &events.HistoryRemovedError{Agent: id, Before: trim.Before, At: trim.At}
 	}
-	return err
+	return st, err
 }
 
 // copyState makes one state what another is.
