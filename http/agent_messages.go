@@ -15,6 +15,9 @@ import (
 type Inboxes interface {
 	// Entries returns the revisions of the inbox's stream that wait, in order.
 	Entries(id events.AgentID) []events.Revision
+
+	// Open reports whether the entry at a revision waits.
+	Open(id events.AgentID, rev events.Revision) bool
 }
 
 // agentMessages answers with what was said to an agent and by it, in the order of
@@ -41,6 +44,8 @@ func (s *Server) agentMessages(r *request) error {
 	read := page.said
 	if waiting {
 		read = page.waiting
+	} else if err := r.keeps(id, opts); err != nil {
+		return err
 	}
 	if err := read(r.ctx, id, opts); err != nil {
 		return err
@@ -110,6 +115,8 @@ func (p *messagePage) add(ctx context.Context, rec events.Recorded, payload even
 			}
 			if ok {
 				v = now
+			} else if p.server.ended(&v) {
+				v.Status = projections.MessageEnded
 			}
 		}
 		if i, ok := p.at[v.ID]; ok { // an agent that sends to itself

@@ -17,7 +17,7 @@ func BenchmarkSend(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	srv, err := New(DefaultConfig(), Deps{Commands: node, Agents: node, History: node, Messages: node, Inboxes: node, Letters: node.letters})
+	srv, err := New(DefaultConfig(), Deps{Commands: node, Agents: node, History: node, Messages: node, Sends: node, Inboxes: node, Letters: node.letters})
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"time"
 
 	"github.com/caxton-run/caxton/events"
 	"github.com/caxton-run/caxton/projections"
@@ -25,18 +26,56 @@ func (s *Server) getMessage(r *request) error {
 		return err
 	}
 	if !ok {
-		return fmt.Errorf("message %s, among the newest: %w", id, events.ErrMessageNotFound)
+		return fmt.Errorf("message %s, among the newest: %w%s", id, events.ErrMessageNotFound, s.unlessRemoved())
 	}
 	return r.json(http.StatusOK, view)
+}
+
+// unlessRemoved is what an error says that looks for something in vain while parts of
+// histories are gone.
+func (s *Server) unlessRemoved() string {
+	until := s.deps.Agents.RemovedUntil()
+	if until.IsZero() {
+		return ""
+	}
+	return "; events up to " + until.UTC().Format(time.RFC3339) + " may have been removed by events.retention"
 }
 
 // message returns a message as it stands; ok is false for one that is unknown, too
 // old, or whose event was scavenged.
 func (s *Server) message(ctx context.Context, id events.MessageID) (view projections.MessageView, ok bool, err error) {
-	at, ok := s.deps.Messages.Find(id)
-	if !ok {
-		return view, false, nil
+	for {
+		at, found := s.deps.Messages.Find(id)
+		if !found {
+			return view, false, nil
+		}
+		if view, ok, err = s.messageAt(ctx, id, at); !ok || err != nil || !s.ended(&view) {
+			return view, ok, err
+		}
+		if now, _ := s.deps.Messages.Find(id); now == at {
+			view.Status = projections.MessageEnded
+			return view, true, nil
+		}
 	}
+}
+
+// ended reports whether a message that an event tells to be on its way is not. A newer
+// event says how it ended, or did so before it was removed.
+func (s *Server) ended(v *projections.MessageView) bool {
+	if v.Position > s.deps.Agents.Position() {
+		return false // not all projections know of it yet
+	}
+	switch v.Status {
+	case projections.MessageInFlight:
+		return !s.deps.Sends.InFlight(&v.Message)
+	case projections.MessageQueued:
+		return v.Inbox != nil && !s.deps.Inboxes.Open(v.Inbox.Agent, v.Inbox.Revision)
+	}
+	return false
+}
+
+// messageAt reads what the event at a position says about a message.
+func (s *Server) messageAt(ctx context.Context, id events.MessageID, at events.Position) (view projections.MessageView, ok bool, err error) {
 	for rec, err := range s.deps.History.ReadAll(ctx, events.ReadAllOptions{From: at, Max: 1}) {
 		if err != nil {
 			return view, false, err
@@ -76,7 +115,16 @@ func (s *Server) getConversation(r *request) error {
 		talk.Apply(rec, p)
 	}
 	if talk.Events() == 0 {
-		return fmt.Errorf("conversation %.100q: %w", id, events.ErrNoConversation)
+		return fmt.Errorf("conversation %.100q: %w%s", id, events.ErrNoConversation, s.unlessRemoved())
 	}
-	return r.json(http.StatusOK, talk.View())
+	view := talk.View()
+	if until := s.deps.Agents.RemovedUntil(); !until.IsZero() {
+		view.RemovedUntil = &until
+		for i := range view.Messages {
+			if m := &view.Messages[i]; !view.Truncated && s.ended(m) {
+				m.Status = projections.MessageEnded
+			}
+		}
+	}
+	return r.json(http.StatusOK, view)
 }

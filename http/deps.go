@@ -54,6 +54,10 @@ type Agents interface {
 	// *events.InvalidError for a name that no capability can have.
 	ResolveFor(ref, conversation string) (events.AgentID, error)
 
+	// RemovedUntil is the newest recorded time of an event that events.retention has
+	// removed of any agent; zero when it has removed none.
+	RemovedUntil() time.Time
+
 	// Position is the last position of the log that the answers reflect.
 	Position() events.Position
 
@@ -66,6 +70,9 @@ type History interface {
 	ReadStream(ctx context.Context, s events.Stream, o events.ReadStreamOptions) iter.Seq2[events.Recorded, error]
 	ReadAll(ctx context.Context, o events.ReadAllOptions) iter.Seq2[events.Recorded, error]
 
+	// StreamMetadata says what of a stream is hidden: see events.Store.
+	StreamMetadata(ctx context.Context, s events.Stream) (md events.StreamMetadata, at events.Revision, ok bool, err error)
+
 	// ReadCorrelation yields the events of one conversation in order, at most max
 	// of them.
 	ReadCorrelation(ctx context.Context, correlation string, max int) iter.Seq2[events.Recorded, error]
@@ -77,6 +84,13 @@ type Messages interface {
 	// Find returns the position of the newest event about a message; ok is false
 	// for one that is unknown or too old.
 	Find(id events.MessageID) (at events.Position, ok bool)
+}
+
+// Sends knows what is on its way between agents. It may be called from any goroutine
+// and does not block.
+type Sends interface {
+	// InFlight reports whether a send is neither handled nor given up.
+	InFlight(m *events.Message) bool
 }
 
 // Letters lists messages that are set aside. It may be called from any goroutine and
@@ -97,13 +111,14 @@ type Observer interface {
 	Request(method string, status int, d time.Duration)
 }
 
-// Deps is what a Server works with. Commands, Agents, History, Messages, Inboxes,
+// Deps is what a Server works with. Commands, Agents, History, Messages, Sends, Inboxes,
 // Letters, Operations, Emergency and Breakers are required.
 type Deps struct {
 	Commands   Commands
 	Agents     Agents
 	History    History
 	Messages   Messages
+	Sends      Sends
 	Inboxes    Inboxes
 	Letters    Letters
 	Operations Operations

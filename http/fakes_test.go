@@ -49,6 +49,9 @@ type fakeNode struct {
 	bulk     actors.BulkRequest
 	retried  events.MessageID
 	letters  *projections.Letters
+	hidden   map[events.Stream]events.StreamMetadata
+	removed  time.Time                                                      // what RemovedUntil says
+	settled  bool                                                           // no send is in flight
 	fail     error                                                          // what every command returns
 	onSend   func(context.Context, actors.SendRequest) (actors.Sent, error) // nil: handled, echoing the content
 	onGet    func()
@@ -327,6 +330,27 @@ func (n *fakeNode) heard() events.Recorded {
 
 func (n *fakeNode) Find(id events.MessageID) (events.Position, bool) { return 7, id == messageSaid() }
 
+func (n *fakeNode) StreamMetadata(_ context.Context, s events.Stream) (events.StreamMetadata, events.Revision, bool, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	md, ok := n.hidden[s]
+	return md, 0, ok, nil
+}
+
+func (n *fakeNode) RemovedUntil() time.Time {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.removed
+}
+
+func (n *fakeNode) InFlight(*events.Message) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return !n.settled
+}
+
+func (n *fakeNode) Open(events.AgentID, events.Revision) bool { return true }
+
 func (n *fakeNode) Entries(events.AgentID) []events.Revision { return slices.Clone(n.entries) }
 
 func (n *fakeNode) ReadAll(_ context.Context, o events.ReadAllOptions) iter.Seq2[events.Recorded, error] {
@@ -390,7 +414,7 @@ func start(t *testing.T, tune func(*Config, *Deps)) *running {
 	node := newFakeNode()
 	node.setAside()
 	ops := new(fakeOperations)
-	cfg, deps := DefaultConfig(), Deps{Commands: node, Agents: node, History: node, Messages: node, Inboxes: node, Letters: node.letters, Operations: ops, Emergency: ops, Breakers: ops}
+	cfg, deps := DefaultConfig(), Deps{Commands: node, Agents: node, History: node, Messages: node, Sends: node, Inboxes: node, Letters: node.letters, Operations: ops, Emergency: ops, Breakers: ops}
 	if tune != nil {
 		tune(&cfg, &deps)
 	}

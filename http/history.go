@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strconv"
 	"time"
 
 	"github.com/caxton-run/caxton/events"
@@ -37,6 +38,9 @@ func (s *Server) agentEvents(r *request) error {
 	if err != nil {
 		return err
 	}
+	if err := r.keeps(id, opts); err != nil {
+		return err
+	}
 	page := &eventStream{server: s, ctx: r.connContext(), stream: events.AgentStream(id), opts: opts}
 	next, err := page.measure(r.ctx, limit)
 	if errors.Is(err, events.ErrStreamNotFound) {
@@ -49,6 +53,29 @@ func (s *Server) agentEvents(r *request) error {
 		r.link(fmt.Sprintf("%s/agents/%s/events?from=%d&limit=%d%s", base, id, *next, limit, directionQuery(opts.Direction)))
 	}
 	return r.events(page)
+}
+
+// Headers of a page of a history of which the beginning is gone.
+const (
+	HeaderHistoryFrom    = "Caxton-History-From"       // first revision that is kept
+	HeaderHistoryRemoved = "Caxton-History-Removed-At" // when the rest was removed, RFC 3339
+)
+
+// keeps refuses a read of an agent's history that names a revision which is gone, and
+// says on any other from where it is kept.
+func (r *request) keeps(id events.AgentID, opts events.ReadStreamOptions) error {
+	trim, ok, err := events.Trimmed(r.ctx, r.server.deps.History, id)
+	if err != nil || !ok {
+		return err
+	}
+	if r.query.Has("from") && opts.From < trim.Before {
+		return &events.HistoryRemovedError{Agent: id, Before: trim.Before, At: trim.At}
+	}
+	r.c.Set(HeaderHistoryFrom, strconv.FormatUint(uint64(trim.Before), 10))
+	if !trim.At.IsZero() {
+		r.c.Set(HeaderHistoryRemoved, trim.At.UTC().Format(time.RFC3339))
+	}
+	return nil
 }
 
 // anyAgent is the agent of the path: by its full id a removed one too.

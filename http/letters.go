@@ -68,24 +68,22 @@ func (s *Server) getLetter(r *request) error {
 	if !ok {
 		return unknown
 	}
-	opts := events.ReadStreamOptions{From: letter.Revision, Max: 1}
-	for rec, err := range s.deps.History.ReadStream(r.ctx, events.AgentStream(letter.Agent), opts) {
-		if errors.Is(err, events.ErrStreamNotFound) {
-			return unknown
-		}
-		if err != nil {
-			return err
-		}
-		p, err := events.Decode(rec.Event)
-		if err != nil {
-			return err
-		}
-		switch p := p.(type) {
-		case events.MessageDeadLettered:
-			return r.json(http.StatusOK, LetterView{letter, p.Message})
-		case events.AgentQuarantined:
-			return r.json(http.StatusOK, LetterView{letter, p.Message})
-		}
+	rec, err := events.EventAt(r.ctx, s.deps.History, letter.Agent, letter.Revision)
+	if errors.Is(err, events.ErrStreamNotFound) {
+		return unknown
+	}
+	if err != nil {
+		return err
+	}
+	p, err := events.Decode(rec.Event)
+	if err != nil {
+		return err
+	}
+	switch p := p.(type) {
+	case events.MessageDeadLettered:
+		return r.json(http.StatusOK, LetterView{letter, p.Message})
+	case events.AgentQuarantined:
+		return r.json(http.StatusOK, LetterView{letter, p.Message})
 	}
 	return unknown
 }

@@ -36,6 +36,7 @@ const (
 	CodeModuleNotFound  Code = "MODULE_NOT_FOUND"
 	CodeStreamNotFound  Code = "STREAM_NOT_FOUND"
 	CodeStreamDeleted   Code = "STREAM_DELETED"
+	CodeHistoryRemoved  Code = "HISTORY_REMOVED"
 	CodeNotFound        Code = "NOT_FOUND"
 	CodeMessageNotFound Code = "MESSAGE_NOT_FOUND"
 	CodeNoConversation  Code = "CONVERSATION_NOT_FOUND"
@@ -107,7 +108,8 @@ var kinds = []kind{
 	{code: CodeMigrationFailed, status: http.StatusUnprocessableEntity, title: "The new module could not take over the agent's state", causes: []error{events.ErrMigrationFailed}},
 	{code: CodeNameTaken, status: http.StatusConflict, title: "The name is taken", causes: []error{events.ErrNameTaken}},
 	{code: CodeKeyReused, status: http.StatusUnprocessableEntity, title: "Idempotency-Key was used for another request", causes: []error{events.ErrKeyReused}},
-	{code: CodeConflict, status: http.StatusConflict, title: "Conflicting change", causes: []error{events.ErrConflict, events.ErrIDReused}}, // and *events.WrongRevisionError
+	{code: CodeConflict, status: http.StatusConflict, title: "Conflicting change", causes: []error{events.ErrConflict, events.ErrIDReused}},               // and *events.WrongRevisionError
+	{code: CodeHistoryRemoved, status: http.StatusGone, title: "That part of the agent's history was removed", causes: []error{events.ErrHistoryRemoved}}, // after CONFLICT, which it may be the reason of
 	{code: CodeIllegalState, status: http.StatusConflict, title: "Not possible in the agent's present state", causes: []error{events.ErrIllegalLifecycle}},
 	{code: CodeAgentSuspended, status: http.StatusConflict, title: "The agent is suspended", causes: []error{events.ErrAgentSuspended}},
 	{code: CodeAgentStopped, status: http.StatusConflict, title: "The agent is stopped", causes: []error{events.ErrAgentStopped}},

@@ -28,6 +28,7 @@ func sentinels() map[string]struct {
 	}{
 		"ErrStreamNotFound":   {events.ErrStreamNotFound, CodeStreamNotFound},
 		"ErrStreamDeleted":    {events.ErrStreamDeleted, CodeStreamDeleted},
+		"ErrHistoryRemoved":   {events.ErrHistoryRemoved, CodeHistoryRemoved},
 		"ErrReadOnly":         {events.ErrReadOnly, CodeReadOnly},
 		"ErrDiskLow":          {events.ErrDiskLow, CodeDiskLow},
 		"ErrTooLarge":         {events.ErrTooLarge, CodeTooLarge},

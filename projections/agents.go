@@ -6,6 +6,7 @@ import (
 	"sort"
 	"strconv"
 	"sync"
+	"time"
 
 	"github.com/caxton-run/caxton/events"
 )
@@ -21,6 +22,7 @@ type Agents struct {
 	order  []*entry            // by creation
 
 	draining map[events.AgentID]struct{} // those whose stop is not finished
+	removed  time.Time                   // the newest recorded time of an event that is gone
 }
 
 // draining is the one status of a view that somebody must act on.

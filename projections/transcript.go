@@ -20,6 +20,7 @@ const (
 	MessageQuarantined  MessageStatus = "quarantined"   // set aside after crashing the receiver again and again
 	MessageDeadLettered MessageStatus = "dead_lettered" // nobody will handle it
 	MessageAnswered     MessageStatus = "answered"      // a reply to somebody outside, who waited or did not
+	MessageEnded        MessageStatus = "ended"         // handled, failed or set aside: what said which was removed (events.retention)
 )
 
 // MessageView is a message and what has become of it.
@@ -35,6 +36,14 @@ type MessageView struct {
 	// Of the event that says so.
 	Position events.Position `json:"position"`
 	At       time.Time       `json:"at"`
+
+	Inbox *InboxEntry `json:"-"` // with queued, where it waits
+}
+
+// InboxEntry is a place in an agent's inbox.
+type InboxEntry struct {
+	Agent    events.AgentID
+	Revision events.Revision
 }
 
 // messages calls with every message of an event and what the event says about it.
@@ -52,7 +61,11 @@ func messages(rec events.Recorded, p events.Payload, with func(MessageView)) {
 	}
 	switch e := p.(type) {
 	case events.MessageReceived:
-		with(view(&e.Message, MessageQueued))
+		v := view(&e.Message, MessageQueued)
+		if id, ok := rec.Stream.AgentID(); ok {
+			v.Inbox = &InboxEntry{id, rec.Revision}
+		}
+		with(v)
 	case events.MessageHandled:
 		v := view(&e.Message, MessageHandled)
 		v.Outcome, v.Fuel, v.Reply = e.Outcome, e.Fuel, e.Reply
@@ -104,6 +117,10 @@ type ConversationView struct {
 	Exchanges []Exchange    `json:"exchanges"`    // by their beginning
 	Messages  []MessageView `json:"messages"`     // by the event that first told of them
 	Truncated bool          `json:"truncated"`    // there is more than is shown
+
+	// RemovedUntil is set while parts of histories are gone (events.retention): what was
+	// recorded up to then may be missing here.
+	RemovedUntil *time.Time `json:"history_removed_until,omitempty"`
 }
 
 // Transcript folds the events of one conversation, in log order, into its view.

@@ -195,6 +195,9 @@ func (l *Letters) Oldest(needed map[events.AgentID]events.Revision) bool {
 // trimmed takes an agent from what a HistoryTrimmed carries. One that is known is what
 // it says already, for it is of the moment at which it was written. Caller holds mu.
 func (a *Agents) trimmed(rec events.Recorded, h events.HistoryTrimmed) {
+	if h.Until.After(a.removed) {
+		a.removed = h.Until
+	}
 	e := a.byID[h.Deployed.AgentID]
 	if e == nil {
 		e = carried(a.node, h)
@@ -234,6 +237,14 @@ func (a *Agents) Totals(id events.AgentID) (t events.AgentTotals, at events.Revi
 		Labels: v.Labels, Capabilities: v.Capabilities, Timers: v.Timers, FuelUsed: v.FuelUsed,
 		MessagesHandled: v.MessagesHandled, MessagesFailed: v.MessagesFailed, LastError: v.LastError, UpdatedAt: v.UpdatedAt,
 	}, v.Revision, true
+}
+
+// RemovedUntil is the newest recorded time of an event that was removed of any agent;
+// zero when none was.
+func (a *Agents) RemovedUntil() time.Time {
+	a.mu.RLock()
+	defer a.mu.RUnlock()
+	return a.removed
 }
 
 // RemovedEvents is the number of events that histories of living agents have lost.

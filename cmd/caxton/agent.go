@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -108,6 +109,9 @@ func (a *app) describe(v projections.AgentView) {
 	line("Messages", "%d handled, %d failed", v.MessagesHandled, v.MessagesFailed)
 	line("Fuel used", "%d", v.FuelUsed)
 	line("Revision", "%d", v.Revision)
+	if v.HistoryFrom > 0 {
+		line("History", "from revision %d on; the rest was removed on %s", v.HistoryFrom, v.HistoryRemovedAt.UTC().Format(time.RFC3339))
+	}
 	line("Created", "%s (%s ago)", v.CreatedAt.Format("2006-01-02T15:04:05Z07:00"), age(a.now().Sub(v.CreatedAt)))
 	if len(v.Capabilities) > 0 {
 		line("Capabilities", "%s", strings.Join(v.Capabilities, ", "))
@@ -251,6 +255,18 @@ func (f *pageFlags) query(cmd *cobra.Command) (caxtonhttp.EventQuery, error) {
 	return q, nil
 }
 
+// noteRemoved says what is missing before the first event of a history.
+func (a *app) noteRemoved(ctx context.Context, c *caxtonhttp.Client, ref string, first events.Revision) {
+	if first == 0 {
+		return
+	}
+	when := ""
+	if v, err := c.Agent(ctx, ref); err == nil && v.HistoryRemovedAt != nil { // a removed agent has no view
+		when = " on " + v.HistoryRemovedAt.UTC().Format(time.RFC3339)
+	}
+	a.note("history before revision %d was removed by events.retention%s", uint64(first), when)
+}
+
 func (a *app) showEvents(ctx context.Context, ref string, q caxtonhttp.EventQuery) error {
 	c, err := a.server()
 	if err != nil {
@@ -262,6 +278,9 @@ func (a *app) showEvents(ctx context.Context, ref string, q caxtonhttp.EventQuer
 	}
 	if next != nil { // beside the output: -o json is of this page alone
 		defer a.note("there are more: --from %d", uint64(*next.From))
+	}
+	if len(page) > 0 && q.From == nil && q.Direction == events.Forwards {
+		a.noteRemoved(ctx, c, ref, page[0].Revision)
 	}
 	if done, err := a.structured(page); done {
 		return err

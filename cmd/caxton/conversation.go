@@ -72,6 +72,9 @@ func (a *app) messageListCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if v, err := c.Agent(cmd.Context(), args[0]); err == nil && v.HistoryFrom > 0 && !waiting && q.From == nil && q.Direction == events.Forwards {
+				a.noteRemoved(cmd.Context(), c, args[0], v.HistoryFrom)
+			}
 			if next != nil { // beside the output: -o json is of this page alone
 				defer a.note("there are more: --from %d", uint64(*next.From))
 			}
@@ -173,6 +176,9 @@ func (a *app) tellConversation(v projections.ConversationView) {
 		a.printf("%s of %s to %s: %s\n", x.Protocol, oneLine(x.From), oneLine(x.To), x.State)
 	}
 	a.messageTable(v.Messages)
+	if v.RemovedUntil != nil {
+		a.note("events recorded up to %s may have been removed by events.retention, and what they said is not shown", v.RemovedUntil.UTC().Format(time.RFC3339))
+	}
 	if v.Truncated {
 		a.note("there is more: the conversation is too long to be shown whole")
 	}

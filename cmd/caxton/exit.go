@@ -66,6 +66,8 @@ func judge(code caxtonhttp.Code) verdict {
 		return verdict{exitNotFound, "only the newest million messages are found by id; caxton agent events NAME has all"}
 	case caxtonhttp.CodeModuleNotFound, caxtonhttp.CodeStreamNotFound, caxtonhttp.CodeStreamDeleted:
 		return verdict{exitNotFound, ""}
+	case caxtonhttp.CodeHistoryRemoved:
+		return verdict{exitNotFound, "see what is left by leaving out --from"}
 	case caxtonhttp.CodeNotFound:
 		return verdict{exitNotFound, "is --api the address of a caxton server of this version?"}
 	case caxtonhttp.CodeAmbiguous:

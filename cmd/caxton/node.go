@@ -94,7 +94,7 @@ func (n *node) open(ctx context.Context) error {
 	if n.host, err = wasmhost.New(ctx, hostCfg); err != nil {
 		return err
 	}
-	n.runner = projections.NewRunner(n.store, n.log, agents, inFlight, inboxes, timers, talks, n.index, n.letters, storms)
+	n.runner = projections.NewRunner(n.store, n.log, n.index, agents, inFlight, inboxes, timers, talks, n.letters, storms) // the index first: who finds a send ended finds there how
 	n.system, err = actors.New(n.actorsConfig(), actors.Deps{
 		Store: n.store, Host: n.host, Agents: agents, InFlight: inFlight, Inboxes: inboxes,
 		Timers: timers, Talks: talks, Letters: n.letters, Storms: storms, Runner: n.runner, Running: n.running, Room: n.store, Observer: n.metrics, Log: n.log, Member: events.MemberID(n.cfg.Node.ID),
@@ -102,7 +102,7 @@ func (n *node) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return n.openAPI()
+	return n.openAPI(inFlight)
 }
 
 // guestOvercommit is how many times the node's limit of memory the sizes of all
@@ -143,7 +143,7 @@ func (n *node) actorsConfig() actors.Config {
 	return c
 }
 
-func (n *node) openAPI() error {
+func (n *node) openAPI(inFlight *projections.InFlight) error {
 	observer, err := caxtonhttp.NewRequestMetrics(n.metrics.Registerer())
 	if err != nil {
 		return err
@@ -155,7 +155,7 @@ func (n *node) openAPI() error {
 	c.MaxModuleBytes = int(n.cfg.Runtime.MaxModuleBytes)
 	c.DrainTimeout = time.Duration(float64(n.cfg.Runtime.DrainTimeout) * drainShare)
 	n.api, err = caxtonhttp.New(c, caxtonhttp.Deps{
-		Commands: n.system.Gateway(), Agents: readModel{n.agents, n.runner}, History: n.store, Messages: n.index, Inboxes: n.inboxes, Letters: n.letters, Operations: operations{n}, Emergency: operations{n}, Breakers: operations{n},
+		Commands: n.system.Gateway(), Agents: readModel{n.agents, n.runner}, History: n.store, Messages: n.index, Sends: inFlight, Inboxes: n.inboxes, Letters: n.letters, Operations: operations{n}, Emergency: operations{n}, Breakers: operations{n},
 		Started: n.runner.Ready(), NotReady: n.notReady, Warnings: n.warnings, Observer: observer, Log: n.log,
 	})
 	return err

@@ -148,6 +148,9 @@ func (a *app) showTrial(out caxtonhttp.DryRun) error {
 		if !out.Complete {
 			a.note("the time ended before all messages were tried")
 		}
+		if out.HistoryFrom > 0 {
+			a.note("history before revision %d was removed by events.retention; what came before revision %d cannot be tried", uint64(out.HistoryFrom), uint64(out.From))
+		}
 		if !out.FromMemory {
 			a.note("the agent has handled more: what its memory held before is not there, and may be what differs")
 		}
