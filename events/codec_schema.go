@@ -98,16 +98,6 @@ func schemaOf(t Type) (s schema, ok bool) {
 		return schema{2, decode[MessageReceived], upcastMessages}, true
 	case InboxSkipped{}.EventType():
 		return schema{1, decode[InboxSkipped], nil}, true
-	case BreakerOpened{}.EventType():
-		return schema{1, decode[BreakerOpened], nil}, true
-	case BreakerHalfOpened{}.EventType():
-		return schema{1, decode[BreakerHalfOpened], nil}, true
-	case BreakerClosed{}.EventType():
-		return schema{1, decode[BreakerClosed], nil}, true
-	case BreakerForced{}.EventType():
-		return schema{1, decode[BreakerForced], nil}, true
-	case BreakerResetStarted{}.EventType():
-		return schema{1, decode[BreakerResetStarted], nil}, true
 	case EmergencyStopped{}.EventType():
 		return schema{1, decode[EmergencyStopped], nil}, true
 	case EmergencyLifted{}.EventType():
@@ -126,6 +116,22 @@ func schemaOf(t Type) (s schema, ok bool) {
 		return schema{1, decode[BlobStored], nil}, true
 	case CapabilityRegistered{}.EventType():
 		return schema{1, decode[CapabilityRegistered], nil}, true
+	}
+	return schemaOfBreaker(t)
+}
+
+func schemaOfBreaker(t Type) (s schema, ok bool) {
+	switch t {
+	case BreakerOpened{}.EventType():
+		return schema{1, decode[BreakerOpened], nil}, true
+	case BreakerHalfOpened{}.EventType():
+		return schema{1, decode[BreakerHalfOpened], nil}, true
+	case BreakerClosed{}.EventType():
+		return schema{1, decode[BreakerClosed], nil}, true
+	case BreakerForced{}.EventType():
+		return schema{1, decode[BreakerForced], nil}, true
+	case BreakerResetStarted{}.EventType():
+		return schema{1, decode[BreakerResetStarted], nil}, true
 	}
 	return schema{}, false
 }
