@@ -28,8 +28,9 @@ type agentActor struct {
 	turns      uint64 // commits of this activation
 	conflicts  int    // appends lost in a row
 
-	inboxNext events.Revision // the next inbox entry to read
-	inboxMore bool            // there may be one
+	inboxNext  events.Revision // the next inbox entry to read
+	inboxMore  bool            // there may be one
+	inboxAgain bool            // those that were read ahead are to be read again
 
 	debt          replayDebt
 	snapshotTook  time.Duration // making the last snapshot, without storing it

@@ -145,6 +145,14 @@ func (b *Mailbox) Preload(list []*envelope) {
 	b.schedule()
 }
 
+// Unload forgets the inbox entries not yet taken: nobody waits for their answers, and
+// they are read again, in their order.
+func (b *Mailbox) Unload() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.inbox = fifo{}
+}
+
 // Preloaded is the number of inbox entries not yet taken.
 func (b *Mailbox) Preloaded() int {
 	b.mu.Lock()

@@ -47,6 +47,11 @@ func (a *agentActor) message(ctx context.Context, t *turn, e *envelope) (verdict
 	if a.sys.halted() {
 		a.sys.spilled.Add(1)
 		a.hold(t, e, agent.Suspended)
+		if !e.fromAgent && e.timer == nil {
+			// The stop may be lifted at any moment, and then nothing may go before this.
+			a.rereadInbox()
+			return endTurn, nil
+		}
 		return goOn, nil
 	}
 	if !a.guest {

@@ -70,6 +70,7 @@ func (a *agentActor) work(ctx context.Context) {
 	}
 	a.conflicts = 0
 	a.box.Settle(back)
+	a.unload()
 	a.saveIfDue(ctx)
 	a.preload(ctx) // nothing else may come to make it happen
 	a.watchDrain()
@@ -124,6 +125,7 @@ func (a *agentActor) refuse(batch []*envelope, err error) {
 		e.respond(answer{err: err})
 	}
 	a.box.Settle(nil)
+	a.box.Unload() // or they would go before those of the batch
 	a.retired = a.sys.registry.retire(a.id, a.box)
 }
 
@@ -150,6 +152,7 @@ func (a *agentActor) lost(batch []*envelope, err error) {
 		e.respond(answer{err: err})
 	}
 	a.box.Settle(nil)
+	a.box.Unload() // or they would go before those of the batch
 	a.conflicts = 0
 }
 
@@ -259,8 +262,19 @@ func (a *agentActor) command(ctx context.Context, t *turn, e *envelope) (verdict
 	return goOn, nil
 }
 
-// rereadInbox makes the next turn look at all entries that are not closed.
-func (a *agentActor) rereadInbox() { a.inboxNext, a.inboxMore = a.state().InboxNext(), true }
+// rereadInbox makes the next turn look at all entries that are not closed, in their
+// order: of those that were read before, some may have been held.
+func (a *agentActor) rereadInbox() {
+	a.inboxNext, a.inboxMore, a.inboxAgain = a.state().InboxNext(), true, true
+}
+
+// unload forgets the entries that were read ahead, if all are to be read again.
+func (a *agentActor) unload() {
+	if a.inboxAgain {
+		a.box.Unload()
+		a.inboxAgain = false
+	}
+}
 
 // byCaller is the metadata of what somebody asked for.
 func byCaller(e *envelope) events.Metadata {
