@@ -17,26 +17,41 @@ import (
 
 // Of TestKillTalk.
 const (
-	talkAccounts = 5
-	talkMoney    = 1000 // in each account at first
-	talkTellers  = 4
-	talkTimes    = 40 // that the timer fires, spread over the kills
+	talkMoney = 1000 // in each account at first
+	talkTimes = 40   // that the timer fires, spread over the kills
 )
+
+// talkSize is how much of it there is.
+type talkSize struct {
+	kills    int
+	accounts int
+	tellers  int
+	between  int64 // transfers acknowledged between two kills, at most
+}
+
+// sizeOfTalk follows CAXTON_LONG: "all" is some 200,000 transfers, and takes the better
+// part of an hour.
+func sizeOfTalk() talkSize {
+	switch os.Getenv("CAXTON_LONG") {
+	case "":
+		return talkSize{kills: killsShort, accounts: 5, tellers: 4, between: 30}
+	case "all":
+		return talkSize{kills: 200, accounts: 40, tellers: 32, between: 2000}
+	}
+	return talkSize{kills: killsLong, accounts: 5, tellers: 4, between: 30}
+}
 
 // TestKillTalk kills a server again and again while accounts transfer money to one
 // another, a manager has contractors work by the contract-net protocol, and a timer
 // sets itself again. Money is neither made nor lost, each call ends with one
 // contractor at work, and each timer fires once.
 func TestKillTalk(t *testing.T) {
-	kills := killsShort
-	if os.Getenv("CAXTON_LONG") != "" {
-		kills = killsLong
-	}
+	size := sizeOfTalk()
 	p := newProcess(t)
 	p.start()
 	client := p.client()
 	p.ready(client)
-	b := openBank(t, client)
+	b := openBank(t, client, size)
 	for _, name := range []string{"manager", "ann", "bob", "cyd", "alarm", "rings"} {
 		guest := map[string]string{"manager": "manager", "alarm": "timer", "rings": "counter-c"}[name]
 		if guest == "" {
@@ -49,10 +64,10 @@ func TestKillTalk(t *testing.T) {
 	defer stop()
 	b.begin(ctx, client)
 	var tasks []string
-	for i := range kills {
+	for i := range size.kills {
 		p.ready(client)
 		tasks = append(tasks, callOnce(t, client, fmt.Sprintf("call-%d", i)))
-		b.progress(t, 1+b.chance.Int64N(30))
+		b.progress(t, 1+b.chance.Int64N(size.between))
 		p.kill()
 		p.start()
 	}
@@ -67,7 +82,7 @@ func TestKillTalk(t *testing.T) {
 	checkJobs(t, client, len(tasks))
 	checkTimers(t, client)
 	b.check(t, client)
-	t.Logf("%d kills, %d transfers acknowledged, %d contract-nets, %d timers", kills, b.acked.Load(), len(tasks), talkTimes)
+	t.Logf("%d kills, %d transfers acknowledged, %d contract-nets, %d timers", size.kills, b.acked.Load(), len(tasks), talkTimes)
 }
 
 func deployGuest(t *testing.T, c *caxtonhttp.Client, name, guest string) {
@@ -163,6 +178,7 @@ func checkTimers(t *testing.T, c *caxtonhttp.Client) {
 
 // bank moves money between accounts at random.
 type bank struct {
+	talkSize
 	group  sync.WaitGroup
 	acked  atomic.Int64
 	moved  chan struct{} // has room for one: something was acknowledged
@@ -170,12 +186,12 @@ type bank struct {
 	seed   uint64
 }
 
-func openBank(t *testing.T, c *caxtonhttp.Client) *bank {
+func openBank(t *testing.T, c *caxtonhttp.Client, size talkSize) *bank {
 	t.Helper()
-	b := &bank{moved: make(chan struct{}, 1), seed: rand.Uint64()}
+	b := &bank{talkSize: size, moved: make(chan struct{}, 1), seed: rand.Uint64()}
 	t.Logf("seed %d", b.seed)
 	b.chance = rand.New(rand.NewPCG(b.seed, 0))
-	for i := range talkAccounts {
+	for i := range b.accounts {
 		deployGuest(t, c, account(i), "account")
 		askJSON(t, c, account(i), fmt.Sprintf(`{"op":"open","n":%d}`, talkMoney))
 	}
@@ -185,11 +201,11 @@ func openBank(t *testing.T, c *caxtonhttp.Client) *bank {
 func account(i int) string { return fmt.Sprintf("account-%d", i) }
 
 func (b *bank) begin(ctx context.Context, c *caxtonhttp.Client) {
-	for id := range talkTellers {
+	for id := range b.tellers {
 		draw := rand.New(rand.NewPCG(b.seed, uint64(id)+1))
 		b.group.Go(func() {
 			for n := 0; ctx.Err() == nil; n++ {
-				from, to := account(draw.IntN(talkAccounts)), account(draw.IntN(talkAccounts))
+				from, to := account(draw.IntN(b.accounts)), account(draw.IntN(b.accounts))
 				b.transfer(ctx, c, from, caxtonhttp.Outgoing{
 					Content: fmt.Appendf(nil, `{"op":"transfer","to":%q,"n":%d}`, to, 1+draw.IntN(talkMoney/2)),
 					Wait:    10 * time.Second, IdempotencyKey: fmt.Sprintf("teller-%d-%d", id, n),
@@ -239,13 +255,13 @@ func (b *bank) check(t *testing.T, c *caxtonhttp.Client) {
 	t.Helper()
 	until(t, "all money is back in accounts", func() bool {
 		total := 0.0
-		for i := range talkAccounts {
+		for i := range b.accounts {
 			total += askJSON(t, c, account(i), `{"op":"balance"}`)["balance"].(float64)
 		}
-		return total == talkAccounts*talkMoney
+		return total == float64(b.accounts*talkMoney)
 	})
 	credits := map[string]int{}
-	for i := range talkAccounts {
+	for i := range b.accounts {
 		for e := range history(t, c, account(i)) {
 			var h struct {
 				Message struct {
