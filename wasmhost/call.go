@@ -139,12 +139,6 @@ func (in *Instance) serving() string {
 	return exportHandle
 }
 
-// enter calls into the guest; parameters and result are in in.stack.
-func (in *Instance) enter(f api.Function) error {
-	in.depth.Set(uint64(in.host.cfg.CallDepth))
-	return f.CallWithStack(in.ctx, in.stack[:])
-}
-
 // outcome turns what a run came to into an Outcome.
 func (in *Instance) outcome(err error) Outcome {
 	c := &in.call

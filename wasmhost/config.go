@@ -24,6 +24,7 @@ type Config struct {
 	GuestMemory    int64         // bytes of all guests' linear memories together, touched or not, 1 MiB to 64 TiB
 	ProcessMemory  int64         // bytes that this process may have in memory, 64 MiB to 64 TiB; beyond its share guests get no more. 0: not known, no bound
 	ImageMemory    int64         // bytes of the initial images of all modules, on the heap, 1 MiB to 1 TiB; what finds no room is not kept
+	GuestStacks    int64         // bytes of running guests' stacks, of those over 64 KiB; beyond it deep calls end with HostFault. 16 MiB to 64 TiB
 	WarmGuests     int           // guests that keep the engine's stacks between calls, the last ones called
 
 	// Isolation compiles in child processes. nil compiles in this one: for tests
@@ -48,6 +49,7 @@ func DefaultConfig() Config {
 		CompileQueue:   32,
 		GuestMemory:    256 << 30, // addresses rather than memory: a small guest has 64 KiB and touches 8
 		ImageMemory:    512 << 20, // hundreds of Go modules, or eight of the largest images
+		GuestStacks:    512 << 20, // 50 of the deepest guests at a time; common ones have 10 KiB
 		WarmGuests:     1024,      // 24 MiB; an agent that rests costs 5 KiB instead of 28
 	}
 }
@@ -72,6 +74,7 @@ func (c Config) Validate() error {
 		{"compile_queue", uint64(c.CompileQueue), 1, 1 << 16},
 		{"guest_memory", uint64(c.GuestMemory), 1 << 20, 64 << 40}, // half of what a process of amd64 can address
 		{"image_memory", uint64(c.ImageMemory), 1 << 20, 1 << 40},
+		{"guest_stacks", uint64(c.GuestStacks), 16 << 20, 64 << 40}, // one of the deepest guest at least
 		{"warm_guests", uint64(c.WarmGuests), 1, 1 << 20},
 	} {
 		if x.v < x.min || x.v > x.max {

@@ -83,6 +83,7 @@ func (in *Instance) grant(left int64) (n int64) {
 		stop(events.OutcomeOutOfFuel, in.fuelDetail())
 	default:
 		in.look(stop)
+		in.weigh(stop)
 	}
 	n = min(c.budget-c.granted, int64(in.host.cfg.Slice)-left)
 	c.granted += n

@@ -37,6 +37,7 @@ type Host struct {
 	warm   warmRing
 	live   atomic.Int64 // instances that are not closed
 	engine atomic.Int64 // bytes that the engine takes for them, without stacks
+	deep   atomic.Int64 // bytes of running guests' stacks, of those larger than maxWarmStack
 	builds atomic.Int64 // under way or waiting for a slot
 
 	mu      sync.Mutex // guards the rest and Module.refs, Module.idle
@@ -318,6 +319,7 @@ func prepare(wasm []byte, caps meter.Caps) (t translation, metered []byte, err e
 	if metered, t.size, err = tidy(metered); err != nil {
 		return translation{}, nil, &events.RefusedError{Rule: "engine_fault", Detail: "the metered module: " + err.Error()}
 	}
+	t.size.bytes = len(metered)
 	return t, metered, nil
 }
 

@@ -28,7 +28,9 @@ type Instance struct {
 	fuel, depth api.MutableGlobal
 	state       []api.MutableGlobal // the module's own, in meter's order
 	warm        *warmGuest
-	profile     *profile // nil unless the module is profiled
+	running     api.Function // while a call is in the guest
+	deep        atomic.Int64 // bytes of a running call's stack, if it is more than maxWarmStack
+	profile     *profile     // nil unless the module is profiled
 
 	// clock is the latest time that the guest may have seen, in nanoseconds since
 	// the Unix epoch: it never sees an earlier one. Part of its state.
@@ -160,6 +162,9 @@ func (h *Host) blank(ctx context.Context, m *Module, maxMemory uint64) (*Instanc
 		return nil, &InitError{events.OutcomeTrap, firstLine(err.Error())}
 	}
 	in.guest = guest
+	if m.native.Load() == 0 {
+		m.native.Store(nativeBytes(guest))
+	}
 	h.live.Add(1)
 	h.engine.Add(m.engineBytes())
 	in.bind()

@@ -19,6 +19,7 @@ type moduleSize struct {
 	tables   int // entries that its tables begin with
 	elements int // entries of its element segments
 	segments int // of data
+	bytes    int // of the module as the engine is given it
 
 	floats bool // whether the module computes with floats
 }

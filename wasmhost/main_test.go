@@ -46,6 +46,8 @@ func TestMain(m *testing.M) {
 			os.Exit(1)
 		case replaceAndCompile:
 			end(compileReplaced(os.Args[2]))
+		case measureUsage:
+			end(measureGuests(os.Args[2]))
 		case listPriorities:
 			end(printPriorities())
 		case listDescriptors:

@@ -47,7 +47,8 @@ type Module struct {
 	info     Info
 	report   meter.Report
 	size     moduleSize
-	charge   uint64 // bytes of an agent's limit that are not for its linear memory
+	native   atomic.Int64 // bytes of machine code; 0 until there was an instance
+	charge   uint64       // bytes of an agent's limit that are not for its linear memory
 	code     wazero.CompiledModule
 	image    atomic.Pointer[image] // the state after initialisation, once known
 	abi      string                // why calling it is hopeless; empty when its exports are as they should be

@@ -13,8 +13,10 @@ type MemoryUsage struct {
 	Resident   int64 // of Linear: bytes in memory, rounded up to pages of the system
 	Engine     int64 // bytes that the engine takes for them on the Go heap, without stacks
 	WarmGuests int   // of Guests: those that keep stacks, at most Config.WarmGuests
-	Stacks     int64 // bytes of these stacks
+	Stacks     int64 // bytes of these stacks, and of large ones of guests that run
 	Images     int64 // bytes of initial images, one for each module
+	Code       int64 // bytes of machine code, outside of the Go heap
+	Decoded    int64 // bytes that the engine keeps of modules on the Go heap beside it
 	Modules    int   // compiled
 	Idle       int   // of Modules: those without an instance, at most Config.IdleModules
 	Mapped     int64 // bytes of address space for linear memories
@@ -23,7 +25,12 @@ type MemoryUsage struct {
 }
 
 // Total is the bytes of memory that guests take.
-func (u MemoryUsage) Total() int64 { return u.Resident + u.Engine + u.Stacks + u.Images }
+func (u MemoryUsage) Total() int64 {
+	return u.OffHeap() + u.Engine + u.Stacks + u.Images + u.Decoded
+}
+
+// OffHeap is the part of Total that Go's collector does not know of.
+func (u MemoryUsage) OffHeap() int64 { return u.Resident + u.Code }
 
 // MemoryUsage measures what the guests take. It reads 8 bytes of the system's
 // tables for each page of address space: about 5 ms for 1 GiB. Errors: the
@@ -33,11 +40,14 @@ func (h *Host) MemoryUsage() (MemoryUsage, error) {
 		Guests: int(h.live.Load()), Linear: h.memory.used.Load(), Engine: h.engine.Load(), Budget: h.memory.limit,
 	}
 	u.WarmGuests, u.Stacks = h.warm.size()
+	u.Stacks += h.deep.Load()
 	u.Mapped, _, u.Lost = h.memory.slabs.sizes()
 	h.mu.Lock()
 	u.Modules, u.Idle = len(h.modules), h.idle.Len()
 	for _, m := range h.modules {
 		u.Images += m.image.Load().bytes()
+		u.Code += m.native.Load()
+		u.Decoded += m.decodedBytes()
 	}
 	h.mu.Unlock()
 	u.Resident = u.Linear
@@ -73,7 +83,7 @@ func (u InstanceUsage) Total() int64 { return u.Resident + u.Engine + u.Stacks }
 // goroutine, while a call runs too; of a closed instance it is all 0. Errors are
 // those of Host.MemoryUsage.
 func (in *Instance) MemoryUsage() (InstanceUsage, error) {
-	u := InstanceUsage{Linear: in.linear.size.Load(), Stacks: in.warm.stacks.Load()}
+	u := InstanceUsage{Linear: in.linear.size.Load(), Stacks: in.warm.stacks.Load() + in.deep.Load()}
 	if in.use.Load() != useClosed {
 		u.Engine = in.mod.engineBytes()
 	}
@@ -135,6 +145,25 @@ func (m *Module) engineBytes() int64 {
 	return instanceBytes + int64(s.imports)*importBytes + int64(s.globals)*globalBytes +
 		int64(m.report.StateGlobals)*globalBytes/2 + int64(s.tables)*tableBytes +
 		int64(s.elements)*elementBytes + int64(s.segments)*segmentBytes
+}
+
+// What the engine keeps of a module on the heap: the module itself, of which it
+// copies most, and descriptions of its functions.
+const (
+	decodedBase     = 5000
+	decodedFunction = 150
+	decodedShare    = 115 // percent of the module's size
+)
+
+// decodedBytes estimates what the engine keeps of a module beside its code; 0
+// before it is compiled.
+func (m *Module) decodedBytes() int64 {
+	select {
+	case <-m.ready:
+	default:
+		return 0
+	}
+	return decodedBase + decodedFunction*int64(m.report.Functions) + int64(m.size.bytes)*decodedShare/100
 }
 
 // bytes of an image, on the heap; nil has none.

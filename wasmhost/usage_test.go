@@ -103,7 +103,7 @@ func TestUsageIsMeasured(t *testing.T) {
 	}
 	list[n-1].Close()
 	h.Trim(true, true)
-	if u, err = h.MemoryUsage(); err != nil || u.Guests != 0 || u.Total() != u.Images || u.Mapped != 0 || u.Lost != 0 {
+	if u, err = h.MemoryUsage(); err != nil || u.Guests != 0 || u.Total() != u.Images+u.Code+u.Decoded || u.Mapped != 0 || u.Lost != 0 {
 		t.Errorf("with none left %+v, %v", u, err)
 	}
 }

@@ -27,7 +27,7 @@ func (g *warmGuest) cool() {
 }
 
 // maxWarmStack is the largest stack that a guest keeps between calls. It grows
-// with a guest's recursion, to 80 MiB in the worst module, and never shrinks.
+// with a guest's recursion, to 11 MiB in the worst module, and never shrinks.
 const maxWarmStack = 64 << 10
 
 // warmRing holds the guests that have entries, as many as Config.WarmGuests:

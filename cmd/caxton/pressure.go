@@ -33,7 +33,7 @@ func (n *node) watchMemory(ctx context.Context) error {
 		select {
 		case <-tick.C:
 			guests, _ := n.host.MemoryUsage() // an upper bound where the system does not tell
-			debug.SetMemoryLimit(heapLimit(limit, guests.Resident))
+			debug.SetMemoryLimit(heapLimit(limit, guests.OffHeap()))
 			n.relieve(ctx, limit, func() uint64 {
 				promised, most := n.host.PromisedMemory()
 				return max(telemetry.ResidentBytes(), promisedOf(limit, promised, most))
@@ -44,7 +44,7 @@ func (n *node) watchMemory(ctx context.Context) error {
 	}
 }
 
-// heapLimit is what the collector's heap may come to beside the guests' memories:
+// heapLimit is what the collector's heap may come to beside the guests' memories and code:
 // the rest of the share beyond which agents sleep. It is never below a quarter of
 // the limit, or a node full of guests would do nothing but collect.
 func heapLimit(limit uint64, guests int64) int64 {
