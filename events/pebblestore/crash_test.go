@@ -170,9 +170,9 @@ func (w *worker) work(ctx context.Context, n, pad int) error {
 }
 
 // TestPowerCutAtRandom cuts the power again and again under four writers, with
-// any part of what was not synced on the disk.
+// any part of what was not synced on the disk; more often with CAXTON_LONG=1.
 func TestPowerCutAtRandom(t *testing.T) {
-	for seed := range uint64(2) {
+	for seed := range seedsOf(2, 30) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			rng := rand.New(rand.NewPCG(seed, 1))
 			mem := vfs.NewCrashableMem()

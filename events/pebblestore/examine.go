@@ -114,9 +114,10 @@ func (x *extent) logs(fsys vfs.FS, dir string) error {
 	if err != nil {
 		return err
 	}
+	all = x.needed(all)
 	var damage error // in one before the newest: it is none if its events are in tables
 	for i, one := range all {
-		err := x.log(one)
+		err := x.log(one, x.batch)
 		switch {
 		case errors.Is(err, errGap):
 			return errors.Join(damage, err)
@@ -129,11 +130,37 @@ func (x *extent) logs(fsys vfs.FS, dir string) error {
 	return nil
 }
 
+// needed leaves out the write-ahead logs before one that begins with an event in
+// tables: theirs are all there. Pebble keeps a few such files to use them again.
+func (x *extent) needed(all wal.Logs) wal.Logs {
+	for i := len(all) - 1; i > 0; i-- {
+		var begins extent
+		err := begins.log(all[i], begins.begin)
+		if errors.Is(err, errEnough) && begins.next <= x.next {
+			return all[i:]
+		}
+	}
+	return all
+}
+
+// errEnough ends the reading of a write-ahead log.
+var errEnough = errors.New("enough was read")
+
+// begin takes the first position that is told.
+func (x *extent) begin(b []byte) error {
+	first, next, err := x.span(b)
+	if err != nil || next == 0 {
+		return err
+	}
+	x.next = first
+	return errEnough
+}
+
 // errGap is a write-ahead log that does not go on where the one before ended.
 var errGap = errors.New("events are missing")
 
-// log goes through one write-ahead log. A torn end is no error.
-func (x *extent) log(one wal.LogicalLog) (err error) {
+// log goes through the batches of one write-ahead log. A torn end is no error.
+func (x *extent) log(one wal.LogicalLog, visit func([]byte) error) (err error) {
 	fsys, path := one.SegmentLocation(0)
 	x.file, x.ends = fsys.PathBase(path), 0
 	rr := one.OpenForRead()
@@ -148,7 +175,7 @@ func (x *extent) log(one wal.LogicalLog) (err error) {
 		}
 		switch {
 		case err == nil:
-			err = x.batch(batch.Bytes())
+			err = visit(batch.Bytes())
 		case errors.Is(err, io.EOF), errors.Is(err, walrecord.ErrUnexpectedEOF):
 			return nil
 		case errors.Is(err, walrecord.ErrInvalidChunk), errors.Is(err, walrecord.ErrZeroedChunk), pebble.IsCorruptionError(err):

@@ -63,7 +63,7 @@ func (g *guardFS) Create(name string, category vfs.DiskWriteCategory) (vfs.File,
 		return f, err
 	}
 	if base := g.FS.PathBase(name); err == nil && strings.HasPrefix(base, manifestPrefix) {
-		return &manifestFile{File: f, seals: g.seals, seal: seal{name: base}}, nil
+		return &manifestFile{File: f, fs: g, seal: seal{name: base}}, nil
 	}
 	if !isWAL(name) {
 		return f, err

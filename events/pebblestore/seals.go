@@ -52,8 +52,9 @@ type seal struct {
 	crc   uint32
 }
 
-// check holds a file against its seal. One that is gone is a fault, unless a
-// newer one of its kind has taken its place that was not sealed yet.
+// check holds a file against its seal. A MANIFEST that is gone is no fault here:
+// it was replaced, or its name was not synced yet; one that the marker names Pebble
+// will miss.
 func (x seal) check(fsys vfs.FS, dir string) error {
 	now, err := sealOf(fsys, dir, x.name, int64(x.bytes))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -68,10 +69,14 @@ func (x seal) check(fsys vfs.FS, dir string) error {
 	return err
 }
 
+// replaced returns nil for OPTIONS that are gone when newer ones have taken their
+// place that are not sealed yet.
 func (x seal) replaced(fsys vfs.FS, dir string) error {
-	kind, _, _ := strings.Cut(x.name, "-")
+	if strings.HasPrefix(x.name, manifestPrefix) {
+		return nil
+	}
 	names, err := fsys.List(dir)
-	if err != nil || newer(newest(names, kind+"-"), x.name) {
+	if err != nil || newer(newest(names, optionsPrefix), x.name) {
 		return err
 	}
 	return &events.CorruptError{Where: "file " + x.name, Reason: "is missing"}
@@ -231,12 +236,15 @@ func parseSeals(b []byte) (list []seal, ok bool) {
 	return list, len(bytes.Trim(rest, "\x00")) == 0
 }
 
-// manifestFile is a MANIFEST that Pebble writes. Its Sync seals what was written.
+// manifestFile is a MANIFEST that Pebble writes. Its Sync seals what was written,
+// and the first one syncs its name too: Pebble moves the marker to it and then
+// syncs the directory once, and of two new names a power cut may keep the second.
 type manifestFile struct {
 	vfs.File
-	seals *seals
+	fs    *guardFS
 	seal  seal // of what was written so far
 	torn  bool // a write failed: nobody knows what it holds
+	named bool // its name is durable
 }
 
 // Write implements vfs.File. The checksum is made first: a vfs may change the
@@ -258,8 +266,15 @@ func (f *manifestFile) Sync() error { return f.synced(f.File.Sync()) }
 func (f *manifestFile) SyncData() error { return f.synced(f.File.SyncData()) }
 
 func (f *manifestFile) synced(err error) error {
-	if err == nil && !f.torn {
-		f.seals.put(f.seal)
+	if err == nil && !f.named {
+		err = syncDir(f.fs, f.fs.dir)
 	}
-	return err
+	if err != nil {
+		return err
+	}
+	f.named = true
+	if !f.torn {
+		f.fs.seals.put(f.seal)
+	}
+	return nil
 }
