@@ -208,3 +208,10 @@ func cutEvent(ev *events.Event, b []byte) (rest []byte, err error) {
 	ev.Data, rest, err = cut(rest, 4)
 	return rest, err
 }
+
+// CheckProposal reports whether Apply could read a proposal. Errors are
+// *events.CorruptError.
+func CheckProposal(b []byte) error {
+	_, _, err := decodeProposal(b)
+	return err
+}

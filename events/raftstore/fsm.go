@@ -1,0 +1,132 @@
+package raftstore
+
+import (
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/hashicorp/raft"
+
+	"github.com/caxton-run/caxton/events"
+	"github.com/caxton-run/caxton/events/pebblestore"
+)
+
+// fsm is what raft's entries are applied to. All its methods are called from one
+// goroutine of raft's.
+type fsm struct {
+	replica *pebblestore.Replica
+	snaps   *snapshots
+	applied watermark // index of the last entry with proposals; what Sync waits for
+	fatal   func(why string)
+	broken  error // why nothing more is applied
+}
+
+var _ raft.BatchingFSM = (*fsm)(nil)
+
+// taken is what became of an entry.
+type taken struct {
+	index    uint64
+	void     bool // it did not count in its term
+	outcomes []pebblestore.Outcome
+	err      error // this member cannot go on
+}
+
+// Apply implements raft.FSM.
+func (f *fsm) Apply(e *raft.Log) any { return f.ApplyBatch([]*raft.Log{e})[0] }
+
+// ApplyBatch implements raft.BatchingFSM.
+func (f *fsm) ApplyBatch(batch []*raft.Log) []any {
+	out := make([]any, len(batch))
+	entries := make([]pebblestore.Entry, 0, len(batch))
+	results := make([]*taken, 0, len(batch))
+	for i, e := range batch {
+		if e.Type != raft.LogCommand || f.broken != nil {
+			out[i] = &taken{index: e.Index, err: f.broken}
+			continue
+		}
+		term, proposals, err := decodeEntry(e.Data)
+		if err != nil {
+			f.stop(fmt.Errorf("entry %d: %w", e.Index, err))
+			out[i] = &taken{index: e.Index, err: f.broken}
+			continue
+		}
+		t := &taken{index: e.Index, void: term != e.Term}
+		if t.void {
+			proposals = nil
+		}
+		out[i], results = t, append(results, t)
+		entries = append(entries, pebblestore.Entry{Index: e.Index, Proposals: proposals})
+	}
+	f.apply(entries, results)
+	return out
+}
+
+// apply hands entries to the replica and their outcomes to results.
+func (f *fsm) apply(entries []pebblestore.Entry, results []*taken) {
+	if len(entries) == 0 {
+		return
+	}
+	outcomes, err := f.replica.Apply(entries)
+	if err != nil && !errors.Is(err, events.ErrClosed) {
+		f.stop(err)
+	}
+	for i, t := range results {
+		if t.err = err; err == nil {
+			t.outcomes = outcomes[i]
+		}
+	}
+	if err == nil {
+		f.applied.raise(entries[len(entries)-1].Index)
+	}
+}
+
+// stop ends this member's part: to pass over an entry would be to part from the
+// others.
+func (f *fsm) stop(why error) {
+	if f.broken == nil {
+		f.broken = fmt.Errorf("%w: %w", events.ErrReadOnly, why)
+		f.fatal(why.Error())
+	}
+}
+
+// Snapshot implements raft.FSM: a checkpoint, on the disk when it returns. What is
+// applied is not synced, so one that was made later could lack what raft is about
+// to forget.
+func (f *fsm) Snapshot() (raft.FSMSnapshot, error) {
+	if f.broken != nil {
+		return nil, f.broken
+	}
+	return f.snaps.checkpoint(f.replica)
+}
+
+// Restore implements raft.FSM: the snapshot, which is on this disk already, takes
+// the replica's place.
+func (f *fsm) Restore(r io.ReadCloser) error {
+	if w, ok := r.(raft.ReadCloserWrapper); ok {
+		r = w.WrappedReadCloser()
+	}
+	s, ok := r.(*snapshotReader)
+	if !ok {
+		return errors.New("snapshot is not one of this store's")
+	}
+	return f.restore(s.snap)
+}
+
+func (f *fsm) restore(s *snapshot) error {
+	path, err := f.snaps.clone(s)
+	if err == nil {
+		err = f.replica.Replace(path)
+	}
+	if err == nil && f.replica.Root() != s.contents.root() {
+		err = &events.CorruptError{
+			Where:  "snapshot " + s.meta.ID,
+			Reason: fmt.Sprintf("holds the log %s, its contents say %s", f.replica.Root(), s.contents.root()),
+		}
+	}
+	if err != nil {
+		f.stop(fmt.Errorf("restore snapshot %s: %w", s.meta.ID, err))
+		return err
+	}
+	f.applied.raise(f.replica.Applied())
+	return nil
+}

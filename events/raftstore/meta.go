@@ -1,0 +1,130 @@
+package raftstore
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"strings"
+	"sync"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/hashicorp/raft-wal/types"
+
+	"github.com/caxton-run/caxton/events"
+)
+
+// Notes beside the raft log's files. raft-wal would keep both in a bbolt file,
+// which checks neither term nor vote when it reads them.
+const (
+	segmentsName = "segments" // which files the log has
+	stableName   = "stable"   // term and vote
+)
+
+// metaStore is raft-wal's types.MetaStore in two notes. A crash leaves each as it
+// was or as it was to be.
+type metaStore struct {
+	fs  vfs.FS
+	dir string
+
+	mu     sync.Mutex // guards stable, and both notes
+	stable map[string][]byte
+}
+
+// Load implements types.MetaStore. Where there are files of the log and no notes,
+// the notes were lost: to begin anew would be to forget votes.
+func (m *metaStore) Load(dir string) (types.PersistentState, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.dir = dir
+	var state types.PersistentState
+	b, found, err := readNote(m.fs, m.path(stableName))
+	if err != nil {
+		return state, err
+	}
+	segments, listed, err := readNote(m.fs, m.path(segmentsName))
+	if err != nil {
+		return state, err
+	}
+	m.stable = make(map[string][]byte)
+	if !found || !listed {
+		return state, m.begin(found, listed)
+	}
+	if err := json.Unmarshal(b, &m.stable); err != nil {
+		return state, &events.CorruptError{Where: "file " + m.path(stableName), Reason: err.Error()}
+	}
+	if err := json.Unmarshal(segments, &state); err != nil {
+		return state, &events.CorruptError{Where: "file " + m.path(segmentsName), Reason: err.Error()}
+	}
+	return state, nil
+}
+
+// begin writes the notes of a new log, or refuses when it is none.
+func (m *metaStore) begin(found, listed bool) error {
+	names, err := m.fs.List(m.dir)
+	if err != nil {
+		return err
+	}
+	missing := segmentsName
+	if listed {
+		missing = stableName
+	}
+	for _, n := range names {
+		if strings.HasSuffix(n, ".wal") || listed {
+			return &events.CorruptError{Where: "file " + m.path(missing), Reason: fmt.Sprintf("is missing beside %s", n)}
+		}
+	}
+	if !found {
+		if err := m.writeStable(); err != nil {
+			return err
+		}
+	}
+	return m.writeSegments(types.PersistentState{})
+}
+
+func (m *metaStore) path(name string) string { return m.fs.PathJoin(m.dir, name) }
+
+func (m *metaStore) writeStable() error {
+	b, err := json.Marshal(m.stable)
+	if err != nil {
+		return err
+	}
+	return writeNote(m.fs, m.path(stableName), b)
+}
+
+func (m *metaStore) writeSegments(state types.PersistentState) error {
+	b, err := json.Marshal(state)
+	if err != nil {
+		return err
+	}
+	return writeNote(m.fs, m.path(segmentsName), b)
+}
+
+// CommitState implements types.MetaStore.
+func (m *metaStore) CommitState(state types.PersistentState) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.writeSegments(state)
+}
+
+// GetStable implements types.MetaStore.
+func (m *metaStore) GetStable(key []byte) ([]byte, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.stable[string(key)], nil
+}
+
+// SetStable implements types.MetaStore.
+func (m *metaStore) SetStable(key, value []byte) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	before := maps.Clone(m.stable)
+	m.stable[string(key)] = append([]byte{}, value...)
+	if err := m.writeStable(); err != nil {
+		m.stable = before
+		return err
+	}
+	return nil
+}
+
+// Close implements io.Closer.
+func (m *metaStore) Close() error { return nil }

@@ -1,0 +1,212 @@
+package raftstore
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/hashicorp/raft"
+
+	"github.com/caxton-run/caxton/events"
+	"github.com/caxton-run/caxton/events/pebblestore"
+)
+
+const (
+	// inFlight is how many entries of one member are under way: one on the wire,
+	// one on the disks, one being applied, one being made.
+	inFlight = 4
+	// queueLength is how many proposals may wait before a caller blocks.
+	queueLength = 1024
+	// pause is between two attempts when nothing else says that another may fare
+	// better: no leader is known, or it has no room.
+	pause = 10 * time.Millisecond
+)
+
+// pending is a proposal and who waits for it.
+type pending struct {
+	ctx      context.Context
+	proposal []byte
+	done     chan pebblestore.Outcome // of capacity 1
+}
+
+// propose is the replica's pebblestore.Proposer.
+func (s *Store) propose(ctx context.Context, proposal []byte) pebblestore.Outcome {
+	p := &pending{ctx: ctx, proposal: proposal, done: make(chan pebblestore.Outcome, 1)}
+	select {
+	case s.queue <- p:
+	case <-ctx.Done():
+		return pebblestore.Outcome{Err: ctx.Err()}
+	case <-s.quit:
+		return pebblestore.Outcome{Err: events.ErrClosed}
+	}
+	select {
+	case o := <-p.done:
+		return o
+	case <-ctx.Done():
+		return pebblestore.Outcome{Err: ctx.Err()}
+	case <-s.quit:
+		return pebblestore.Outcome{Err: events.ErrClosed}
+	}
+}
+
+// gather is the proposer's goroutine: what waits while inFlight entries are under
+// way becomes the next.
+func (s *Store) gather() {
+	room := make(chan struct{}, inFlight)
+	for {
+		var group []*pending
+		select {
+		case p := <-s.queue:
+			group = append(group, p)
+		case <-s.quit:
+			return
+		}
+		select {
+		case room <- struct{}{}:
+		case <-s.quit:
+			return
+		}
+		for size := len(group[0].proposal); len(group) < maxProposals; {
+			select {
+			case p := <-s.queue:
+				group = append(group, p)
+				if size += len(p.proposal); size < maxEntryBytes {
+					continue
+				}
+			default:
+			}
+			break
+		}
+		s.tasks.Go(func() {
+			s.carry(group)
+			<-room
+		})
+	}
+}
+
+// carry brings a group into the order and answers it. An attempt whose outcome is
+// not known is followed by another with the same proposals, until it is known or
+// nobody waits.
+func (s *Store) carry(group []*pending) {
+	unknown := false
+	for {
+		if group = stillWaiting(group); len(group) == 0 {
+			return
+		}
+		moved := s.leaderMoved() // before the attempt: a change during it is not missed
+		t, what := s.attempt(group)
+		if what == fateTaken {
+			s.answer(group, t, unknown)
+			return
+		}
+		unknown = unknown || what == fateUnknown
+		timer := time.NewTimer(pause)
+		select {
+		case <-moved:
+		case <-timer.C:
+		case <-s.quit:
+			timer.Stop()
+			return // propose tells them
+		}
+		timer.Stop()
+	}
+}
+
+func stillWaiting(group []*pending) []*pending {
+	var out []*pending
+	for _, p := range group {
+		if p.ctx.Err() == nil {
+			out = append(out, p)
+		}
+	}
+	return out
+}
+
+// answer tells a group what became of it, once this member has applied it: who
+// reads here after an append finds it.
+func (s *Store) answer(group []*pending, t *taken, unknown bool) {
+	if s.fsm.applied.wait(context.Background(), s.quit, t.index) != nil {
+		return
+	}
+	for i, p := range group {
+		o := t.outcomes[i]
+		if unknown && errors.Is(o.Err, events.ErrStreamDeleted) {
+			// The stream ended since an earlier attempt, which may have been taken.
+			o.Err = fmt.Errorf("%w: %w", events.ErrUnknownOutcome, o.Err)
+		}
+		p.done <- o
+	}
+}
+
+// fate is what is known of an attempt.
+type fate uint8
+
+const (
+	fateTaken   fate = iota // it is applied, and its outcomes are known
+	fateVoid                // it changed nothing, and never will
+	fateUnknown             // it may be applied yet, in its term
+)
+
+// attempt tries once to bring a group into the order.
+func (s *Store) attempt(group []*pending) (*taken, fate) {
+	proposals := make([][]byte, len(group))
+	for i, p := range group {
+		proposals[i] = p.proposal
+	}
+	address, leader := s.raft.LeaderWithID()
+	switch {
+	case leader == "":
+		return nil, fateVoid
+	case leader == s.raftID():
+		if !s.useRaft() {
+			return nil, fateVoid
+		}
+		defer s.release()
+		return fateOf(s.raft.Apply(encodeEntry(s.raft.CurrentTerm(), proposals), 0))
+	}
+	return s.forward(address, leader, proposals)
+}
+
+// fateOf waits for what becomes of an entry given to raft.
+func fateOf(future raft.ApplyFuture) (*taken, fate) {
+	switch err := future.Error(); {
+	case err == nil:
+	case errors.Is(err, raft.ErrNotLeader), errors.Is(err, raft.ErrLeadershipTransferInProgress):
+		return nil, fateVoid // it did not get into the log
+	default:
+		return nil, fateUnknown
+	}
+	t, ok := future.Response().(*taken)
+	switch {
+	case !ok || t.err != nil || (!t.void && t.outcomes == nil):
+		return nil, fateUnknown
+	case t.void:
+		return nil, fateVoid
+	}
+	return t, fateTaken
+}
+
+// forward sends a group to the leader.
+func (s *Store) forward(at raft.ServerAddress, leader raft.ServerID, proposals [][]byte) (*taken, fate) {
+	ctx, cancel := context.WithTimeout(s.life, s.patience())
+	defer cancel()
+	with, err := s.sessionWith(ctx, at, leader)
+	if err != nil {
+		s.log.Debug("no session with the leader", "member", string(leader), "err", err)
+		return nil, fateVoid
+	}
+	reply, err := with.ask(ctx, askPropose, encodeEntry(with.term, proposals))
+	if err == nil && reply.kind == replyTaken && len(reply.body) >= 8 {
+		t := &taken{index: binary.BigEndian.Uint64(reply.body)}
+		if t.outcomes, err = readOutcomes(reply.body[8:], len(proposals)); err == nil {
+			return t, fateTaken
+		}
+	}
+	s.endSession() // its term may be over, or it is slow: what it still holds never comes after the next
+	if err == nil && reply.kind == replyVoid {
+		return nil, fateVoid
+	}
+	return nil, fateUnknown
+}

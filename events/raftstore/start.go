@@ -1,0 +1,120 @@
+package raftstore
+
+import (
+	"fmt"
+
+	"github.com/google/uuid"
+	"github.com/hashicorp/raft"
+
+	"github.com/caxton-run/caxton/events"
+)
+
+// reconcile brings the three things on the disk together: snapshots, raft log, and
+// the replica, which may lack what was not synced. A crash leaves one of the states
+// it knows; anything else is damage.
+func (s *Store) reconcile() error {
+	newest := s.fsm.snaps.newest()
+	from := uint64(0) // entries up to here are in the snapshot
+	if newest != nil {
+		from = newest.meta.Index
+		if s.replica.Applied() < newest.contents.applied || s.Root().Next < newest.contents.end.Next {
+			s.log.Info("log is older than the snapshot and taken from it", "snapshot", newest.meta.ID)
+			if err := s.fsm.restore(newest); err != nil {
+				return err
+			}
+		}
+	}
+	first, err := s.logs.FirstIndex()
+	if err != nil {
+		return err
+	}
+	last, err := s.logs.LastIndex()
+	if err != nil {
+		return err
+	}
+	if last > 0 && last < from {
+		// The power was cut between a snapshot from the leader and the end of the
+		// log that it stands for.
+		if err := s.logs.DeleteRange(first, last); err != nil {
+			return err
+		}
+		first, last = 0, 0
+	}
+	if last > 0 && first > from+1 {
+		return &events.CorruptError{
+			Where:  "raft log",
+			Reason: fmt.Sprintf("begins with entry %d, the snapshot ends with %d", first, from),
+		}
+	}
+	if end := max(last, from); s.replica.Applied() > end {
+		return &events.CorruptError{
+			Where:  "raft log",
+			Reason: fmt.Sprintf("ends with entry %d, entry %d was applied", end, s.replica.Applied()),
+		}
+	}
+	s.fsm.applied.raise(s.replica.Applied())
+	return s.checkEntries(max(first, from+1), last)
+}
+
+// checkEntries reads the entries that raft will read at once, and ends with an
+// error where raft would with a panic.
+func (s *Store) checkEntries(first, last uint64) error {
+	for i := first; i <= last && i > 0; i++ {
+		var e raft.Log
+		if err := s.logs.read(i, &e); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// bootstrap makes a cluster of this member alone, if that is wanted and it belongs
+// to none. raft's state comes before the cluster's id: a member that has an id and
+// no state was added to somebody else's.
+func (s *Store) bootstrap(config *raft.Config) error {
+	if s.id.of() != (ClusterID{}) {
+		return nil
+	}
+	exists, err := raft.HasExistingState(s.logs, s.logs, s.fsm.snaps)
+	if err != nil {
+		return err
+	}
+	if !exists && !s.opts.Bootstrap {
+		return nil
+	}
+	alone := raft.Configuration{Servers: []raft.Server{{
+		Suffrage: raft.Voter, ID: s.raftID(), Address: raftAddress(s.opts.Address, s.id.self),
+	}}}
+	switch {
+	case exists: // the power was cut between the two
+	case s.Root().Next > 0:
+		err = s.takeOver(alone)
+	default:
+		err = raft.BootstrapCluster(config, s.logs, s.logs, s.fsm.snaps, s.wire, alone)
+	}
+	if err != nil {
+		return fmt.Errorf("make a cluster: %w", err)
+	}
+	_, err = s.id.join(ClusterID(uuid.New()))
+	return err
+}
+
+// takeOver begins a cluster with a log that was written by pebblestore alone. It is
+// not in any raft entry, so it must be a snapshot: who is added later begins with it.
+func (s *Store) takeOver(alone raft.Configuration) error {
+	c, err := s.fsm.snaps.checkpoint(s.replica)
+	if err != nil {
+		return err
+	}
+	if err := s.logs.SetUint64([]byte("CurrentTerm"), 1); err != nil { // raft's own key
+		return err
+	}
+	sink, err := s.fsm.snaps.Create(raft.SnapshotVersionMax, 1, 1, alone, 1, s.wire)
+	if err != nil {
+		return err
+	}
+	if err := c.Persist(sink); err != nil {
+		return err
+	}
+	return sink.Close()
+}

@@ -1,0 +1,281 @@
+package raftstore
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"go.uber.org/goleak"
+
+	"github.com/caxton-run/caxton/events"
+	"github.com/caxton-run/caxton/events/pebblestore"
+	"github.com/caxton-run/caxton/events/storetest"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// patience bounds a wait for a condition: far beyond what a loaded machine needs.
+const patience = 60 * time.Second
+
+// cluster is some members in this process.
+type cluster struct {
+	t     *testing.T
+	net   *testNet
+	nodes []*node
+}
+
+// node is one member, or the place of one that is down.
+type node struct {
+	*Store
+	opts Options
+	fs   *vfs.MemFS
+	died chan string // told by Fatal
+}
+
+// smallOptions are quick, flush and rotate often, and lie in memory.
+func smallOptions(fsys vfs.FS) Options {
+	o := DefaultOptions()
+	o.Log.FS = fsys
+	o.Log.CacheBytes, o.Log.MemTableBytes, o.Log.HeadCache = 1<<20, 1<<20, 16
+	o.Log.BallastBytes = 0
+	o.Heartbeat = 200 * time.Millisecond
+	o.SegmentBytes = minSegmentBytes
+	return o
+}
+
+func newCluster(t *testing.T) *cluster {
+	c := &cluster{t: t, net: newTestNet()}
+	t.Cleanup(func() {
+		for _, n := range c.nodes {
+			if n.Store != nil {
+				if err := n.Close(); err != nil {
+					t.Errorf("close: %v", err)
+				}
+			}
+		}
+	})
+	return c
+}
+
+// start opens another member; the first makes the cluster, the others wait.
+func (c *cluster) start(change ...func(*Options)) *node {
+	c.t.Helper()
+	fs := vfs.NewCrashableMem()
+	n := &node{fs: fs, died: make(chan string, 8)}
+	n.opts = smallOptions(fs)
+	n.opts.Address = fmt.Sprintf("member-%d:1", len(c.nodes)+1)
+	n.opts.Bootstrap = len(c.nodes) == 0
+	n.opts.Network = c.net.at(n.opts.Address)
+	n.opts.Log.Fatal = func(msg string) {
+		select {
+		case n.died <- msg:
+		default:
+		}
+	}
+	for _, f := range change {
+		f(&n.opts)
+	}
+	c.nodes = append(c.nodes, n)
+	c.open(n)
+	return n
+}
+
+// open opens a member on the disk that it has.
+func (c *cluster) open(n *node) {
+	c.t.Helper()
+	n.opts.Log.FS = n.fs
+	s, err := Open("data", n.opts)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	n.Store = s
+}
+
+// grow starts members and adds them, until there are size.
+func (c *cluster) grow(size int, change ...func(*Options)) {
+	c.t.Helper()
+	for len(c.nodes) < size {
+		n := c.start(change...)
+		if len(c.nodes) == 1 {
+			continue
+		}
+		c.add(n)
+	}
+}
+
+func (c *cluster) add(n *node) {
+	c.t.Helper()
+	ctx, cancel := context.WithTimeout(c.t.Context(), patience)
+	defer cancel()
+	for {
+		_, err := c.leader().AddMember(ctx, n.opts.Address)
+		if err == nil {
+			return
+		}
+		if ctx.Err() != nil {
+			c.t.Fatalf("add %s: %v", n.opts.Address, err)
+		}
+		c.pause()
+	}
+}
+
+// leader waits for a member that leads.
+func (c *cluster) leader() *node {
+	c.t.Helper()
+	var found *node
+	c.until("a leader", func() bool {
+		for _, n := range c.nodes {
+			if n.Store != nil && n.Leads() {
+				found = n
+				return true
+			}
+		}
+		return false
+	})
+	return found
+}
+
+// until waits for a condition.
+func (c *cluster) until(what string, holds func() bool) {
+	c.t.Helper()
+	deadline := time.Now().Add(patience)
+	for !holds() {
+		if time.Now().After(deadline) {
+			c.t.Fatalf("%s: not within %s", what, patience)
+		}
+		c.pause()
+	}
+}
+
+// pause lets others run between two looks at a condition.
+func (c *cluster) pause() {
+	select {
+	case <-time.After(time.Millisecond):
+	case <-c.t.Context().Done():
+	}
+}
+
+// agree waits until all members have applied the same, and compares their roots.
+func (c *cluster) agree() pebblestore.Root {
+	c.t.Helper()
+	ctx, cancel := context.WithTimeout(c.t.Context(), patience)
+	defer cancel()
+	var root pebblestore.Root
+	for i, n := range c.nodes {
+		if n.Store == nil {
+			continue
+		}
+		if err := n.Sync(ctx); err != nil {
+			c.t.Fatalf("member %d: Sync: %v", i+1, err)
+		}
+	}
+	for i, n := range c.nodes {
+		if n.Store == nil {
+			continue
+		}
+		if root == (pebblestore.Root{}) {
+			root = n.Root()
+		}
+		if n.Root() != root {
+			c.t.Errorf("member %d holds %s, another %s", i+1, n.Root(), root)
+		}
+	}
+	return root
+}
+
+func event(name string) events.Event {
+	return events.Event{
+		ID: events.NewEventID(), Type: "Tested", ContentType: events.JSON,
+		Data: fmt.Appendf(nil, `{"name":%q}`, name),
+	}
+}
+
+func (n *node) must(t *testing.T, stream events.Stream, name string) events.Result {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	r, err := n.Append(ctx, stream, events.Any(), event(name))
+	if err != nil {
+		t.Fatalf("append %s: %v", name, err)
+	}
+	return r
+}
+
+// member is what the suite of stores gets: closing it closes the cluster.
+type member struct {
+	events.Store
+	closeAll func() error
+}
+
+func (m member) Close() error { return m.closeAll() }
+
+// TestConformance runs the suite of stores with 1, 3 and 5 members: on the only
+// one, on a follower, and on the leader.
+func TestConformance(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		size   int
+		leader bool
+	}{{"1", 1, true}, {"3 by a follower", 3, false}, {"3 by the leader", 3, true}, {"5 by a follower", 5, false}} {
+		t.Run(c.name, func(t *testing.T) {
+			storetest.Run(t, func(t *testing.T) events.Store {
+				cl := newCluster(t)
+				cl.grow(c.size)
+				pick := cl.leader()
+				for _, n := range cl.nodes {
+					if !c.leader && n != pick {
+						pick = n
+						break
+					}
+				}
+				var once sync.Once
+				return member{pick.Store, func() (err error) {
+					err = pick.Close()
+					once.Do(func() {
+						for _, n := range cl.nodes {
+							if e := n.Close(); e != nil {
+								err = e
+							}
+						}
+					})
+					return err
+				}}
+			})
+		})
+	}
+}
+
+// TestRestart closes a member and opens it again, then cuts its power.
+func TestRestart(t *testing.T) {
+	c := newCluster(t)
+	c.grow(1)
+	n := c.nodes[0]
+	for i := range 20 {
+		n.must(t, "agent-1", fmt.Sprint(i))
+	}
+	root := n.Root()
+	if err := n.Close(); err != nil {
+		t.Fatal(err)
+	}
+	c.open(n)
+	if got := c.agree(); got != root {
+		t.Errorf("after Close and Open: %s, want %s", got, root)
+	}
+	n.must(t, "agent-1", "more")
+	root = n.Root()
+	disk := n.fs.CrashClone(vfs.CrashCloneCfg{})
+	if err := n.Close(); err != nil {
+		t.Fatal(err)
+	}
+	n.fs = disk
+	c.open(n)
+	if got := c.agree(); got != root {
+		t.Errorf("after a power cut: %s, want %s", got, root)
+	}
+}
+
+var _ net.Conn = (*testConn)(nil)
