@@ -63,6 +63,7 @@ type Store struct {
 	// has taken when it is shut down. While it runs it answers all, at the latest
 	// when it finds that it leads nobody.
 	using sync.RWMutex
+	over  bool // under using: raft is asked nothing more
 
 	failing   sync.Once
 	failed    atomic.Pointer[string] // why this member stopped
@@ -138,6 +139,9 @@ func (s *Store) openRaft() error {
 	s.gate.state, s.gate.serve, s.gate.empty = s.state, s.serveSession, s.empty
 	s.wire = raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
 		Stream: s.gate, MaxPool: 3, Timeout: s.patience(), Logger: newLogger(s.log), MsgpackUseNewTimeFormat: true,
+		// No pipelines: a leader that steps down while one is full leaves a goroutine
+		// in it for ever, and Shutdown waits for that.
+		MaxRPCsInFlight: 1,
 	})
 	config := s.config()
 	if err := s.bootstrap(config); err != nil {
@@ -250,7 +254,8 @@ func (s *Store) Close() error {
 // abandon ends all there is of a store, opened as a whole or not.
 func (s *Store) abandon() error {
 	s.end()
-	s.using.Lock() // no more after this
+	s.using.Lock() // returns when raft owes no answer
+	s.over = true
 	s.using.Unlock()
 	var errs []error
 	if s.raft != nil {
@@ -276,7 +281,7 @@ func (s *Store) abandon() error {
 // useRaft reports whether raft may be asked something; if so release follows.
 func (s *Store) useRaft() bool {
 	s.using.RLock()
-	if s.life.Err() != nil {
+	if s.over || s.life.Err() != nil {
 		s.using.RUnlock()
 		return false
 	}

@@ -1,0 +1,164 @@
+package raftstore
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+)
+
+// TestSchedules lets clients work while members are cut off, crash, restart, lead
+// and snapshot in an order that a seed decides. Then everything is mended: the
+// history is linearizable, nothing acknowledged is lost or twice, and all roots are
+// equal. CAXTON_LONG=1 takes more seeds, CAXTON_LONG=all a thousand;
+// CAXTON_SEED=n takes one again. A seed repeats the faults and the clients' choices;
+// when raft's timers go off, and how goroutines take turns, is the machine's.
+func TestSchedules(t *testing.T) {
+	seeds := map[string]int{"": 2, "all": 1000}[os.Getenv("CAXTON_LONG")]
+	if seeds == 0 {
+		seeds = 12
+	}
+	first := 0
+	if s := os.Getenv("CAXTON_SEED"); s != "" {
+		n, err := strconv.Atoi(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		first, seeds = n, 1
+	}
+	for seed := first; seed < first+seeds; seed++ {
+		t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) { runSchedule(t, uint64(seed)) })
+	}
+}
+
+const stepsOfSchedule = 10
+
+func runSchedule(t *testing.T, seed uint64) {
+	rng := rand.New(rand.NewPCG(seed, 1))
+	c := newCluster(t)
+	c.grow(3+2*rng.IntN(2), func(o *Options) { o.Trailing = rng.Uint64N(8) })
+	h := newHistory()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var clients sync.WaitGroup
+	for i := range 4 {
+		clients.Go(func() { h.client(ctx, c, rand.New(rand.NewPCG(seed, uint64(i)+2))) })
+	}
+	var log []string
+	for range stepsOfSchedule {
+		what, mend := c.disturb(rng)
+		log = append(log, what)
+		h.wait(t, 1+rng.IntN(8))
+		mend()
+		h.wait(t, 1+rng.IntN(4))
+	}
+	cancel()
+	clients.Wait()
+	c.agree()
+	h.check(t, c.leader().Store)
+	if t.Failed() {
+		t.Logf("seed %d: %s", seed, strings.Join(log, "; "))
+	}
+}
+
+// wait returns when some more appends were acknowledged.
+func (h *history) wait(t *testing.T, n int) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	for range n {
+		select {
+		case <-h.grown:
+		case <-ctx.Done():
+			t.Fatalf("no append was acknowledged within %s", patience)
+		}
+	}
+}
+
+// disturb does one thing to the cluster that leaves a majority at work, and returns
+// what mends it.
+func (c *cluster) disturb(rng *rand.Rand) (what string, mend func()) {
+	i := rng.IntN(len(c.nodes))
+	n := c.nodes[i]
+	switch rng.IntN(8) {
+	case 0:
+		c.isolate(n)
+		return fmt.Sprintf("%d alone", i), c.net.heal
+	case 1:
+		for _, other := range c.nodes { // it hears, and is not heard
+			c.net.sever(n.opts.Address, other.opts.Address)
+		}
+		return fmt.Sprintf("%d is not heard", i), c.net.heal
+	case 2:
+		for _, other := range c.nodes {
+			c.net.sever(other.opts.Address, n.opts.Address)
+		}
+		return fmt.Sprintf("%d is deaf", i), c.net.heal
+	case 3: // two do not reach each other; the others are a bridge
+		other := c.nodes[(i+1)%len(c.nodes)]
+		c.net.sever(n.opts.Address, other.opts.Address)
+		c.net.sever(other.opts.Address, n.opts.Address)
+		return fmt.Sprintf("%d and %d apart", i, (i+1)%len(c.nodes)), c.net.heal
+	case 4:
+		c.crash(n, rng)
+		return fmt.Sprintf("%d loses its power", i), func() { c.revive(n) }
+	case 5:
+		c.down(n)
+		return fmt.Sprintf("%d stops", i), func() { c.revive(n) }
+	case 6:
+		for _, m := range c.nodes {
+			if m.Store != nil && m.Leads() {
+				m.TransferLeadership(c.t.Context(), ServerID{}) //nolint:errcheck // it may not lead any more
+			}
+		}
+	default:
+		n.raft.Snapshot().Error() //nolint:errcheck // there may be nothing new
+		return fmt.Sprintf("%d snapshots", i), func() {}
+	}
+	return "another leads", func() {}
+}
+
+// take takes a member out of the clients' sight.
+func (c *cluster) take(n *node) *Store {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s := n.Store
+	n.Store = nil
+	return s
+}
+
+func (c *cluster) down(n *node) {
+	c.t.Helper()
+	if err := c.take(n).Close(); err != nil {
+		c.t.Errorf("close: %v", err)
+	}
+}
+
+// crash cuts a member's power: what it says from here on nobody hears, and its disk
+// keeps any part of what was not synced.
+func (c *cluster) crash(n *node, rng *rand.Rand) {
+	c.isolate(n)
+	disk := n.fs.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: rng.IntN(101), RNG: rng})
+	c.down(n)
+	c.net.heal()
+	n.fs = disk
+}
+
+// revive opens a member on the disk that it has.
+func (c *cluster) revive(n *node) {
+	c.t.Helper()
+	n.opts.Log.FS = n.fs
+	s, err := Open("data", n.opts)
+	if err != nil {
+		c.t.Fatalf("after a crash: %v", err)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	n.Store = s
+}

@@ -1,0 +1,252 @@
+package raftstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"testing"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/caxton-run/caxton/events"
+	"github.com/caxton-run/caxton/events/pebblestore"
+)
+
+// forgetful makes a snapshot of all there is and keeps no entry behind it.
+func forgetful(o *Options) { o.Trailing = 0 }
+
+func (n *node) snapshot(t *testing.T) {
+	t.Helper()
+	if err := n.raft.Snapshot().Error(); err != nil {
+		t.Fatalf("snapshot: %v", err)
+	}
+}
+
+// isolate cuts a member off, in both directions.
+func (c *cluster) isolate(n *node) {
+	for _, other := range c.nodes {
+		c.net.sever(n.opts.Address, other.opts.Address)
+		c.net.sever(other.opts.Address, n.opts.Address)
+	}
+}
+
+// TestInstallUnderSubscribers lets a member fall behind what the others remember,
+// with readers on it: they go on without gap or repetition.
+func TestInstallUnderSubscribers(t *testing.T) {
+	c := newCluster(t)
+	c.grow(3, forgetful)
+	lead := c.leader()
+	var behind *node
+	for _, n := range c.nodes {
+		if n != lead {
+			behind = n
+		}
+	}
+	lead.must(t, "agent-1", "0")
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	sub, err := behind.SubscribeAll(ctx, 0, events.Filter{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer sub.Close()
+	c.isolate(behind)
+	const more = 30
+	for i := range more {
+		c.leader().must(t, "agent-1", fmt.Sprint(1+i))
+	}
+	c.leader().snapshot(t)
+	c.leader().must(t, "agent-1", "after the snapshot")
+	c.net.heal()
+	for i := range more + 2 {
+		ev, err := sub.Next(ctx)
+		if err != nil || ev.Position != events.Position(i) {
+			t.Fatalf("subscriber: position %d, %v; want %d", ev.Position, err, i)
+		}
+	}
+	if behind.fsm.snaps.newest() == nil {
+		t.Error("the member caught up without a snapshot: the test shows nothing")
+	}
+	c.agree()
+	c.leader().must(t, "agent-1", "and goes on")
+	if _, err := behind.Verify(ctx, func(fault error) { t.Error(fault) }, nil); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestJoinWithSnapshot adds a member when the beginning is in no entry any more.
+func TestJoinWithSnapshot(t *testing.T) {
+	c := newCluster(t)
+	c.grow(1, forgetful)
+	for i := range 10 {
+		c.nodes[0].must(t, "agent-1", fmt.Sprint(i))
+	}
+	c.nodes[0].snapshot(t)
+	c.grow(2, forgetful)
+	c.nodes[1].must(t, "agent-1", "by the new one")
+	c.agree()
+}
+
+// TestTakeOver makes a cluster of a log that was written alone.
+func TestTakeOver(t *testing.T) {
+	c := newCluster(t)
+	fs := vfs.NewCrashableMem()
+	o := smallOptions(fs).Log
+	if err := fs.MkdirAll("data", 0o755); err != nil {
+		t.Fatal(err)
+	}
+	alone, err := pebblestore.Open("data/log", o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ev := event("alone")
+	if _, err := alone.Append(t.Context(), "agent-1", events.NoStream(), ev); err != nil {
+		t.Fatal(err)
+	}
+	root := alone.Root()
+	if err := alone.Close(); err != nil {
+		t.Fatal(err)
+	}
+	n := &node{fs: fs, died: make(chan string, 8)}
+	n.opts = smallOptions(fs)
+	n.opts.Address, n.opts.Bootstrap = "member-1:1", true
+	n.opts.Network = c.net.at(n.opts.Address)
+	c.nodes = append(c.nodes, n)
+	c.open(n)
+	if n.Root() != root {
+		t.Errorf("taken over: %s, want %s", n.Root(), root)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	if r, err := n.Append(ctx, "agent-1", events.NoStream(), ev); err != nil || !r.Duplicate {
+		t.Errorf("the same event again: %+v, %v", r, err)
+	}
+	c.grow(2)
+	c.nodes[1].must(t, "agent-1", "by the new one")
+	c.agree()
+}
+
+// TestPowerCutAroundSnapshots cuts a member's power after each of many steps, with
+// snapshots among them, and opens what the disk kept.
+func TestPowerCutAroundSnapshots(t *testing.T) {
+	c := newCluster(t)
+	c.grow(1, forgetful)
+	n := c.nodes[0]
+	for i := range 12 {
+		r := n.must(t, "agent-1", fmt.Sprint(i))
+		if i%3 == 1 {
+			n.snapshot(t)
+		}
+		disk := n.fs.CrashClone(vfs.CrashCloneCfg{})
+		if err := n.Close(); err != nil {
+			t.Fatal(err)
+		}
+		n.fs = disk
+		c.open(n)
+		c.leader()
+		if root := c.agree(); root.Next != r.Position+1 {
+			t.Fatalf("after cut %d: next position %d, want %d", i, root.Next, r.Position+1)
+		}
+	}
+}
+
+// TestSnapshotDamageStays sends a snapshot with each kind of damage: it is found by
+// name and not taken.
+func TestSnapshotDamageStays(t *testing.T) {
+	c := newCluster(t)
+	c.grow(1, forgetful)
+	n := c.nodes[0]
+	for i := range 40 {
+		n.must(t, "agent-1", fmt.Sprint(i)+strings.Repeat("x", 60_000)) // enough for a table
+	}
+	n.snapshot(t)
+	meta, r, err := n.fsm.snaps.Open(n.fsm.snaps.newest().meta.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	whole, err := io.ReadAll(r)
+	if err := errors.Join(err, r.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if int64(len(whole)) != meta.Size {
+		t.Fatalf("stream of %d bytes, announced as %d", len(whole), meta.Size)
+	}
+	fs := vfs.NewMem()
+	other, err := openSnapshots(fs, "snapshots", n.log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	send := func(b []byte) error {
+		k, err := other.Create(1, 7, 7, n.raft.GetConfiguration().Configuration(), 1, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := k.Write(b); err != nil {
+			return errors.Join(err, k.Close())
+		}
+		return k.Close()
+	}
+	tables := 0
+	for _, f := range n.fsm.snaps.newest().contents.files {
+		if f.table() {
+			tables++
+		}
+	}
+	if tables == 0 {
+		t.Fatal("no table in the snapshot: the test shows little")
+	}
+	for at := 0; at < len(whole); at += 1 + len(whole)/199 {
+		b := append([]byte{}, whole...)
+		b[at] ^= 0x10
+		if err := send(b); err == nil {
+			t.Fatalf("bit flipped at %d of %d: taken", at, len(whole))
+		}
+	}
+	if err := send(whole[:len(whole)/2]); err == nil {
+		t.Error("half a snapshot was taken")
+	}
+	if names, err := fs.List("snapshots"); err != nil || len(names) != 0 {
+		t.Errorf("left behind: %v, %v", names, err)
+	}
+	if err := send(whole); err != nil {
+		t.Errorf("the whole one: %v", err)
+	}
+	// Damage on the sender's disk gets a fresh checksum on its way, and is found.
+	newest := n.fsm.snaps.newest()
+	for _, f := range newest.contents.files {
+		if f.table() {
+			flip(t, n.fs, n.fs.PathJoin(newest.dir, filesName, f.name), int64(f.size/2))
+		}
+	}
+	_, r, err = n.fsm.snaps.Open(newest.meta.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rotten, err := io.ReadAll(r)
+	if err := errors.Join(err, r.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if err := send(rotten); !errors.Is(err, events.ErrCorrupt) {
+		t.Errorf("a table with a flipped bit: %v", err)
+	}
+}
+
+// flip changes one bit of a file.
+func flip(t *testing.T, fsys vfs.FS, path string, at int64) {
+	t.Helper()
+	f, err := fsys.OpenReadWrite(path, vfs.WriteCategoryUnspecified)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	var b [1]byte
+	if _, err := f.ReadAt(b[:], at); err != nil {
+		t.Fatal(err)
+	}
+	b[0] ^= 0x04
+	if _, err := f.WriteAt(b[:], at); err != nil {
+		t.Fatal(err)
+	}
+}
