@@ -84,3 +84,11 @@ func (id *identity) join(cluster ClusterID) (bool, error) {
 	}
 	return true, nil
 }
+
+// leave makes this member one of another cluster, whatever it was.
+func (id *identity) leave(cluster ClusterID) error {
+	id.mu.Lock()
+	defer id.mu.Unlock()
+	id.cluster = cluster
+	return id.store()
+}

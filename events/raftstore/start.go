@@ -82,15 +82,12 @@ func (s *Store) bootstrap(config *raft.Config) error {
 	if !exists && !s.opts.Bootstrap {
 		return nil
 	}
-	alone := raft.Configuration{Servers: []raft.Server{{
-		Suffrage: raft.Voter, ID: s.raftID(), Address: raftAddress(s.opts.Address, s.id.self),
-	}}}
 	switch {
 	case exists: // the power was cut between the two
 	case s.Root().Next > 0:
-		err = s.takeOver(alone)
+		err = s.takeOver()
 	default:
-		err = raft.BootstrapCluster(config, s.logs, s.logs, s.fsm.snaps, s.wire, alone)
+		err = raft.BootstrapCluster(config, s.logs, s.logs, s.fsm.snaps, s.wire, s.alone())
 	}
 	if err != nil {
 		return fmt.Errorf("make a cluster: %w", err)
@@ -99,9 +96,16 @@ func (s *Store) bootstrap(config *raft.Config) error {
 	return err
 }
 
+// alone is the configuration of a cluster of this member.
+func (s *Store) alone() raft.Configuration {
+	return raft.Configuration{Servers: []raft.Server{{
+		Suffrage: raft.Voter, ID: s.raftID(), Address: raftAddress(s.opts.Address, s.id.self),
+	}}}
+}
+
 // takeOver begins a cluster with a log that was written by pebblestore alone. It is
 // not in any raft entry, so it must be a snapshot: who is added later begins with it.
-func (s *Store) takeOver(alone raft.Configuration) error {
+func (s *Store) takeOver() error {
 	c, err := s.fsm.snaps.checkpoint(s.replica)
 	if err != nil {
 		return err
@@ -109,7 +113,7 @@ func (s *Store) takeOver(alone raft.Configuration) error {
 	if err := s.logs.SetUint64([]byte("CurrentTerm"), 1); err != nil { // raft's own key
 		return err
 	}
-	sink, err := s.fsm.snaps.Create(raft.SnapshotVersionMax, 1, 1, alone, 1, s.wire)
+	sink, err := s.fsm.snaps.Create(raft.SnapshotVersionMax, 1, 1, s.alone(), 1, s.wire)
 	if err != nil {
 		return err
 	}

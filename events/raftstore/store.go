@@ -82,13 +82,7 @@ func Open(dir string, o Options) (*Store, error) {
 	if err := o.Validate(); err != nil {
 		return nil, err
 	}
-	o = o.withDefaults()
-	s := &Store{
-		dir: dir, opts: o, fs: o.Log.FS, log: o.Log.Logger,
-		queue: make(chan *pending, queueLength), sessions: make(map[ServerID]*served),
-	}
-	s.life, s.end = context.WithCancel(context.Background())
-	s.quit = s.life.Done()
+	s := newStore(dir, o.withDefaults())
 	if err := s.open(); err != nil {
 		return nil, fmt.Errorf("open member in %s: %w", dir, errors.Join(err, s.abandon()))
 	}
@@ -100,8 +94,26 @@ func Open(dir string, o Options) (*Store, error) {
 	return s, nil
 }
 
+func newStore(dir string, o Options) *Store {
+	s := &Store{
+		dir: dir, opts: o, fs: o.Log.FS, log: o.Log.Logger,
+		queue: make(chan *pending, queueLength), sessions: make(map[ServerID]*served),
+	}
+	s.life, s.end = context.WithCancel(context.Background())
+	s.quit = s.life.Done()
+	return s
+}
+
 // open brings up the disk's part, then raft.
 func (s *Store) open() error {
+	if err := s.openDisk(); err != nil {
+		return err
+	}
+	return s.openRaft()
+}
+
+// openDisk brings up what lies on the disk.
+func (s *Store) openDisk() error {
 	if err := makeDir(s.fs, s.dir); err != nil {
 		return err
 	}
@@ -122,10 +134,7 @@ func (s *Store) open() error {
 		return err
 	}
 	s.fsm = &fsm{replica: s.replica, snaps: snaps, fatal: s.fail}
-	if err := s.reconcile(); err != nil {
-		return err
-	}
-	return s.openRaft()
+	return s.reconcile()
 }
 
 // openRaft connects the member with the others, and makes a cluster of it if that

@@ -285,3 +285,6 @@ func TestRestart(t *testing.T) {
 }
 
 var _ net.Conn = (*testConn)(nil)
+
+// crashAll keeps nothing of what was not synced.
+func crashAll() vfs.CrashCloneCfg { return vfs.CrashCloneCfg{} }

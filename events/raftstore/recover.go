@@ -1,0 +1,129 @@
+package raftstore
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/google/uuid"
+	"github.com/hashicorp/raft"
+
+	"github.com/caxton-run/caxton/events"
+	"github.com/caxton-run/caxton/events/pebblestore"
+)
+
+// Recovered is what Recover did, for the operator to judge.
+type Recovered struct {
+	Cluster ClusterID // the new one: members of the old are refused from here on
+	Was     ClusterID
+
+	// End is the log that is left. Events at End.Next and beyond, if the members
+	// that are gone acknowledged any, are lost.
+	End pebblestore.Root
+	// Unsure is the first position that this member had in its log without knowing
+	// whether a quorum had it too: events from there to End are kept, though nobody
+	// may ever have been told that they were taken. It is End.Next when there are
+	// none.
+	Unsure events.Position
+}
+
+// Recover makes the member in dir, which must not be open, a cluster of its own: for
+// when the quorum is gone for good. What its log holds is kept, what only the others
+// held is lost; Recovered says where the line is. The cluster gets a new id, so that
+// no old member can come back and vote.
+//
+// Ended in the middle it is to be called again. Errors: those of Open, and
+// *events.InvalidError for a member that was never one of a cluster.
+func Recover(dir string, o Options) (Recovered, error) {
+	if err := o.Validate(); err != nil {
+		return Recovered{}, err
+	}
+	o = o.withDefaults()
+	s := newStore(dir, o)
+	out, err := s.recover()
+	if err = errors.Join(err, s.abandon()); err != nil {
+		return out, fmt.Errorf("recover member in %s: %w", dir, err)
+	}
+	return out, nil
+}
+
+func (s *Store) recover() (out Recovered, err error) {
+	if err := s.openDisk(); err != nil {
+		return out, err
+	}
+	if out.Was = s.id.of(); out.Was == (ClusterID{}) {
+		return out, events.Invalid("dir", "holds a member that belongs to no cluster")
+	}
+	// First of all: a crash in what follows must not leave a member that others
+	// speak with.
+	out.Cluster = ClusterID(uuid.New())
+	if err := s.id.leave(out.Cluster); err != nil {
+		return out, err
+	}
+	// What is applied was committed; of what follows nobody here knows.
+	out.Unsure = s.Root().Next
+	index, term, err := s.applyRest()
+	if err != nil {
+		return out, err
+	}
+	out.End = s.Root()
+	if index == 0 {
+		return out, events.Invalid("dir", "holds a member without a log")
+	}
+	return out, s.beginAnew(index, term)
+}
+
+// applyRest applies all entries of the log, committed or not, and returns where it
+// ends.
+func (s *Store) applyRest() (index, term uint64, err error) {
+	if newest := s.fsm.snaps.newest(); newest != nil {
+		index, term = newest.meta.Index, newest.meta.Term
+	}
+	first, err := s.logs.FirstIndex()
+	if err != nil {
+		return 0, 0, err
+	}
+	last, err := s.logs.LastIndex()
+	if err != nil {
+		return 0, 0, err
+	}
+	for i := max(first, index+1); i <= last && last > 0; i++ {
+		var e raft.Log
+		if err := s.logs.read(i, &e); err != nil {
+			return 0, 0, err
+		}
+		if e.Type == raft.LogCommand {
+			s.fsm.Apply(&e)
+			if s.fsm.broken != nil {
+				return 0, 0, s.fsm.broken
+			}
+		}
+		index, term = e.Index, e.Term
+	}
+	return index, term, nil
+}
+
+// beginAnew makes a snapshot of the log as it is, with this member as the only one,
+// in the place of all entries.
+func (s *Store) beginAnew(index, term uint64) error {
+	c, err := s.fsm.snaps.checkpoint(s.replica)
+	if err != nil {
+		return err
+	}
+	// One index further: the snapshot is another than one that may be there at the
+	// end of the log, and speaks of other members.
+	sink, err := s.fsm.snaps.Create(raft.SnapshotVersionMax, index+1, term, s.alone(), index+1, nil)
+	if err != nil {
+		return err
+	}
+	if err := c.Persist(sink); err != nil {
+		return errors.Join(err, sink.Cancel())
+	}
+	if err := sink.Close(); err != nil {
+		return err
+	}
+	first, err := s.logs.FirstIndex()
+	if err != nil {
+		return err
+	}
+	return s.logs.DeleteRange(first, index)
+}
