@@ -131,7 +131,8 @@ func (k *sink) unpackFile(dir string, want file, from io.Reader) error {
 		return err
 	}
 	sum := crc32.New(castagnoli())
-	_, err = io.CopyN(io.MultiWriter(f, sum), from, int64(want.size))
+	// The checksum comes first: a vfs may change the bytes that it was given.
+	_, err = io.CopyN(io.MultiWriter(sum, f), from, int64(want.size))
 	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
 		return err
 	}
