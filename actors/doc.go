@@ -17,5 +17,6 @@
 // outsider's message that was acknowledged is handled once, or refused by an
 // event; one agent's trouble is not another's.
 //
-// Test it with "go test ./actors".
+// Test it with "go test ./actors"; its TestSimulation draws schedules of all that may
+// happen to a node.
 package actors

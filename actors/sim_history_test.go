@@ -9,15 +9,16 @@ import (
 
 // history is what a log says, as the model looks at it.
 type history struct {
-	agents map[events.AgentID]*life
-	ends   map[events.MessageID][]ending
-	sent   map[events.MessageID]*sent
-	order  []*sent                              // as they were sent
-	barred map[events.BreakerScope]struct{}     // breakers that were ever open
-	runs   []events.Position                    // of messages that a guest ran
-	lifted []events.Position                    // of the ends of emergency stops
-	inbox  map[events.MessageID]events.Position // of messages put into inboxes
-	faults []string
+	agents  map[events.AgentID]*life
+	ends    map[events.MessageID][]ending
+	sent    map[events.MessageID]*sent
+	order   []*sent                              // as they were sent
+	barred  map[events.BreakerScope]struct{}     // breakers that were ever open
+	runs    []events.Position                    // of messages that a guest ran
+	lifted  []events.Position                    // of the ends of emergency stops
+	inbox   map[events.MessageID]events.Position // of messages put into inboxes
+	retried []events.DeadLetterRetried
+	faults  []string
 }
 
 // life is one agent in a log.
@@ -27,7 +28,9 @@ type life struct {
 	chain   int64
 	removed bool
 	holds   string // why it may handle nothing; empty: it may
+	module  events.ModuleHash
 	timers  map[events.TimerID]string
+	due     map[events.TimerID]time.Time
 	passed  []*ending // ends of messages, in order
 }
 
@@ -69,7 +72,7 @@ func (h *history) fault(format string, args ...any) {
 
 func (h *history) life(id events.AgentID) *life {
 	if h.agents[id] == nil {
-		h.agents[id] = &life{id: id, timers: make(map[events.TimerID]string)}
+		h.agents[id] = &life{id: id, timers: make(map[events.TimerID]string), due: make(map[events.TimerID]time.Time)}
 	}
 	return h.agents[id]
 }
@@ -95,6 +98,9 @@ func (h *history) add(rec events.Recorded, p events.Payload) {
 	l := h.life(id)
 	switch e := p.(type) {
 	case events.MessageHandled:
+		if e.Module != l.module {
+			h.fault("agent %s ran %s, and has module %s at %d", id, e.Module, l.module, rec.Position)
+		}
 		h.end(l, rec, ending{message: e.Message, payload: p, outcome: e.Outcome, reply: e.Reply, expired: late(&e.Message, e.Host)})
 		h.sends(l, &e.Message, e.Sends)
 		if content(&e.Message).Op != "get" {
@@ -111,6 +117,12 @@ func (h *history) add(rec events.Recorded, p events.Payload) {
 		end := ending{agent: id, position: rec.Position, recorded: rec.RecordedAt, message: e.Message, payload: p, reason: e.Reason}
 		h.ends[e.Message.ID] = append(h.ends[e.Message.ID], end)
 	default:
+		if f, ok := p.(events.TimerFired); ok && rec.RecordedAt.Before(l.due[f.Timer]) {
+			h.fault("agent %s: timer %d fired at %s, due at %s", id, f.Timer, rec.RecordedAt, l.due[f.Timer])
+		}
+		if r, ok := p.(events.DeadLetterRetried); ok {
+			h.retried = append(h.retried, r)
+		}
 		l.changes(h, p)
 	}
 }
@@ -124,7 +136,13 @@ func scopeOf(s events.Stream) (events.Category, events.BreakerScope) {
 // changes takes an event of an agent's life, or of its timers.
 func (l *life) changes(h *history, p events.Payload) {
 	switch e := p.(type) {
-	case events.AgentDeployed, events.AgentResumed, events.AgentRestarted:
+	case events.AgentDeployed:
+		l.holds, l.module = "", e.Module
+	case events.AgentUpdated:
+		if e.Module != "" {
+			l.module = e.Module
+		}
+	case events.AgentResumed, events.AgentRestarted:
 		l.holds = ""
 	case events.AgentSuspended:
 		l.holds = "suspended"
@@ -135,7 +153,7 @@ func (l *life) changes(h *history, p events.Payload) {
 	case events.AgentRemoved:
 		l.holds, l.removed = "removed", true
 	case events.TimerSet:
-		l.timers[e.Timer] = "pending"
+		l.timers[e.Timer], l.due[e.Timer] = "pending", e.DueAt
 	case events.TimerFired:
 		l.timer(h, e.Timer, "fired")
 	case events.TimerCancelled:

@@ -39,12 +39,24 @@ func (w *world) check(h *history) {
 		h.checkSend(s)
 	}
 	for id, ends := range h.ends {
-		if len(ends) > 1 {
+		if len(ends) > 1 && !discardedBefore(ends) {
 			h.fault("message %s ended %d times: %v", id, len(ends), ends)
+		}
+	}
+	for _, r := range h.retried {
+		if len(h.ends[r.RetryID]) == 0 {
+			h.fault("dead letter %s was retried as %s, which is lost", r.MessageID, r.RetryID)
 		}
 	}
 	h.checkOutside(w.sortedSends())
 	h.checkHalts(w.halts)
+}
+
+// discardedBefore reports whether a message from outside was discarded, and its client,
+// who was not told so, repeated it: a dead letter does not use up a key.
+func discardedBefore(ends []ending) bool {
+	_, agent := ends[0].message.FromAgent()
+	return len(ends) == 2 && !agent && ends[0].reason == events.DeadDiscarded
 }
 
 func (w *world) isLedger(id events.AgentID) bool {
@@ -187,7 +199,7 @@ func (h *history) checkOutside(list []*sending) {
 	for _, x := range list {
 		h.checkTold(x)
 		ends := h.ends[x.message.ID]
-		if x.unknown || x.err != nil || len(ends) == 0 || ends[0].reason != "" {
+		if x.unknown || x.err != nil || len(ends) != 1 || ends[0].reason != "" {
 			continue
 		}
 		k := route{x.client, x.to, x.message.Class()}
@@ -215,7 +227,7 @@ func (h *history) checkTold(x *sending) {
 		h.fault("%s is lost", x)
 		return
 	}
-	e := &ends[0]
+	e := &ends[len(ends)-1]
 	switch x.sent.Status {
 	case actors.Handled:
 		h.want(x, e, e.outcome == events.OutcomeOK)
@@ -228,6 +240,9 @@ func (h *history) checkTold(x *sending) {
 	case actors.Discarded:
 		h.want(x, e, e.reason == events.DeadDiscarded)
 	case actors.Queued, actors.Held:
+		if _, ok := h.inbox[x.message.ID]; !ok {
+			h.fault("%s stands in no inbox", x)
+		}
 		h.want(x, e, e.reason == "" || e.reason == events.DeadDiscarded || e.reason == events.DeadAgentNotFound && h.life(x.to).removed)
 	default:
 		h.fault("%s: what is that", x)

@@ -31,6 +31,7 @@ type node struct {
 	flight  *projections.InFlight
 	inboxes *projections.Inboxes
 	timers  *projections.Timers
+	letters *projections.Letters
 	runner  *projections.Runner
 	running *actors.RunLog // nil: none
 	dir     string
@@ -66,12 +67,13 @@ func startNode(disk *vfs.MemFS, host *wasmhost.Host, plan *plan, life int, dir s
 	}
 	n.store = newSlowStore(log, plan.seed+uint64(life)<<32, plan.slow)
 	n.agents, n.flight, n.inboxes, n.timers = projections.NewAgents("here"), projections.NewInFlight(), projections.NewInboxes(), projections.NewTimers()
-	talks, letters, storms := projections.NewConversations(time.Hour), projections.NewLetters(), projections.NewStorms()
+	talks, storms := projections.NewConversations(time.Hour), projections.NewStorms()
+	n.letters = projections.NewLetters()
 	quiet := slog.New(slog.DiscardHandler)
-	n.runner = projections.NewRunner(n.store, quiet, n.agents, n.flight, n.inboxes, n.timers, talks, letters, storms)
+	n.runner = projections.NewRunner(n.store, quiet, n.agents, n.flight, n.inboxes, n.timers, talks, n.letters, storms)
 	n.sys, err = actors.New(plan.cfg, actors.Deps{
 		Store: n.store, Host: host, Agents: n.agents, InFlight: n.flight, Inboxes: n.inboxes, Timers: n.timers,
-		Talks: talks, Letters: letters, Storms: storms, Runner: n.runner, Running: n.running, Log: quiet, Member: "here",
+		Talks: talks, Letters: n.letters, Storms: storms, Runner: n.runner, Running: n.running, Log: quiet, Member: "here",
 	})
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("start: %w", err), n.running.Close(), log.Close())

@@ -15,11 +15,13 @@ import (
 // plan is one schedule: what clients send, what operators do, and where the power is
 // cut. With the seed it says all that a run decides.
 type plan struct {
-	seed     uint64
+	seed     uint64        // of the times that calls take, and of what survives a cut
 	slow     time.Duration // the longest that a call of the log takes
 	ledgers  int
 	accounts int
 	clients  int
+	early    failpoint // armed before anything is deployed; empty: none
+	earlyAt  int
 	running  bool // messages that run are recorded, as the next life's suspects
 	cfg      actors.Config
 	steps    []step
@@ -48,6 +50,8 @@ const (
 	doDrain   action = "drain"
 	doRest    action = "rest"  // idle agents hibernate
 	doFault   action = "fault" // of one append
+	doBurst   action = "burst" // of messages that fail, as many as open a breaker
+	doRetry   action = "retry" // of a dead letter to a ledger
 )
 
 // step is one action, and how long until the next one.
@@ -82,10 +86,10 @@ func (s step) String() string {
 		return fmt.Sprintf("%s %s, hit %d, %d%% of what was not synced survives", b, s.at, s.hits, s.survives)
 	case doFault:
 		return fmt.Sprintf("%s %s, hit %d", b, s.at, s.hits)
-	case doWait, doReboot, doHalt, doLift, doRest:
+	case doWait, doReboot, doHalt, doLift, doRest, doRetry:
 		return b
 	case doTrip, doReset:
-		return fmt.Sprintf("%s ledger %d, all=%v", b, s.agent, s.all)
+		return fmt.Sprintf("%s ledger %d, all=%v over=%s", b, s.agent, s.all, s.grace)
 	case doDrain:
 		return fmt.Sprintf("%s within %s, discard=%v", b, s.grace, s.all)
 	case doStop:
@@ -96,8 +100,8 @@ func (s step) String() string {
 
 func (p *plan) String() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "seed %d, slow %s, %d ledgers, %d accounts, %d clients, turns of %d, mailboxes of %d, spill after %s, idle after %s, snapshot every %d, running=%v\n",
-		p.seed, p.slow, p.ledgers, p.accounts, p.clients, p.cfg.TurnMessages, p.cfg.MailboxSize, p.cfg.SpillAfter, p.cfg.IdleTimeout, p.cfg.SnapshotEvery, p.running)
+	fmt.Fprintf(&b, "seed %d, slow %s, %d ledgers, %d accounts, %d clients, turns of %d, mailboxes of %d, spill after %s, idle after %s, snapshot every %d, running=%v, early %q %d\n",
+		p.seed, p.slow, p.ledgers, p.accounts, p.clients, p.cfg.TurnMessages, p.cfg.MailboxSize, p.cfg.SpillAfter, p.cfg.IdleTimeout, p.cfg.SnapshotEvery, p.running, p.early, p.earlyAt)
 	for i, s := range p.steps {
 		fmt.Fprintf(&b, "%3d %s\n", i, s)
 	}
@@ -133,6 +137,8 @@ func drawPlan(t *rapid.T) *plan {
 		clients:  rapid.SampledFrom([]int{2, 3, 1}).Draw(t, "clients"),
 		cfg:      actors.DefaultConfig(),
 	}
+	p.early = rapid.SampledFrom([]failpoint{"", "", cutAfter, cutBefore, unknownWritten, unknownLost}).Draw(t, "early")
+	p.earlyAt = rapid.SampledFrom([]int{1, 2, 3, 4, 5, 7, 9}).Draw(t, "earlyAt")
 	p.running = rapid.IntRange(0, 3).Draw(t, "running") == 3
 	c := &p.cfg
 	c.TurnMessages = rapid.SampledFrom([]int{1, 3, 64}).Draw(t, "turn")
@@ -154,6 +160,7 @@ func menu() []action {
 		doPay, doPay, doPay, doWait, doWait, doCrash, doCrash, doCrash, doReboot,
 		doSuspend, doSuspend, doResume, doResume, doStop, doFresh, doUpdate, doRemove,
 		doHalt, doLift, doTrip, doReset, doDrain, doRest, doFault, doFault,
+		doBurst, doRetry, doRetry,
 	}
 }
 
@@ -186,6 +193,7 @@ func drawStep(t *rapid.T, p *plan) step {
 		s.hits = rapid.SampledFrom([]int{1, 1, 2, 3, 5, 9, 17}).Draw(t, "hits")
 	case doTrip, doReset:
 		s.all = rapid.Bool().Draw(t, "all")
+		s.grace = rapid.SampledFrom([]time.Duration{0, actors.MinReset}).Draw(t, "over")
 	case doStop, doDrain:
 		s.all = rapid.Bool().Draw(t, "drain")
 		s.grace = drawPause(t)

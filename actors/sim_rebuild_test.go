@@ -5,7 +5,11 @@ import (
 	"context"
 	"iter"
 
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
 	"github.com/caxton-run/caxton/events"
+	"github.com/caxton-run/caxton/projections"
 	"github.com/caxton-run/caxton/replay"
 	"github.com/caxton-run/caxton/wasmhost"
 )
@@ -31,6 +35,32 @@ func (c compiled) Module(_ context.Context, h events.ModuleHash) (*wasmhost.Modu
 		return nil, events.ErrModuleNotFound
 	}
 	return m, nil
+}
+
+// fold reads the log into new projections: they are as those that followed it.
+func (w *world) fold(n *node) {
+	again := projections.NewAgents("here")
+	letters := projections.NewLetters()
+	for rec, err := range n.log.ReadAll(context.Background(), events.ReadAllOptions{Filter: projections.Followed()}) {
+		if err != nil {
+			w.fault("read the log: %v", err)
+			return
+		}
+		if p, err := events.Decode(rec.Event); err == nil {
+			again.Apply(rec, p)
+			letters.Apply(rec, p)
+		}
+	}
+	live, err1 := n.agents.List("", 0)
+	anew, err2 := again.List("", 0)
+	if d := cmp.Diff(anew, live, cmpopts.EquateEmpty()); d != "" || err1 != nil || err2 != nil {
+		w.fault("agents (-folded anew +as they were): %v %v %s", err1, err2, d)
+	}
+	set, err1 := n.letters.List("", 100)
+	aside, err2 := letters.List("", 100)
+	if d := cmp.Diff(aside, set, cmpopts.EquateEmpty()); d != "" || err1 != nil || err2 != nil {
+		w.fault("letters (-folded anew +as they were): %v %v %s", err1, err2, d)
+	}
 }
 
 // rebuildAll replays each agent from its newest snapshot and from its first event:

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
@@ -29,11 +30,10 @@ func (w *world) run() *history {
 			}
 		}
 	}()
-	if err := w.deploy(); err != nil {
-		w.fault("deploy: %v", err)
-		return nil
-	}
-	if !w.doAll() {
+	var group sync.WaitGroup
+	w.current().store.arm(w.plan.early, w.plan.earlyAt)
+	group.Go(w.deploy)
+	if !w.waitAll(&group) || !w.doAll() {
 		return nil
 	}
 	n := w.settle()
@@ -41,6 +41,7 @@ func (w *world) run() *history {
 		return nil
 	}
 	h := w.read(n)
+	w.fold(n)
 	w.askAll(n, h)
 	w.rebuildAll(n, h)
 	return h
@@ -68,6 +69,8 @@ func (w *world) doAll() (ok bool) {
 		case doPay:
 			content := map[string]any{"op": "transfer", "to": accountID(s.peer).String(), "n": 1 + i%7}
 			queues[s.client] <- func() { w.send(s.client, i, accountID(s.agent), s, content) }
+		case doBurst:
+			queues[s.client] <- func() { w.burst(s.client, i, s) }
 		case doWait:
 			ok = w.passes(10 * s.then)
 		case doCrash:
@@ -143,6 +146,8 @@ func (w *world) operate(number int, s step) {
 		err = w.halt(ctx, n)
 	case doLift:
 		_, err = n.LiftStop(ctx, by.Caller)
+	case doRetry:
+		err = w.retry(ctx, n)
 	case doTrip, doReset:
 		err = w.order(ctx, n, s)
 	}
@@ -172,6 +177,32 @@ func (w *world) halt(ctx context.Context, n *node) error {
 	return err
 }
 
+// burst sends as many messages that fail as open a breaker.
+func (w *world) burst(client, number int, s step) {
+	for i := range 11 {
+		w.send(client, 1000*(number+1)+i, ledgerID(s.agent), step{wait: time.Second}, &say{Op: "trap"})
+	}
+}
+
+// retry gives a dead letter to its ledger again, if there is one.
+func (w *world) retry(ctx context.Context, n *node) error {
+	page, err := n.letters.List("", 100)
+	if err != nil {
+		return err
+	}
+	for _, l := range page.Letters {
+		to, err := events.ParseAgentID(l.Receiver)
+		if err != nil || !w.isLedger(to) {
+			continue // an account would be paid without its payer
+		}
+		if _, err = n.RetryLetter(ctx, actors.Caller{Principal: simPrincipal}, l.MessageID); errors.Is(err, events.ErrMailboxFull) {
+			return nil
+		}
+		return err
+	}
+	return nil
+}
+
 // order forces a breaker open, or resets it.
 func (w *world) order(ctx context.Context, n *node, s step) error {
 	r := actors.BreakerRequest{Caller: actors.Caller{Principal: simPrincipal}, Scope: events.AgentScope(ledgerID(s.agent)), Activate: s.do == doTrip}
@@ -179,6 +210,7 @@ func (w *world) order(ctx context.Context, n *node, s step) error {
 		r.Scope = events.ScopeAll
 	}
 	if !r.Activate {
+		r.Over = s.grace
 		w.mu.Lock()
 		delete(w.open, r.Scope)
 		w.mu.Unlock()
@@ -282,6 +314,10 @@ func (w *world) read(n *node) *history {
 // askAll asks each ledger for its chain, which must be that of the log, and the accounts
 // for their money.
 func (w *world) askAll(n *node, h *history) {
+	// What came at the end may have opened breakers again.
+	if _, err := n.OrderBreaker(context.Background(), actors.BreakerRequest{Caller: actors.Caller{Principal: simPrincipal}}); err != nil {
+		w.fault("reset breakers: %v", err)
+	}
 	for i := range w.plan.ledgers {
 		id := ledgerID(i)
 		if h.agents[id].removed {

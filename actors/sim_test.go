@@ -19,8 +19,9 @@ import (
 // maxFaults are shown of one schedule: the first says most.
 const maxFaults = 5
 
-// simLong is how many times as many schedules a run with CAXTON_LONG has.
-const simLong = 40
+// simLong is how many times as many schedules a run with CAXTON_LONG has: thousands, and
+// minutes under the race detector.
+const simLong = 10
 
 // TestSimulation runs schedules that are drawn: clients send, operators intervene, and the
 // power is cut anywhere, on a real system over a real log in memory, in simulated time.

@@ -24,7 +24,8 @@ const (
 	simAnswer   = 30 * time.Second // for one answer, as clients have it
 	simDown     = 250 * time.Millisecond
 	simPoll     = 100 * time.Millisecond
-	simTries    = 40 // of one request whose outcome is unknown
+	simEnd      = 9 * time.Second // of a node: less than the first wait for its actors
+	simTries    = 40              // of one request whose outcome is unknown
 )
 
 // world is one run of a plan: a node that dies and comes back, clients, and an operator.
@@ -151,11 +152,21 @@ func (w *world) passes(d time.Duration) bool {
 	return !n.isCut() || w.revive(n)
 }
 
+// stopIn ends a node, which may not take long, whatever its end is like.
+func (w *world) stopIn(n *node) error {
+	began := time.Now()
+	err := n.stop()
+	if took := time.Since(began); took > simEnd {
+		w.fault("life %d: the end took %s: %v", w.life, took, err)
+	}
+	return err
+}
+
 // revive starts a node on what a cut left.
 func (w *world) revive(n *node) bool {
 	w.down()
 	w.cuts++
-	_ = n.stop() // it fails in every way that there is
+	_ = w.stopIn(n) // it fails in every way that there is
 	passes(simDown)
 	return w.boot(n.after)
 }
@@ -163,7 +174,7 @@ func (w *world) revive(n *node) bool {
 // reboot is an orderly end and a start.
 func (w *world) reboot() bool {
 	n := w.down()
-	err := n.stop()
+	err := w.stopIn(n)
 	if n.isCut() { // at the very end
 		w.cuts++
 		return w.boot(n.after)
@@ -247,29 +258,42 @@ func (w *world) barred(id events.AgentID) int {
 }
 
 // deploy makes the agents, whatever happens meanwhile.
-func (w *world) deploy() error {
+func (w *world) deploy() {
 	for i := range w.plan.ledgers {
-		if err := w.deployOne(fmt.Sprintf("ledger-%d", i), "ledger", ledgerID(i)); err != nil {
-			return err
-		}
+		w.deployOne(fmt.Sprintf("ledger-%d", i), "ledger", ledgerID(i))
 	}
 	for i := range w.plan.accounts {
-		if err := w.deployOne(fmt.Sprintf("account-%d", i), "account", accountID(i)); err != nil {
-			return err
-		}
+		w.deployOne(fmt.Sprintf("account-%d", i), "account", accountID(i))
 		s := step{keyed: true, wait: time.Second}
 		w.send(w.plan.clients, i, accountID(i), s, map[string]any{"op": "open", "n": simMoney})
 	}
-	return nil
 }
 
 // simMoney is what each account begins with.
 const simMoney = 100
 
-func (w *world) deployOne(name, guest string, id events.AgentID) error {
+// deployOne deploys until the outcome is known: the same request is the same agent.
+func (w *world) deployOne(name, guest string, id events.AgentID) {
+	for range simTries {
+		n := w.current()
+		if n == nil {
+			return
+		}
+		err := deployTo(n, name, guest, id)
+		if err == nil && !n.isCut() {
+			return
+		}
+		if !n.isCut() && !errors.Is(err, events.ErrUnknownOutcome) {
+			w.fault("deploy %s: %v", name, err)
+			return
+		}
+		passes(time.Second)
+	}
+}
+
+func deployTo(n *node, name, guest string, id events.AgentID) error {
 	ctx, cancel := context.WithTimeout(context.Background(), simAnswer)
 	defer cancel()
-	n := w.current()
 	d, err := n.Deploy(ctx, actors.DeployRequest{
 		Caller: actors.Caller{Principal: simPrincipal, IdempotencyKey: name}, Name: name,
 		Wasm: fixtures.Agent(guest), Limits: events.DefaultLimits(),
