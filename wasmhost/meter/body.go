@@ -22,9 +22,9 @@ func (m *module) body(i int, b []byte, caps Caps) {
 	function := m.importedFunc + i
 	r := &reader{b: b}
 	locals := r.locals(function, caps.Locals) + len(m.types[m.funcs[function]].params)
-	m.calls = append(m.calls, calls{})
+	m.calls = append(m.calls, calls{from: len(m.callees)})
 	loops, branches := 0, 0
-	nest := []byte{opBlock}
+	nest := append(m.nest[:0], opBlock)
 	for len(nest) > 0 {
 		in := r.next()
 		switch in.op {
@@ -74,6 +74,8 @@ func (m *module) body(i int, b []byte, caps Caps) {
 	if r.more() {
 		malformed("%d bytes after the end of function %d", len(b)-r.p, function)
 	}
+	m.nest = nest
+	m.calls[i].to = len(m.callees)
 }
 
 func checkLabel(label uint32, depth int) {
@@ -97,8 +99,7 @@ func (m *module) branchTable(b []byte, in instr, depth int, caps Caps) {
 func (m *module) use(in instr) {
 	switch in.op {
 	case opCall:
-		c := &m.calls[len(m.calls)-1]
-		c.callees = append(c.callees, m.funcIndex(in.imm))
+		m.callees = append(m.callees, m.funcIndex(in.imm))
 	case opCallIndirect:
 		m.calls[len(m.calls)-1].indirect = true
 	case opRefFunc:

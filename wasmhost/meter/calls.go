@@ -1,9 +1,9 @@
 package meter
 
-// calls is what a body calls: functions by index, often more than once, and
-// whether by call_indirect too.
+// calls is what a body calls: functions by index, often more than once, in
+// module.callees from here to there, and whether it calls by call_indirect too.
 type calls struct {
-	callees  []uint32
+	from, to int
 	indirect bool
 }
 
@@ -16,16 +16,24 @@ type calls struct {
 func (m *module) callGraph() *graph {
 	n := len(m.bodies)
 	g := &graph{edges: make([][]int32, n+1), recursive: make([]bool, n+1)}
-	for _, f := range m.reachable {
-		g.add(n, int(f)-m.importedFunc)
+	// All edges in one slice: modules have tens of thousands.
+	all := make([]int32, 0, len(m.reachable)+len(m.callees)+n)
+	node := func(i int, callees []uint32, indirect bool) {
+		from := len(all)
+		for _, f := range callees {
+			if to := int(f) - m.importedFunc; to >= 0 { // not an import
+				g.recursive[i] = g.recursive[i] || to == i
+				all = append(all, int32(to))
+			}
+		}
+		if indirect {
+			all = append(all, int32(n))
+		}
+		g.edges[i] = all[from:len(all):len(all)]
 	}
+	node(n, m.reachable, false)
 	for i, c := range m.calls {
-		for _, f := range c.callees {
-			g.add(i, int(f)-m.importedFunc)
-		}
-		if c.indirect {
-			g.add(i, n)
-		}
+		node(i, m.callees[c.from:c.to], c.indirect)
 	}
 	g.find()
 	return g
@@ -45,16 +53,6 @@ type graph struct {
 	onStack    []bool
 	stack      []int32
 	counter    int32
-}
-
-func (g *graph) add(from, to int) {
-	if to < 0 { // an import
-		return
-	}
-	if from == to {
-		g.recursive[from] = true
-	}
-	g.edges[from] = append(g.edges[from], int32(to))
 }
 
 func (g *graph) find() {

@@ -158,6 +158,10 @@ func (e *emitter) patch(x patch) {
 		e.w.u32(x.n)
 	case replaceRaw:
 		e.w.raw(x.raw)
+	case replaceBranch:
+		e.w.byte(opIf, typeVoid)
+		e.w.op1(opBr, x.n)
+		e.w.byte(opEnd)
 	}
 }
 

@@ -77,6 +77,8 @@ type module struct {
 	funcs    []uint32 // type of each function, imported ones first
 	bodies   [][]byte // of the defined functions
 	calls    []calls  // of each body
+	callees  []uint32 // of all bodies
+	nest     []byte   // of the body that is read; here to be used again
 	globals  int      // imported ones first
 	// mutable lists the indices of the defined mutable globals of number types;
 	// opaque says that there are others, whose values the host cannot read.

@@ -25,19 +25,20 @@ type segment struct {
 type patchKind uint8
 
 const (
-	atSegment  patchKind = iota // charge (and check) segment n
-	atCall                      // before a call: the callee needs the global
-	afterCall                   // the callee changed the global
-	atReturn                    // before return
-	atTrap                      // before unreachable: what a panic ends in shows what it burnt
-	atBulk                      // top of stack is a size to charge
-	atGrow                      // top of stack is a size to remember
-	afterGrow                   // charge it if the result is not -1
-	loopOpen                    // open the outer loop of a strip-mined one
-	loopClose                   // close it
-	atLast                      // the function's final end
-	replaceU32                  // replace cut bytes by the number n
-	replaceRaw                  // replace cut bytes by raw
+	atSegment     patchKind = iota // charge (and check) segment n
+	atCall                         // before a call: the callee needs the global
+	afterCall                      // the callee changed the global
+	atReturn                       // before return
+	atTrap                         // before unreachable: what a panic ends in shows what it burnt
+	atBulk                         // top of stack is a size to charge
+	atGrow                         // top of stack is a size to remember
+	afterGrow                      // charge it if the result is not -1
+	loopOpen                       // open the outer loop of a strip-mined one
+	loopClose                      // close it
+	atLast                         // the function's final end
+	replaceU32                     // replace cut bytes by the number n
+	replaceRaw                     // replace cut bytes by raw
+	replaceBranch                  // replace cut bytes by an if with a branch to label n
 )
 
 // patch is an insertion or replacement at a place in a body.
@@ -74,6 +75,7 @@ type planner struct {
 	segs    []segment
 	patches []patch
 	frames  []frame
+	raw     writer // of patches
 	cur     int
 	dead    bool
 	size    frameSize
@@ -85,7 +87,7 @@ type planner struct {
 
 // plan fills segs and patches for the body whose instructions begin at r.
 func (p *planner) plan(r *reader, t funcType) {
-	p.segs, p.patches, p.frames = p.segs[:0], p.patches[:0], p.frames[:0]
+	p.segs, p.patches, p.frames, p.raw.b = p.segs[:0], p.patches[:0], p.frames[:0], p.raw.b[:0]
 	p.dead, p.calls, p.bulk, p.tight = false, false, false, false
 	p.push(frame{op: opBlock, bare: len(t.results) == 0, typ: t})
 	p.begin(r.p, segment{parent: -1, head: true, entry: true})
@@ -250,16 +252,16 @@ func (p *planner) branch(r *reader, in instr) {
 	if in.op == opBrTable {
 		labels := &reader{b: r.b, p: in.immAt}
 		n := labels.u32()
-		w := writer{}
-		w.u32(n)
+		from := len(p.raw.b)
+		p.raw.u32(n)
 		for range n + 1 {
 			label := labels.u32()
-			w.u32(p.label(label))
+			p.raw.u32(p.label(label))
 			p.mark(label)
 			p.goes(stepMaybe, label)
 		}
 		p.goes(stepStop, 0)
-		p.add(patch{pos: in.immAt, kind: replaceRaw, cut: r.p - in.immAt, raw: w.b})
+		p.add(patch{pos: in.immAt, kind: replaceRaw, cut: r.p - in.immAt, raw: p.raw.b[from:]})
 		p.charge(2)
 		p.dead = true
 		return
@@ -270,11 +272,7 @@ func (p *planner) branch(r *reader, in instr) {
 		// The same as if and br, of which the engine makes a compare and a jump;
 		// of a br_if whose target has other sources too it makes five
 		// instructions (wazero 1.12).
-		w := writer{}
-		w.byte(opIf, typeVoid)
-		w.op1(opBr, label+1)
-		w.byte(opEnd)
-		p.add(patch{pos: in.pos, kind: replaceRaw, cut: r.p - in.pos, raw: w.b})
+		p.add(patch{pos: in.pos, kind: replaceBranch, cut: r.p - in.pos, n: label + 1})
 	case label != in.imm:
 		p.add(patch{pos: in.immAt, kind: replaceU32, cut: r.p - in.immAt, n: label})
 	}
