@@ -3,6 +3,7 @@ package wasmhost
 import (
 	"bytes"
 	"encoding/base64"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"strconv"
@@ -49,21 +50,21 @@ func appendMessage(m *events.Message) (b []byte, ok bool) {
 	}
 	e := plainEncoder{b: make([]byte, 0, messageRoom+len(m.Content)+base64.StdEncoding.EncodedLen(len(m.ContentBase64)))}
 	e.b = append(e.b, `{"id":"`...)
-	id, err := m.ID.MarshalText()
-	if err != nil {
-		return nil, false
-	}
-	e.b = append(append(e.b, id...), '"')
+	e.b = append(appendID(e.b, m.ID), '"')
 	e.text("performative", string(m.Performative))
 	e.text("sender", m.Sender)
 	e.text("receiver", m.Receiver)
 	if len(m.Content) > 0 {
 		e.name("content")
-		buf := bytes.NewBuffer(e.b)
-		if json.Compact(buf, m.Content) != nil {
-			return nil, false
+		if isPlain(m.Content) {
+			e.b = append(e.b, m.Content...)
+		} else {
+			buf := bytes.NewBuffer(e.b)
+			if json.Compact(buf, m.Content) != nil {
+				return nil, false
+			}
+			e.b = buf.Bytes()
 		}
-		e.b = buf.Bytes()
 	}
 	if len(m.ContentBase64) > 0 {
 		e.name("content_base64")
@@ -87,6 +88,15 @@ func appendMessage(m *events.Message) (b []byte, ok bool) {
 		e.b = strconv.AppendUint(e.b, m.Sequence, 10)
 	}
 	return append(e.b, '}'), !e.other
+}
+
+// appendID appends an id as its MarshalText gives it.
+func appendID(b []byte, id events.MessageID) []byte {
+	b = append(hex.AppendEncode(b, id[:4]), '-')
+	b = append(hex.AppendEncode(b, id[4:6]), '-')
+	b = append(hex.AppendEncode(b, id[6:8]), '-')
+	b = append(hex.AppendEncode(b, id[8:10]), '-')
+	return hex.AppendEncode(b, id[10:])
 }
 
 // plainEncoder writes the fields of an object.
