@@ -136,12 +136,16 @@ func (a *agentActor) forget() {
 
 func (a *agentActor) state() *agent.State { return a.live.State }
 
-// load reads the agent from the log, its guest too if guest is true.
+// load reads the agent from the log, its guest too if guest is true, but for one that
+// is not to be woken: the turn gives that up.
 func (a *agentActor) load(ctx context.Context, guest bool) error {
 	if a.live != nil && (a.guest || !guest) {
 		return nil
 	}
 	a.forget()
+	if _, deadly := a.isDeadly(); deadly {
+		guest = false
+	}
 	start := time.Now()
 	if err := a.sys.deps.Store.Sync(ctx); err != nil {
 		return err
@@ -163,16 +167,7 @@ func (a *agentActor) load(ctx context.Context, guest bool) error {
 
 func (a *agentActor) read(ctx context.Context, guest bool) (*replay.Agent, error) {
 	if guest {
-		l := a.sys.licence.Load()
-		if !l.take() {
-			return nil, events.ErrEmergencyStop
-		}
-		defer l.leave()
-		live, err := a.sys.source.Agent(l.ctx, a.id)
-		if err != nil && l.isRevoked() {
-			return nil, events.ErrEmergencyStop
-		}
-		return live, err
+		return a.wake(ctx)
 	}
 	st, err := a.sys.source.State(ctx, a.id)
 	return &replay.Agent{State: st}, err

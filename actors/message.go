@@ -194,7 +194,7 @@ func (a *agentActor) hold(t *turn, e *envelope, status agent.Status) {
 // that they have is to blame for it: it crashes the agent by name, and is set
 // aside in the end.
 func (a *agentActor) tryRun(ctx context.Context, e *envelope) agent.Run {
-	if n := a.sys.deps.Running.strikes(e.message.ID); n >= maxStrikes {
+	if n := a.sys.deps.Running.strikes(messageRun(a.id, e.message.ID)); n >= maxStrikes {
 		run := a.newRun(e)
 		run.Status, run.Attempts = events.OutcomeNodeCrash, n
 		run.Detail = fmt.Sprintf("the node's process ended %d times in a row while it ran", n)
@@ -251,12 +251,13 @@ func (a *agentActor) run(ctx context.Context, e *envelope) agent.Run {
 		return run
 	}
 	defer l.leave()
-	a.runs(run.Message.ID)
+	what := messageRun(a.id, run.Message.ID)
+	a.runs(what)
 	out := a.handle(a.running, &run.Message, wasmhost.Call{
 		Host: seeded, Fuel: st.Limits.MaxFuel,
 		Timeout: time.Duration(st.Limits.MaxExecutionTimeMS) * time.Millisecond, State: st, Agent: st,
 	})
-	a.sys.deps.Running.clears(run.Message.ID)
+	a.sys.deps.Running.clears(what)
 	run.Host.Machine = a.live.Module.Machine()
 	if out.SeedUsed {
 		run.Host.Seed = seeded.Seed
@@ -271,21 +272,6 @@ func (a *agentActor) run(ctx context.Context, e *envelope) agent.Run {
 		run.Sends = append(run.Sends, a.address(m, &run.Message))
 	}
 	return run
-}
-
-// runs writes down which message the guest is given, for the next process to know
-// should this one not outlive it.
-func (a *agentActor) runs(id events.MessageID) {
-	if a.slot == 0 {
-		a.slot = a.sys.deps.Running.take()
-	}
-	a.sys.deps.Running.name(a.slot, a.id, id)
-}
-
-// noneRuns says that the guest has returned from the turn's messages.
-func (a *agentActor) noneRuns() {
-	a.sys.deps.Running.give(a.slot)
-	a.slot = 0
 }
 
 // interrupted reports whether the last run was ended from outside, and not by the

@@ -2,6 +2,7 @@ package actors
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
@@ -16,26 +17,59 @@ import (
 	"sync/atomic"
 
 	"github.com/caxton-run/caxton/events"
+	"github.com/google/uuid"
 )
 
 // Bounds of the record of what runs.
 const (
-	runSlots    = 4096 // messages that can be named at once; what runs beyond them is not
+	runSlots    = 4096 // runs that can be named at once; what runs beyond them is not
 	runSlotSize = 64   // a slot never crosses a page, so no write of one is torn by the process's end
-	maxStrikes  = 2    // unclean ends during one message, after which it is not run again
-	maxSuspects = 4096 // messages remembered from unclean ends, the newest
+	maxSuspects = 4096 // runs remembered from unclean ends, the newest
 )
 
-// runSlotUsed is the length of what a slot says: agent, message, CRC-32C of both.
-const runSlotUsed = 16 + 16 + 4
+// runSlotUsed is the length of what a slot says: agent, message, kind, and the CRC-32C
+// of these.
+const (
+	runSlotSums = 16 + 16 + 4 // of which kind is the first byte of the last four
+	runSlotUsed = runSlotSums + 4
+)
 
 // runHead is the first slot of the file.
-const runHead = "caxton: messages that are running, version 1\n"
+const runHead = "caxton: messages that are running, version 2\n"
 
-// RunLog names the messages that are being run, in a file that outlives the process:
-// the next start knows which of them were running when it ended uncleanly. A message
-// that stands there for the second time may be what ends the process, and is
-// quarantined before it can do so again.
+// RunKind says what a guest is made to do.
+type RunKind string
+
+// What guests are made to do.
+const (
+	RunMessage   RunKind = "message"
+	RunWake      RunKind = "wake"      // be what its history made it
+	RunMigration RunKind = "migration" // of the agent's state to a new module
+)
+
+// runKinds is how kinds stand in a slot, for ever: by their place.
+func runKinds() []RunKind { return []RunKind{RunMessage, RunWake, RunMigration} }
+
+// guestRun names one run, the same after the process's end.
+type guestRun struct {
+	agent events.AgentID
+	kind  RunKind
+	id    events.MessageID // of a message; of a migration, what stands for its module; of a wake zero
+}
+
+func messageRun(to events.AgentID, id events.MessageID) guestRun {
+	return guestRun{to, RunMessage, id}
+}
+
+func wakeRun(of events.AgentID) guestRun { return guestRun{agent: of, kind: RunWake} }
+
+func migrationRun(of events.AgentID, to events.ModuleHash) guestRun {
+	return guestRun{of, RunMigration, events.MessageID(uuid.NewSHA1(uuid.UUID(of), []byte(to)))}
+}
+
+// RunLog names what guests are being made to do, in a file that outlives the process:
+// the next start knows what was under way when it ended uncleanly. A run that stands
+// there again and again may be what ends the process, and is not begun once more.
 //
 // The file is written on every run and not synced: what a process wrote survives its
 // end in the kernel, whatever it ended of. Only the machine's own end loses it, and
@@ -44,6 +78,7 @@ const runHead = "caxton: messages that are running, version 1\n"
 // All methods may be called from any goroutine. A nil *RunLog records nothing.
 type RunLog struct {
 	file     *os.File
+	known    string      // path of the suspects' file
 	doubtful atomic.Bool // there are suspects
 
 	mu       sync.Mutex // guards below
@@ -51,17 +86,22 @@ type RunLog struct {
 	suspects []Suspect  // the oldest first
 }
 
-// Suspect is a message that was running when the process ended uncleanly.
+// Suspect is a run that was under way when the process ended uncleanly.
 type Suspect struct {
 	Agent   events.AgentID   `json:"agent"`
-	Message events.MessageID `json:"message"`
+	Kind    RunKind          `json:"kind"`
+	Message events.MessageID `json:"message"` // of a migration, a name for its module; of a wake zero
 	Strikes int              `json:"strikes"` // unclean ends in a row while it ran, from 1
 }
 
-// OpenRunLog reads what the last process left at path, and begins anew. The messages
-// that it had been running are among Suspects. Close it.
+func (s *Suspect) is(r guestRun) bool {
+	return s.Agent == r.agent && s.Kind == r.kind && s.Message == r.id
+}
+
+// OpenRunLog reads what the last process left at path, and begins anew. What it had
+// been running is among Suspects. Close it.
 func OpenRunLog(path string) (*RunLog, error) {
-	l := &RunLog{}
+	l := &RunLog{known: path + ".suspects"}
 	if err := l.recall(path); err != nil {
 		return nil, fmt.Errorf("record of running messages: %w", err)
 	}
@@ -83,12 +123,14 @@ func OpenRunLog(path string) (*RunLog, error) {
 	return l, nil
 }
 
-// recall reads suspects of old and the messages that stand in the file, and writes
-// them down together.
+// recall reads suspects of old and the runs that stand in the file, and writes them
+// down together.
 func (l *RunLog) recall(path string) error {
-	known := path + ".suspects"
-	if b, err := os.ReadFile(known); err == nil {
+	if b, err := os.ReadFile(l.known); err == nil {
 		_ = json.Unmarshal(b, &l.suspects) // one that cannot be read accuses nobody
+		for i := range l.suspects {
+			l.suspects[i].Kind = cmp.Or(l.suspects[i].Kind, RunMessage) // once there was no other
+		}
 	} else if !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
@@ -97,7 +139,8 @@ func (l *RunLog) recall(path string) error {
 		return err
 	}
 	for _, s := range standing {
-		i := slices.IndexFunc(l.suspects, func(o Suspect) bool { return o.Message == s.Message })
+		one := guestRun{s.Agent, s.Kind, s.Message}
+		i := slices.IndexFunc(l.suspects, func(o Suspect) bool { return o.is(one) })
 		if i >= 0 {
 			s.Strikes = l.suspects[i].Strikes + 1
 			l.suspects = slices.Delete(l.suspects, i, i+1)
@@ -105,14 +148,18 @@ func (l *RunLog) recall(path string) error {
 		l.suspects = append(l.suspects, s)
 	}
 	l.suspects = l.suspects[max(0, len(l.suspects)-maxSuspects):]
+	return l.writeSuspects()
+}
+
+func (l *RunLog) writeSuspects() error {
 	b, err := json.Marshal(l.suspects)
 	if err != nil {
 		return err
 	}
-	return replaceFile(known, b)
+	return replaceFile(l.known, b)
 }
 
-// readRuns returns the messages that a file names, each as its first strike.
+// readRuns returns the runs that a file names, each as its first strike.
 func readRuns(path string) ([]Suspect, error) {
 	f, err := os.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -129,10 +176,11 @@ func readRuns(path string) ([]Suspect, error) {
 	var list []Suspect
 	for at := runSlotSize; at+runSlotSize <= len(b); at += runSlotSize {
 		slot := b[at : at+runSlotUsed]
-		if binary.LittleEndian.Uint32(slot[32:]) != crc32.Checksum(slot[:32], castagnoli()) {
+		kinds, kind := runKinds(), int(slot[32])
+		if binary.LittleEndian.Uint32(slot[runSlotSums:]) != crc32.Checksum(slot[:runSlotSums], castagnoli()) || kind >= len(kinds) {
 			continue // an empty slot, too
 		}
-		s := Suspect{Strikes: 1}
+		s := Suspect{Strikes: 1, Kind: kinds[kind]}
 		copy(s.Agent[:], slot)
 		copy(s.Message[:], slot[16:])
 		list = append(list, s)
@@ -163,7 +211,7 @@ func replaceFile(path string, b []byte) error {
 	return errors.Join(dir.Sync(), dir.Close())
 }
 
-// Suspects returns the messages that were running at unclean ends, the oldest first.
+// Suspects returns what was under way at unclean ends, the oldest first.
 func (l *RunLog) Suspects() []Suspect {
 	if l == nil {
 		return nil
@@ -197,16 +245,17 @@ func (l *RunLog) take() int32 {
 	return slot
 }
 
-// name says in a slot which message runs. Failing is no harm but to the next start's
+// name says in a slot what runs. Failing is no harm but to the next start's
 // knowledge: a disk that fails to take it fails the log as well.
-func (l *RunLog) name(slot int32, agent events.AgentID, message events.MessageID) {
+func (l *RunLog) name(slot int32, r guestRun) {
 	if l == nil || slot == 0 {
 		return
 	}
 	var b [runSlotUsed]byte
-	copy(b[:], agent[:])
-	copy(b[16:], message[:])
-	binary.LittleEndian.PutUint32(b[32:], crc32.Checksum(b[:32], castagnoli()))
+	copy(b[:], r.agent[:])
+	copy(b[16:], r.id[:])
+	b[32] = byte(slices.Index(runKinds(), r.kind))
+	binary.LittleEndian.PutUint32(b[runSlotSums:], crc32.Checksum(b[:runSlotSums], castagnoli()))
 	_, _ = l.file.WriteAt(b[:], int64(slot)*runSlotSize)
 }
 
@@ -216,35 +265,41 @@ func (l *RunLog) give(slot int32) {
 		return
 	}
 	var b [runSlotUsed]byte
-	b[32] = 1 // zeros are not the checksum of zeros, but do not rely on it
+	b[runSlotSums] = 1 // zeros are not the checksum of zeros, but do not rely on it
 	_, _ = l.file.WriteAt(b[:], int64(slot)*runSlotSize)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.free = append(l.free, slot)
 }
 
-// strikes is how often in a row the process ended uncleanly while a message ran.
-func (l *RunLog) strikes(message events.MessageID) int {
+// strikes is how often in a row the process ended uncleanly during a run.
+func (l *RunLog) strikes(r guestRun) int {
 	if l == nil || !l.doubtful.Load() {
 		return 0
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for _, s := range l.suspects {
-		if s.Message == message {
-			return s.Strikes
+	for i := range l.suspects {
+		if l.suspects[i].is(r) {
+			return l.suspects[i].Strikes
 		}
 	}
 	return 0
 }
 
-// clears takes a message from the suspects: it ran to its end, and the process lives.
-func (l *RunLog) clears(message events.MessageID) {
+// clears takes a run from the suspects: it came to its end, and the process lives. A
+// message is not run again; what may be is taken from the file too, or a strike of old
+// would count as one in a row. Failing is no harm but that.
+func (l *RunLog) clears(r guestRun) {
 	if l == nil || !l.doubtful.Load() {
 		return
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.suspects = slices.DeleteFunc(l.suspects, func(s Suspect) bool { return s.Message == message })
+	before := len(l.suspects)
+	l.suspects = slices.DeleteFunc(l.suspects, func(s Suspect) bool { return s.is(r) })
 	l.doubtful.Store(len(l.suspects) > 0)
+	if r.kind != RunMessage && len(l.suspects) < before {
+		_ = l.writeSuspects()
+	}
 }

@@ -22,16 +22,17 @@ func openRunLog(t testing.TB, path string) *RunLog {
 // one, and counted while it happens in a row.
 func TestRunLog(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "running")
-	agent, guilty, lucky, done := events.NewAgentID(), events.NewMessageID(), events.NewMessageID(), events.NewMessageID()
+	agent := events.NewAgentID()
+	guilty, lucky, done := messageRun(agent, events.NewMessageID()), messageRun(agent, events.NewMessageID()), messageRun(agent, events.NewMessageID())
 	l := openRunLog(t, path)
 	if len(l.Suspects()) != 0 {
 		t.Fatalf("a first start suspects %v", l.Suspects())
 	}
-	for _, m := range []events.MessageID{guilty, lucky} {
-		l.name(l.take(), agent, m)
+	for _, m := range []guestRun{guilty, lucky} {
+		l.name(l.take(), m)
 	}
 	ended := l.take()
-	l.name(ended, agent, done)
+	l.name(ended, done)
 	l.give(ended)
 
 	l = openRunLog(t, path) // without Close: an unclean end
@@ -39,9 +40,9 @@ func TestRunLog(t *testing.T) {
 		t.Fatalf("%+v", got)
 	}
 	slot := l.take()
-	l.name(slot, agent, lucky)
+	l.name(slot, lucky)
 	l.clears(lucky)
-	l.name(slot, agent, guilty) // the same slot: the turn's next message
+	l.name(slot, guilty) // the same slot: the turn's next message
 
 	l = openRunLog(t, path)
 	if n := l.strikes(guilty); n != maxStrikes {
@@ -57,7 +58,7 @@ func TestRunLog(t *testing.T) {
 func TestADamagedRunLogAccusesNobody(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "running")
 	l := openRunLog(t, path)
-	l.name(l.take(), events.NewAgentID(), events.NewMessageID())
+	l.name(l.take(), messageRun(events.NewAgentID(), events.NewMessageID()))
 	good, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
@@ -89,11 +90,11 @@ func TestRunLogIsBounded(t *testing.T) {
 	if slot != 0 {
 		t.Errorf("slot %d", slot)
 	}
-	l.name(slot, events.NewAgentID(), events.NewMessageID())
+	l.name(slot, messageRun(events.NewAgentID(), events.NewMessageID()))
 	l.give(slot)
 	var none *RunLog
-	none.name(none.take(), events.AgentID{}, events.MessageID{})
-	if none.strikes(events.MessageID{}) != 0 || none.Suspects() != nil || none.Close() != nil {
+	none.name(none.take(), guestRun{})
+	if none.strikes(guestRun{}) != 0 || none.Suspects() != nil || none.Close() != nil {
 		t.Error("a nil record does something")
 	}
 }
@@ -110,7 +111,7 @@ func TestAMessageThatEndedTheProcessTwice(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "running")
 	for range maxStrikes {
 		l := openRunLog(t, path)
-		l.name(l.take(), id, sent.MessageID)
+		l.name(l.take(), messageRun(id, sent.MessageID))
 	}
 	r.running = openRunLog(t, path)
 	r.restart()
@@ -146,10 +147,10 @@ func readRunning(t *testing.T, path string) []Suspect {
 // BenchmarkRunLog is what a message pays that is run alone in its turn.
 func BenchmarkRunLog(b *testing.B) {
 	l := openRunLog(b, filepath.Join(b.TempDir(), "running"))
-	agent, message := events.NewAgentID(), events.NewMessageID()
+	what := messageRun(events.NewAgentID(), events.NewMessageID())
 	for b.Loop() {
 		slot := l.take()
-		l.name(slot, agent, message)
+		l.name(slot, what)
 		l.give(slot)
 	}
 }

@@ -55,6 +55,7 @@ type System struct {
 	deploys    deploys
 	recents    recents
 	saves      chan struct{} // holds a token for each snapshot that is being made
+	suspects   chan struct{} // holds a token while an agent is woken whose wake has a strike
 	licence    atomic.Pointer[licence]
 	emergency  emergency
 	breakers   *breakers
@@ -84,7 +85,7 @@ func New(cfg Config, deps Deps) (*System, error) {
 	if deps.Now == nil {
 		deps.Now = time.Now
 	}
-	s := &System{cfg: cfg, deps: deps, log: deps.Log, saves: make(chan struct{}, savesAtOnce)}
+	s := &System{cfg: cfg, deps: deps, log: deps.Log, saves: make(chan struct{}, savesAtOnce), suspects: make(chan struct{}, 1)}
 	s.life, s.end = context.WithCancel(context.Background())
 	s.licence.Store(newLicence(s.life))
 	s.emergency.dumping = make(chan struct{}, 1)

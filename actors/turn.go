@@ -22,6 +22,7 @@ type turn struct {
 	bytes    int
 	settled  []settled
 	held     []*envelope // to be put into the inbox once the events are durable
+	gaveUp   bool        // it begins with the agent's failure
 }
 
 // settled is an envelope and the answer it gets when the turn is durable.
@@ -59,7 +60,7 @@ func (a *agentActor) work(ctx context.Context) {
 		a.refuse(batch, err)
 		return
 	}
-	if holdsNew(batch) && a.preload(ctx) {
+	if _, deadly := a.isDeadly(); !deadly && holdsNew(batch) && a.preload(ctx) {
 		a.box.Settle(batch) // what stands in the inbox came before it
 		return
 	}
@@ -170,11 +171,23 @@ func unanswered(batch []*envelope) []*envelope {
 // commits. It returns what comes again first in the next turn.
 func (a *agentActor) runTurn(ctx context.Context, batch []*envelope) ([]*envelope, error) {
 	t := a.newTurn()
+	if needsGuest(batch) {
+		if err := a.giveUp(ctx, t); err != nil {
+			return nil, err
+		}
+	}
+	gaveUp := t.gaveUp // a turn that is flushed on its way is another then
 	back, err := a.runAll(ctx, t, batch)
 	if err != nil {
 		return nil, err
 	}
-	return back, a.commit(ctx, t)
+	if err := a.commit(ctx, t); err != nil {
+		return nil, err
+	}
+	if gaveUp {
+		a.gaveUp()
+	}
+	return back, nil
 }
 
 // runAll handles what a turn has room for, and returns the rest.

@@ -167,12 +167,20 @@ func (a *agentActor) update(ctx context.Context, t *turn, e *envelope, c agent.U
 func (a *agentActor) migrate(ctx context.Context, c *agent.Update) (*replay.Agent, error) {
 	st := a.state()
 	limits := c.LimitsOf(st.Limits)
-	mod, guest, err := a.sys.source.Begin(ctx, c.Module, limits.MaxMemoryBytes)
+	if err := a.deadlyMigration(c.Module); err != nil {
+		return nil, err
+	}
+	what := migrationRun(a.id, c.Module)
+	src := a.sys.source
+	src.Modules = naming{src.Modules, func() { a.runs(what) }}
+	defer a.noneRuns()
+	mod, guest, err := src.Begin(ctx, c.Module, limits.MaxMemoryBytes)
 	if err != nil {
 		return nil, fmt.Errorf("update agent %s: %w", a.id, err)
 	}
 	next := &replay.Agent{Module: mod, Guest: guest}
 	if guest == nil || !mod.Info().Migrates {
+		a.sys.deps.Running.clears(what)
 		return next, nil
 	}
 	host := events.HostRecord{NowMicros: st.Now(a.sys.deps.Now().UnixMicro()), Machine: mod.Machine()}
@@ -183,6 +191,9 @@ func (a *agentActor) migrate(ctx context.Context, c *agent.Update) (*replay.Agen
 		Host: seeded, Fuel: limits.MaxFuel, State: st, Agent: st,
 		Timeout: time.Duration(limits.MaxExecutionTimeMS) * time.Millisecond,
 	}, wasmhost.Change{From: st.Module, To: c.Module})
+	if out.Status != events.OutcomeKilled {
+		a.sys.deps.Running.clears(what)
+	}
 	if out.Status != events.OutcomeOK {
 		next.Release()
 		return nil, fmt.Errorf("update agent %s: %w", a.id, &events.MigrationError{Outcome: out.Status, Detail: out.Detail})
@@ -206,7 +217,10 @@ func (a *agentActor) fits(ctx context.Context, c agent.Update) error {
 		return nil
 	}
 	if a.live.Guest == nil {
-		live, err := a.sys.source.Agent(ctx, a.id)
+		if times, is := a.isDeadly(); is {
+			return errDeadly(a.id, times)
+		}
+		live, err := a.wake(ctx)
 		if err != nil {
 			return err
 		}
@@ -230,6 +244,7 @@ func (a *agentActor) take(next *replay.Agent) (old *replay.Agent) {
 	old = &replay.Agent{Module: a.live.Module, Guest: a.live.Guest}
 	a.live.Module, a.live.Guest = next.Module, next.Guest
 	a.guest = true
+	a.sys.deps.Running.clears(wakeRun(a.id))
 	a.debt.events, a.snapshotTook = a.sys.cfg.SnapshotEvery, 0
 	return old
 }

@@ -74,12 +74,16 @@ type AgentResumed struct{}
 type AgentRemoved struct{}
 
 // AgentFailed ends supervision: too many runs of the agent in too short a time
-// ended in a way that may pass (Timeout, Killed, HostFault) without passing.
+// ended in a way that may pass (Timeout, Killed, HostFault) without passing, or the agent
+// cannot be woken without the end of the node's process.
 // Messages from outside are refused until the agent is resumed; what stands in its
 // inbox, and what agents send to it, is kept.
 //
-//   - Stream: agent-<uuid>, in the append of the AgentCrashed that was one too many.
-//   - When: the tenth crash within 60 seconds of recorded time (the At of AgentCrashed).
+//   - Stream: agent-<uuid>, in the append of the AgentCrashed that was one too many, if
+//     it was that.
+//   - When: the tenth crash within 60 seconds of recorded time (the At of AgentCrashed);
+//     or an agent is to be woken during whose wake the node's process ended three times
+//     in a row.
 //   - By: the agent's actor.
 //   - Agent: status becomes failed.
 //   - Projections: the agent shows as failed; its inbox waits with it.
@@ -88,14 +92,14 @@ type AgentRemoved struct{}
 type AgentFailed struct {
 	// The fields below in a sentence, for people.
 	Reason string `json:"reason"`
-	// AgentCrashed events within the window, the last one included, from 1. Absent
-	// (0) when version 1 did not say.
+	// AgentCrashed events within the window, the last one included, from 1; or ends of
+	// the node's process. Absent (0) when version 1 did not say.
 	Crashes int `json:"crashes,omitempty"`
-	// Length of the window, in milliseconds of recorded time. Absent (0) when version
-	// 1 did not say.
+	// Length of the window, in milliseconds of recorded time. Absent (0) for ends of the
+	// process, which are counted in a row, and when version 1 did not say.
 	WindowMS int64 `json:"window_ms,omitempty"`
-	// How the last of these runs ended: Timeout, Killed or HostFault. Absent (empty)
-	// when version 1 did not say.
+	// How the last of these runs ended: Timeout, Killed or HostFault; or NodeCrash, for
+	// ends of the process. Absent (empty) when version 1 did not say.
 	Outcome OutcomeStatus `json:"outcome,omitempty"`
 }
 

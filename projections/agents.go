@@ -97,6 +97,9 @@ func (a *Agents) Apply(rec events.Recorded, p events.Payload) {
 		e.update(p)
 	case events.AgentFailed:
 		a.stand(e, "failed")
+		if p.Outcome == events.OutcomeNodeCrash { // any other has its AgentCrashed before it, which says more
+			e.view.LastError = &LastError{Outcome: p.Outcome, Detail: p.Reason, At: rec.RecordedAt}
+		}
 	case events.AgentRemoved:
 		a.remove(e)
 	case events.MessageHandled:

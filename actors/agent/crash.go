@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/caxton-run/caxton/events"
@@ -14,6 +15,22 @@ const (
 	FirstBackoff        = 100 * time.Millisecond
 	MaxBackoff          = 30 * time.Second
 )
+
+// GiveUp fails an agent that cannot be woken without the end of the node's process. It
+// is no change for one that does not run.
+type GiveUp struct{ Times int } // in a row that the process ended, from 1
+
+func (GiveUp) isCommand() {}
+
+func (s *State) giveUp(c GiveUp) []events.Payload {
+	if !s.Status.Runs() {
+		return nil
+	}
+	return []events.Payload{events.AgentFailed{
+		Reason:  fmt.Sprintf("the node's process ended %d times in a row while the agent was woken; a restart gives it an empty memory", c.Times),
+		Crashes: c.Times, Outcome: events.OutcomeNodeCrash,
+	}}
+}
 
 // crashes counts failures that may pass: of the message now being tried, and of
 // the agent lately.

@@ -52,6 +52,8 @@ func Decide(s *State, c Command) ([]events.Payload, error) {
 		return s.trim(c)
 	case Restart:
 		return []events.Payload{events.AgentRestarted{Reason: c.Reason}}, nil
+	case GiveUp:
+		return s.giveUp(c), nil
 	case Remove:
 		return []events.Payload{events.AgentRemoved{}}, nil
 	case Finish:

@@ -81,8 +81,8 @@ func (n *node) open(ctx context.Context) error {
 		return err
 	}
 	for _, s := range n.running.Suspects() {
-		n.log.Warn("a message was running when this node's process ended uncleanly",
-			slog.String("agent", s.Agent.String()), slog.String("message", s.Message.String()), slog.Int("times", s.Strikes))
+		n.log.Warn("a guest was running when this node's process ended uncleanly", slog.String("agent", s.Agent.String()),
+			slog.String("run", string(s.Kind)), slog.String("message", s.Message.String()), slog.Int("times", s.Strikes))
 	}
 	hostCfg := wasmhost.DefaultConfig()
 	hostCfg.MaxModuleBytes = int(n.cfg.Runtime.MaxModuleBytes)

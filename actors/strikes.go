@@ -1,0 +1,131 @@
+package actors
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+
+	"github.com/caxton-run/caxton/actors/agent"
+	"github.com/caxton-run/caxton/events"
+	"github.com/caxton-run/caxton/replay"
+	"github.com/caxton-run/caxton/wasmhost"
+)
+
+// How many unclean ends in a row a run may see before it is not begun again.
+const (
+	maxStrikes     = 2 // of a message, which is quarantined, or of a migration, which is refused
+	maxWakeStrikes = 3 // of a wake: the agent fails, which is more, and a start that is ended early finds many at it
+)
+
+// runs writes down what the guest is made to do, for the next process to know should
+// this one not outlive it.
+func (a *agentActor) runs(r guestRun) {
+	if a.slot == 0 {
+		a.slot = a.sys.deps.Running.take()
+	}
+	a.sys.deps.Running.name(a.slot, r)
+}
+
+// noneRuns says that the guest has returned.
+func (a *agentActor) noneRuns() {
+	a.sys.deps.Running.give(a.slot)
+	a.slot = 0
+}
+
+// wake makes the guest again from a snapshot and the messages since. It is named from
+// when the module is there: what compiles it is another process, and takes long.
+//
+// What has a strike against it wakes while no other such does. Whoever ends the process
+// stood there among many, and the others are cleared one by one.
+func (a *agentActor) wake(ctx context.Context) (*replay.Agent, error) {
+	what := wakeRun(a.id)
+	if a.sys.deps.Running.strikes(what) > 0 {
+		select {
+		case a.sys.suspects <- struct{}{}:
+			defer func() { <-a.sys.suspects }()
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+	l := a.sys.licence.Load()
+	if !l.take() {
+		return nil, events.ErrEmergencyStop
+	}
+	defer l.leave()
+	defer a.noneRuns()
+	src := a.sys.source
+	src.Modules = naming{src.Modules, func() { a.runs(what) }}
+	live, err := src.Agent(l.ctx, a.id)
+	if err != nil && l.isRevoked() {
+		return nil, events.ErrEmergencyStop
+	}
+	if err == nil {
+		a.sys.deps.Running.clears(what)
+	}
+	return live, err
+}
+
+// naming tells when a module is there.
+type naming struct {
+	replay.Modules
+	there func()
+}
+
+// Module implements replay.Modules.
+func (n naming) Module(ctx context.Context, h events.ModuleHash) (*wasmhost.Module, error) {
+	m, err := n.Modules.Module(ctx, h)
+	if err == nil {
+		n.there()
+	}
+	return m, err
+}
+
+// isDeadly reports whether the agent is not to be woken any more, and how often its
+// wake ended the process.
+func (a *agentActor) isDeadly() (times int, is bool) {
+	times = a.sys.deps.Running.strikes(wakeRun(a.id))
+	return times, times >= maxWakeStrikes
+}
+
+// giveUp fails an agent that runs and is not to be woken, before the turn's messages:
+// they then meet an agent that has failed.
+func (a *agentActor) giveUp(ctx context.Context, t *turn) error {
+	times, is := a.isDeadly()
+	if !is || a.guest || a.sys.halted() || !a.state().Status.Runs() {
+		return nil
+	}
+	payloads, err := agent.Decide(a.state(), agent.GiveUp{Times: times})
+	if err != nil {
+		return err
+	}
+	_, err = a.emit(ctx, t, payloads, events.Metadata{Member: a.sys.deps.Member})
+	t.gaveUp = err == nil
+	return err
+}
+
+// gaveUp says that an agent has failed, durably, by its wakes. From now on it is its
+// status that keeps it from being woken, and who lets it run again means it.
+func (a *agentActor) gaveUp() {
+	a.sys.log.Error("agent failed: the process ended each time it was woken; a restart gives it an empty memory",
+		slog.String("agent", a.id.String()))
+	a.sys.deps.Running.clears(wakeRun(a.id))
+}
+
+// deadlyMigration refuses a migration that ended the process. It stays refused on this
+// node: the module is to be mended, and is another then.
+func (a *agentActor) deadlyMigration(to events.ModuleHash) error {
+	n := a.sys.deps.Running.strikes(migrationRun(a.id, to))
+	if n < maxStrikes {
+		return nil
+	}
+	return fmt.Errorf("update agent %s: %w", a.id, &events.MigrationError{
+		Outcome: events.OutcomeNodeCrash,
+		Detail:  fmt.Sprintf("the node's process ended %d times in a row while it ran", n),
+	})
+}
+
+// errDeadly is the error of a wake that would end the process once more.
+func errDeadly(id events.AgentID, times int) error {
+	return errors.Join(events.ErrAgentFailed, fmt.Errorf("agent %s: the node's process ended %d times in a row while it was woken", id, times))
+}
