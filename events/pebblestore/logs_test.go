@@ -210,3 +210,31 @@ func TestCopyHasNotes(t *testing.T) {
 		}
 	}
 }
+
+// TestFlippedBitInWriteAheadLogs flips bits all over several write-ahead logs that
+// are all needed, more with CAXTON_LONG=1.
+func TestFlippedBitInWriteAheadLogs(t *testing.T) {
+	mem, files, want := unflushed(t)
+	for name, content := range files {
+		if !isWAL(name) {
+			continue
+		}
+		found := make(map[string]int)
+		for i, bit := range bitsToFlip(t, len(content)) {
+			if i%8 != 0 { // each takes a third of a second: a reader looks for what comes after
+				continue
+			}
+			damaged := slices.Clone(content)
+			damaged[bit/8] ^= 1 << (bit % 8)
+			clone := copyWith(t, mem, name, damaged)
+			got := examine(t, clone, name, want)
+			found[got]++
+			if got == named {
+				unchanged(t, clone, name, damaged, files)
+			} else if bit/8 < len(content)-walTrailer {
+				t.Errorf("bit %d of %d of %s: %s, want %s", bit, len(content)*8, name, got, named)
+			}
+		}
+		t.Logf("%s: %d bytes, flips %v", name, len(content), found)
+	}
+}
