@@ -319,6 +319,23 @@ func (f *faultyStore) Append(ctx context.Context, s events.Stream, x events.Expe
 	return res, err
 }
 
+// SetStreamMetadata implements events.Store; a fault is asked for the MetadataStream.
+func (f *faultyStore) SetStreamMetadata(ctx context.Context, s events.Stream, x events.ExpectedRevision, md events.StreamMetadata) (events.Result, error) {
+	f.mu.Lock()
+	before, after := f.before, f.after
+	f.mu.Unlock()
+	if before != nil {
+		if err := before(events.MetadataStream(s)); err != nil {
+			return events.Result{}, err
+		}
+	}
+	res, err := f.Store.SetStreamMetadata(ctx, s, x, md)
+	if err == nil && after != nil {
+		err = after(events.MetadataStream(s))
+	}
+	return res, err
+}
+
 // times returns a fault for the first n appends to a stream.
 func times(n int, to events.Stream, err error) func(events.Stream) error {
 	var mu sync.Mutex

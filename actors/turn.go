@@ -244,6 +244,8 @@ func (a *agentActor) command(ctx context.Context, t *turn, e *envelope) (verdict
 	switch c := e.command.(type) {
 	case agent.Update:
 		return a.update(ctx, t, e, c)
+	case agent.Trim:
+		return a.trim(ctx, t, e, c)
 	case agent.Restart:
 		return a.restart(ctx, t, e, c)
 	}

@@ -57,7 +57,8 @@ const TypeModuleChunk Type = "ModuleChunk"
 // capabilities. A snapshot that is not whole, or whose version or content does not
 // read, is passed over for an older one.
 //
-//   - Stream: snapshot-<uuid>.
+//   - Stream: snapshot-<uuid>, and base-<uuid> for a copy of the one that stands for
+//     what was removed of the agent's history: see HistoryTrimmed.
 //   - When: what followed the last one would take a wake more than 5 ms to replay, or is
 //     1,000 events (runtime.snapshot_every); at hibernation a tenth of either; always at a
 //     committed revision. One of n events comes n times as rarely, and one of more than 64

@@ -20,6 +20,7 @@ const (
 	CategoryInbox    Category = "inbox"
 	CategoryModule   Category = "module"
 	CategorySnapshot Category = "snapshot"
+	CategoryBase     Category = "base"
 	CategoryBlob     Category = "blob"
 
 	CategoryEmergency Category = "emergency"
@@ -48,6 +49,10 @@ func BlobStream(h BlobHash) Stream { return Stream("blob-" + string(h)) }
 // SnapshotStream holds the last snapshots of one agent.
 func SnapshotStream(id AgentID) Stream { return Stream("snapshot-" + id.String()) }
 
+// BaseStream holds the confirmed snapshot that stands for what was removed of one
+// agent's history.
+func BaseStream(id AgentID) Stream { return Stream("base-" + id.String()) }
+
 // BreakerStream holds the transitions of one circuit breaker.
 func BreakerStream(s BreakerScope) Stream { return Stream("breaker-" + string(s)) }
 
@@ -65,11 +70,11 @@ func (s Stream) Category() Category {
 	return Category(s)
 }
 
-// AgentID returns the agent of an agent-, inbox- or snapshot- stream; ok is
+// AgentID returns the agent of an agent-, inbox-, snapshot- or base- stream; ok is
 // false for any other stream.
 func (s Stream) AgentID() (id AgentID, ok bool) {
 	switch s.Category() {
-	case CategoryAgent, CategoryInbox, CategorySnapshot:
+	case CategoryAgent, CategoryInbox, CategorySnapshot, CategoryBase:
 	default:
 		return AgentID{}, false
 	}

@@ -21,6 +21,7 @@ func TestStreams(t *testing.T) {
 		{AgentStream(id), CategoryAgent, true},
 		{InboxStream(id), CategoryInbox, true},
 		{SnapshotStream(id), CategorySnapshot, true},
+		{BaseStream(id), CategoryBase, true},
 		{ModuleStream(h), CategoryModule, false},
 		{"agent-x", CategoryAgent, false},
 		{"agent", CategoryAgent, false},

@@ -206,7 +206,8 @@ func (a *Agents) trimmed(rec events.Recorded, h events.HistoryTrimmed) {
 			a.register(e, name)
 		}
 	}
-	e.view.Revision, e.view.HistoryFrom, e.view.HistoryRemovedAt = rec.Revision, h.Before, &rec.RecordedAt
+	e.view.Revision, e.view.HistoryEvent = rec.Revision, rec.Revision
+	e.view.HistoryFrom, e.view.HistoryRemovedAt = h.Before, &rec.RecordedAt
 }
 
 // carried is an agent of which no other event may be left.

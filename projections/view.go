@@ -35,6 +35,7 @@ type AgentView struct {
 	// absent while it is whole.
 	HistoryFrom      events.Revision `json:"history_from_revision,omitempty"`
 	HistoryRemovedAt *time.Time      `json:"history_removed_at,omitempty"`
+	HistoryEvent     events.Revision `json:"-"` // of the HistoryTrimmed that says so
 }
 
 // shown is the view as readers get it. Whether the module can be snapshotted stands

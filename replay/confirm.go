@@ -13,6 +13,7 @@ import (
 type Confirmed struct {
 	Older, Newer events.Revision // of the agent's stream; Older < Newer
 	Replayed     int             // messages run again to know
+	Data         [][]byte        // of the events of the older one, in their order
 }
 
 // UnconfirmedError is a snapshot that a replay does not come to: a guest that is not
@@ -55,7 +56,7 @@ func (s Source) Confirm(ctx context.Context, id events.AgentID) (c Confirmed, ok
 			return Confirmed{}, false, r.cause
 		}
 	}
-	c = Confirmed{Older: list[1].state.Revision, Newer: list[0].state.Revision}
+	c = Confirmed{Older: list[1].state.Revision, Newer: list[0].state.Revision, Data: list[1].data}
 	err = r.meet(ctx, id, next, list[1], list[0])
 	if errors.Is(err, events.ErrHistoryRemoved) {
 		return Confirmed{}, false, nil // the newest two stand where an earlier trim left them

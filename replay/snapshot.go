@@ -30,33 +30,59 @@ func (s Source) Newest(ctx context.Context, id events.AgentID) (data [][]byte, s
 	return data, st, err
 }
 
-// snapshots tries an agent's snapshots, newest first, until one is taken.
+// snapshots tries an agent's snapshots, newest first, until one is taken: at last the
+// one that stands for what was removed of its history.
 func (s Source) snapshots(ctx context.Context, id events.AgentID, take func(stored) bool) error {
+	for _, stream := range []events.Stream{events.SnapshotStream(id), events.BaseStream(id)} {
+		taken, err := s.snapshotsIn(ctx, stream, id, func(one stored, _ events.Revision) bool { return take(one) })
+		if taken || err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// NewestBase returns where in an agent's base stream the newest snapshot begins that
+// reads. Error: *events.CorruptError when none does.
+func (s Source) NewestBase(ctx context.Context, id events.AgentID) (at events.Revision, err error) {
+	stream := events.BaseStream(id)
+	taken, err := s.snapshotsIn(ctx, stream, id, func(_ stored, first events.Revision) bool {
+		at = first
+		return true
+	})
+	if err == nil && !taken {
+		err = &events.CorruptError{Where: string(stream), Reason: "holds no snapshot that reads"}
+	}
+	return at, err
+}
+
+// snapshotsIn is snapshots in one stream; take is told where the first event stands.
+func (s Source) snapshotsIn(ctx context.Context, stream events.Stream, id events.AgentID, take func(one stored, first events.Revision) bool) (taken bool, err error) {
 	opts := events.ReadStreamOptions{
 		From: events.EndOfStream, Direction: events.Backwards,
 		Max: (snapshotsTried + 1) * maxSnapshotParts, // the newest may have been left unfinished
 	}
 	var parts gatherer
 	tried := 0
-	for rec, err := range s.Store.ReadStream(ctx, events.SnapshotStream(id), opts) {
+	for rec, err := range s.Store.ReadStream(ctx, stream, opts) {
 		if errors.Is(err, events.ErrStreamNotFound) {
-			return nil
+			return false, nil
 		}
 		if err != nil {
-			return fmt.Errorf("agent %s: read snapshot: %w", id, err)
+			return false, fmt.Errorf("agent %s: read snapshot: %w", id, err)
 		}
 		one, whole, err := parts.add(rec.Data)
 		if !whole {
 			continue
 		}
-		if err == nil && one.state.ID == id && take(one) {
-			return nil
+		if err == nil && one.state.ID == id && take(one, rec.Revision) {
+			return true, nil
 		}
 		if tried++; tried == snapshotsTried {
 			break
 		}
 	}
-	return ctx.Err()
+	return false, ctx.Err()
 }
 
 // use tries one snapshot and reports whether the rebuild now stands on it.

@@ -208,6 +208,7 @@ func (n *node) sources(inFlight *projections.InFlight, inboxes *projections.Inbo
 		},
 		ProjectionLag: n.lag,
 		DiskBytes:     func() uint64 { return n.store.Stats().DiskBytes },
+		HistoryGone:   func() uint64 { return n.agents.RemovedEvents() },
 		DiskFree:      func() uint64 { return n.store.Disk().Free },
 		DiskTotal:     func() uint64 { return n.store.Disk().Total },
 		DiskLevel:     func() int { return int(n.store.Disk().Level) },

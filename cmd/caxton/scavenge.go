@@ -11,8 +11,9 @@ import (
 )
 
 // scavenge drops, again and again, the data of events that nobody reads any more:
-// snapshots but the newest, and inbox entries that were handled. It does so too
-// whenever the disk came to a higher level. It is a stage of the node.
+// snapshots but the newest, inbox entries that were handled, and, if events.retention
+// says so, what agents no longer need of their histories. It does so too whenever the
+// disk came to a higher level. It is a stage of the node.
 func (n *node) scavenge(ctx context.Context) error {
 	every := n.cfg.Events.ScavengeEvery
 	if every == 0 {
@@ -28,8 +29,31 @@ func (n *node) scavenge(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		}
-		n.scavengeOnce(ctx)
+		n.scavengeOnce(ctx) // first: it makes room at once, and trimming takes its time
+		if n.trimOnce(ctx) {
+			n.scavengeOnce(ctx)
+		}
 	}
+}
+
+// trimOnce gives up what events.retention lets go, for a scavenge to drop. What a pass
+// does not come to, the next one does. It reports whether there is something to drop.
+func (n *node) trimOnce(ctx context.Context) bool {
+	keep := n.cfg.Events.Retention
+	if keep == 0 {
+		return false
+	}
+	start := time.Now()
+	done, err := n.system.TrimHistories(ctx, keep)
+	attrs := []any{slog.Uint64("agents", done.Agents), slog.Uint64("events", done.Events), slog.Uint64("kept", done.Kept), slog.Duration("elapsed", time.Since(start))}
+	switch {
+	case errors.Is(err, context.Canceled), errors.Is(err, events.ErrShuttingDown), errors.Is(err, events.ErrReadOnly), errors.Is(err, events.ErrEmergencyStop):
+	case err != nil:
+		n.log.Error("histories not trimmed", append(attrs, slog.Any("err", err))...)
+	default:
+		n.log.Info("histories trimmed", attrs...)
+	}
+	return done.Events > 0
 }
 
 // scavengeOnce logs how it went. A failure is no reason to stop the node: what

@@ -60,6 +60,7 @@ type Security struct {
 type Events struct {
 	CacheBytes    Bytes         `key:"cache_bytes"`    // of the log's blocks in memory
 	ScavengeEvery time.Duration `key:"scavenge_every"` // 0 never scavenges
+	Retention     time.Duration `key:"retention"`      // agents' events older than this go once nothing needs them; 0 keeps all
 	Audit         struct {
 		Retention time.Duration `key:"retention"` // nothing younger is scavenged
 	} `key:"audit"`
@@ -205,6 +206,15 @@ func (c Config) Validate() error {
 		during("events.scavenge_every", c.Events.ScavengeEvery, time.Second, 365*24*time.Hour)
 	}
 	during("events.audit.retention", c.Events.Audit.Retention, 0, 100*365*24*time.Hour)
+	if keep := c.Events.Retention; keep != 0 {
+		during("events.retention", keep, time.Second, 100*365*24*time.Hour)
+		if audit := c.Events.Audit.Retention; keep < audit {
+			f.Add("events.retention", "must not be below events.audit.retention, which keeps all for %s, got %s", audit, keep)
+		}
+		if c.Events.ScavengeEvery == 0 {
+			f.Add("events.retention", "needs events.scavenge_every, which is 0: nothing is ever removed")
+		}
+	}
 	within("events.disk.warn_percent", int64(c.Events.Disk.WarnPercent), 1, 100)
 	within("events.disk.refuse_percent", int64(c.Events.Disk.RefusePercent), max(1, int64(c.Events.Disk.WarnPercent)), 100)
 	within("events.disk.read_only_percent", int64(c.Events.Disk.ReadOnlyPercent), max(1, int64(c.Events.Disk.RefusePercent)), 100)

@@ -23,6 +23,7 @@ type Sources struct {
 	DiskBytes     func() uint64  // of the log on disk
 	DiskFree      func() uint64  // bytes of its disk that may still be used
 	DiskTotal     func() uint64  // bytes of its disk
+	HistoryGone   func() uint64  // events that histories of living agents have lost (events.retention)
 	DiskLevel     func() int     // 0 roomy, 1 filling, 2 low, 3 full
 	Now           func() time.Time
 
@@ -123,6 +124,7 @@ func (m *Metrics) gauges(src Sources) {
 	m.gauge("caxton_inbox_depth", "Messages accepted and waiting in inboxes.", count(src.InboxDepth))
 	m.gauge("caxton_projection_lag_events", "Positions between the log's head and the projections.", src.ProjectionLag)
 	m.gauge("caxton_log_disk_bytes", "The log on disk.", func() float64 { return float64(src.DiskBytes()) })
+	m.gauge("caxton_history_removed_events", "Events that events.retention has removed of living agents.", func() float64 { return float64(src.HistoryGone()) })
 	m.gauge("caxton_disk_free_bytes", "What may still be used of the log's disk; 0 where the system does not tell.", func() float64 { return float64(src.DiskFree()) })
 	m.gauge("caxton_disk_total_bytes", "The log's disk.", func() float64 { return float64(src.DiskTotal()) })
 	m.gauge("caxton_disk_level", "0 roomy, 1 filling, 2 low (messages are refused), 3 full (read-only).", count(src.DiskLevel))
