@@ -87,6 +87,8 @@ func TestFaults(t *testing.T) {
 		{"reachable without authentication", "server: {host: 0.0.0.0}", "", []string{"server.host", "security.api.allow_unauthenticated"}},
 		{"same port", "server: {port: 9, metrics_port: 9}", "", []string{"server.metrics_port", "must differ"}},
 		{"a watermark below the one before", "events: {disk: {refuse_percent: 84}}", "", []string{"events.disk.refuse_percent", "85 to 100", "84"}},
+		{"retention below what audits need", "events: {retention: 24h, audit: {retention: 48h}}", "", []string{"events.retention", "events.audit.retention", "48h0m0s", "24h0m0s"}},
+		{"retention and no scavenge", "events: {retention: 24h, scavenge_every: 0s}", "", []string{"events.retention", "events.scavenge_every"}},
 		{"a breaker that never opens", "breaker: {consecutive_failures: 0, failure_percent: 101, open_time: 10ms}", "", []string{"breaker.consecutive_failures", "1 to 1000", "breaker.failure_percent", "101", "breaker.open_time", "1s to 24h0m0s"}},
 		{"default over ceiling", "runtime: {limits: {ceilings: {max_fuel: 5}}}", "", []string{"runtime.limits.defaults.max_fuel", "at most 5"}},
 		{"no default", "node: {id: '${NOPE}'}", "", []string{"NOPE", "line 1"}},
