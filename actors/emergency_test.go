@@ -286,7 +286,9 @@ func (b *behind) Write(p []byte) (int, error) {
 func (b *behind) ReadStream(ctx context.Context, s events.Stream, o events.ReadStreamOptions) iter.Seq2[events.Recorded, error] {
 	return func(yield func(events.Recorded, error) bool) {
 		for rec, err := range b.Store.ReadStream(ctx, s, o) {
-			b.read++
+			if err == nil { // a stream that is not there has no event
+				b.read++
+			}
 			b.most = max(b.most, b.read-b.lines)
 			if !yield(rec, err) {
 				return

@@ -30,6 +30,8 @@ type Trimmed struct {
 	Agents uint64 // whose history became shorter
 	Events uint64 // hidden, for a scavenge to drop
 	Kept   uint64 // agents whose history could not be given up, for a reason that is logged
+
+	Settled events.Position // from here on everything stayed: something that is open may have begun there
 }
 
 // TrimHistories gives up events of agents that are older than retention and that
@@ -53,6 +55,7 @@ func (s *System) TrimHistories(ctx context.Context, retention time.Duration) (Tr
 	p := trimPass{sys: s, retention: retention, before: s.deps.Now().Add(-retention), needed: make(map[events.AgentID]events.Revision)}
 	// First how far everything is settled: what opens from now on lies beyond it.
 	p.settled = min(s.deps.Talks.Settled(), s.deps.Storms.Settled())
+	p.done.Settled = p.settled
 	s.deps.InFlight.Oldest(p.needed)
 	if !s.deps.Letters.Oldest(p.needed) {
 		return Trimmed{}, errors.New("trim histories: it is not known any more which dead letters stand for others")

@@ -100,6 +100,9 @@ func TestKillWhileTrimming(t *testing.T) {
 	if count < acked.Load() || count > acked.Load()+maybe.Load() {
 		t.Errorf("the counter stands at %d; %d messages were acknowledged, and of %d it is not known", count, acked.Load(), maybe.Load())
 	}
+	p.kill()
+	p.start() // so that the view is of all there is
+	p.ready(c)
 	if v, err = c.Agent(ctx, "counter"); err != nil || int64(v.MessagesHandled) != count+1 || v.MessagesFailed != 0 {
 		t.Errorf("it shows %d messages handled, %d failed, and counted %d: %v", v.MessagesHandled, v.MessagesFailed, count, err)
 	}

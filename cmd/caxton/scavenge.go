@@ -45,7 +45,7 @@ func (n *node) trimOnce(ctx context.Context) bool {
 	}
 	start := time.Now()
 	done, err := n.system.TrimHistories(ctx, keep)
-	attrs := []any{slog.Uint64("agents", done.Agents), slog.Uint64("events", done.Events), slog.Uint64("kept", done.Kept), slog.Duration("elapsed", time.Since(start))}
+	attrs := []any{slog.Uint64("agents", done.Agents), slog.Uint64("events", done.Events), slog.Uint64("kept", done.Kept), slog.Uint64("settled", uint64(done.Settled)), slog.Duration("elapsed", time.Since(start))}
 	switch {
 	case errors.Is(err, context.Canceled), errors.Is(err, events.ErrShuttingDown), errors.Is(err, events.ErrReadOnly), errors.Is(err, events.ErrEmergencyStop):
 	case err != nil:

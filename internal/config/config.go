@@ -201,24 +201,7 @@ func (c Config) Validate() error {
 	if c.Node.DataDir == "" {
 		f.Add("node.data_dir", "must not be empty")
 	}
-	within("events.cache_bytes", int64(c.Events.CacheBytes), 1<<20, 64<<30)
-	if c.Events.ScavengeEvery != 0 {
-		during("events.scavenge_every", c.Events.ScavengeEvery, time.Second, 365*24*time.Hour)
-	}
-	during("events.audit.retention", c.Events.Audit.Retention, 0, 100*365*24*time.Hour)
-	if keep := c.Events.Retention; keep != 0 {
-		during("events.retention", keep, time.Second, 100*365*24*time.Hour)
-		if audit := c.Events.Audit.Retention; keep < audit {
-			f.Add("events.retention", "must not be below events.audit.retention, which keeps all for %s, got %s", audit, keep)
-		}
-		if c.Events.ScavengeEvery == 0 {
-			f.Add("events.retention", "needs events.scavenge_every, which is 0: nothing is ever removed")
-		}
-	}
-	within("events.disk.warn_percent", int64(c.Events.Disk.WarnPercent), 1, 100)
-	within("events.disk.refuse_percent", int64(c.Events.Disk.RefusePercent), max(1, int64(c.Events.Disk.WarnPercent)), 100)
-	within("events.disk.read_only_percent", int64(c.Events.Disk.ReadOnlyPercent), max(1, int64(c.Events.Disk.RefusePercent)), 100)
-	within("events.disk.ballast", int64(c.Events.Disk.Ballast), 0, 64<<30)
+	c.Events.check(&f, within, during)
 	if c.Runtime.MemoryLimit != 0 {
 		within("runtime.memory_limit", int64(c.Runtime.MemoryLimit), 64<<20, 1<<50)
 	}

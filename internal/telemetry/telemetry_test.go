@@ -25,7 +25,8 @@ func sources(c *clock) Sources {
 	return Sources{
 		Agents: n(1), Awake: n(2), QueueDepth: n(3), InFlight: n(4), InboxDepth: n(5), Timers: n(11), Conversations: n(12),
 		GuestMemory: func() int64 { return 6 }, ProjectionLag: func() float64 { return 7 },
-		DiskBytes: func() uint64 { return 8 }, DiskFree: func() uint64 { return 9 }, DiskTotal: func() uint64 { return 10 },
+		DiskBytes: func() uint64 { return 8 }, HistoryGone: func() uint64 { return 77 },
+		DiskFree: func() uint64 { return 9 }, DiskTotal: func() uint64 { return 10 },
 		DiskLevel: func() int { return 2 }, Now: c.now,
 		Breakers: func(scope, state string) int { return len(scope) }, Halted: func() bool { return true },
 	}
