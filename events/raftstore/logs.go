@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"io/fs"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/hashicorp/raft"
@@ -55,7 +56,7 @@ func openLogs(fsys vfs.FS, dir string, o Options, fatal func(string)) (*logs, er
 
 // damage makes a *events.CorruptError of raft-wal's errors about its files.
 func damage(where string, err error) error {
-	if errors.Is(err, wal.ErrCorrupt) || errors.Is(err, wal.ErrNotFound) {
+	if errors.Is(err, wal.ErrCorrupt) || errors.Is(err, wal.ErrNotFound) || errors.Is(err, fs.ErrNotExist) {
 		return &events.CorruptError{Where: where, Reason: err.Error()}
 	}
 	return fmt.Errorf("%s: %w", where, err)

@@ -71,21 +71,19 @@ func TestCutLogIsReadAgain(t *testing.T) {
 // TestLogDamageIsNamed flips a bit in, cuts, or removes every file of a raft log:
 // opening or reading it names what is wrong, or nothing is.
 func TestLogDamageIsNamed(t *testing.T) {
-	fresh := func() *vfs.MemFS {
-		fs := vfs.NewCrashableMem()
-		l, err := openTestLogs(t, fs)
-		if err != nil {
-			t.Fatal(err)
-		}
-		store(t, l, 1, 1, 20)
-		if err := l.SetUint64([]byte("CurrentTerm"), 7); err != nil {
-			t.Fatal(err)
-		}
-		if err := l.close(); err != nil {
-			t.Fatal(err)
-		}
-		return fs
+	disk := vfs.NewCrashableMem()
+	l, err := openTestLogs(t, disk)
+	if err != nil {
+		t.Fatal(err)
 	}
+	store(t, l, 1, 1, 20)
+	if err := l.SetUint64([]byte("CurrentTerm"), 7); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.close(); err != nil { // which syncs all of it
+		t.Fatal(err)
+	}
+	fresh := func() *vfs.MemFS { return disk.CrashClone(crashAll()) }
 	// whole reports the first thing that is not as it was written.
 	whole := func(fs vfs.FS) (err error) {
 		l, err := openTestLogs(t, fs)

@@ -33,6 +33,9 @@ type pending struct {
 
 // propose is the replica's pebblestore.Proposer.
 func (s *Store) propose(ctx context.Context, proposal []byte) pebblestore.Outcome {
+	if _, failed := s.Failed(); failed {
+		return pebblestore.Outcome{Err: events.ErrReadOnly}
+	}
 	p := &pending{ctx: ctx, proposal: proposal, done: make(chan pebblestore.Outcome, 1)}
 	select {
 	case s.queue <- p:
@@ -44,6 +47,8 @@ func (s *Store) propose(ctx context.Context, proposal []byte) pebblestore.Outcom
 	select {
 	case o := <-p.done:
 		return o
+	case <-s.stopped:
+		return pebblestore.Outcome{Err: events.ErrUnknownOutcome}
 	case <-ctx.Done():
 		return pebblestore.Outcome{Err: ctx.Err()}
 	case <-s.quit:
@@ -106,11 +111,13 @@ func (s *Store) carry(group []*pending) {
 		select {
 		case <-moved:
 		case <-timer.C:
+		case <-s.stopped:
 		case <-s.quit:
-			timer.Stop()
-			return // propose tells them
 		}
 		timer.Stop()
+		if _, failed := s.Failed(); failed || s.life.Err() != nil {
+			return // propose tells them
+		}
 	}
 }
 
@@ -127,7 +134,7 @@ func stillWaiting(group []*pending) []*pending {
 // answer tells a group what became of it, once this member has applied it: who
 // reads here after an append finds it.
 func (s *Store) answer(group []*pending, t *taken, unknown bool) {
-	if s.fsm.applied.wait(context.Background(), s.quit, t.index) != nil {
+	if s.fsm.applied.wait(context.Background(), s.quit, s.stopped, t.index) != nil {
 		return
 	}
 	for i, p := range group {

@@ -67,6 +67,7 @@ type Store struct {
 
 	failing   sync.Once
 	failed    atomic.Pointer[string] // why this member stopped
+	stopped   chan struct{}          // closed when it did
 	closeOnce sync.Once
 	closeErr  error
 }
@@ -98,6 +99,7 @@ func newStore(dir string, o Options) *Store {
 	s := &Store{
 		dir: dir, opts: o, fs: o.Log.FS, log: o.Log.Logger,
 		queue: make(chan *pending, queueLength), sessions: make(map[ServerID]*served),
+		stopped: make(chan struct{}),
 	}
 	s.life, s.end = context.WithCancel(context.Background())
 	s.quit = s.life.Done()
@@ -207,6 +209,7 @@ func (s *Store) empty() bool { return s.raft.LastIndex() == 0 && s.Root().Next =
 func (s *Store) fail(why string) {
 	s.failing.Do(func() {
 		s.failed.Store(&why)
+		close(s.stopped)
 		s.opts.Log.Fatal(fmt.Sprintf("member in %s failed: %s", s.dir, why))
 	})
 }

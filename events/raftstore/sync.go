@@ -14,7 +14,7 @@ import (
 
 // Sync implements events.Store: what was committed anywhere before the call can be
 // read here after it. It needs a leader that a quorum believes; without one it waits
-// for ctx.
+// for ctx. events.ErrReadOnly is a member that failed.
 func (s *Store) Sync(ctx context.Context) error {
 	for {
 		if err := ctx.Err(); err != nil {
@@ -23,12 +23,14 @@ func (s *Store) Sync(ctx context.Context) error {
 		select {
 		case <-s.quit:
 			return events.ErrClosed
+		case <-s.stopped:
+			return events.ErrReadOnly
 		default:
 		}
 		moved := s.leaderMoved()
 		index, err := s.askReadIndex(ctx)
 		if err == nil {
-			return s.fsm.applied.wait(ctx, s.quit, index)
+			return s.fsm.applied.wait(ctx, s.quit, s.stopped, index)
 		}
 		timer := time.NewTimer(pause)
 		select {

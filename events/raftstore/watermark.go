@@ -36,8 +36,8 @@ func (w *watermark) get() uint64 {
 }
 
 // wait returns when the index reaches at. Errors: ctx's, events.ErrClosed after
-// quit.
-func (w *watermark) wait(ctx context.Context, quit <-chan struct{}, at uint64) error {
+// quit, events.ErrReadOnly after stopped, for then it will grow no more.
+func (w *watermark) wait(ctx context.Context, quit, stopped <-chan struct{}, at uint64) error {
 	for {
 		w.mu.Lock()
 		if w.at >= at {
@@ -56,6 +56,8 @@ func (w *watermark) wait(ctx context.Context, quit <-chan struct{}, at uint64) e
 			return ctx.Err()
 		case <-quit:
 			return events.ErrClosed
+		case <-stopped:
+			return events.ErrReadOnly
 		}
 	}
 }
