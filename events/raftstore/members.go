@@ -51,6 +51,18 @@ func (s *Store) Members() []Member {
 	return out
 }
 
+// isMember reports whether a server is one of the cluster's. Only the leader is asked
+// by servers, and it knows; raft's own requests are not refused by it, because a
+// member that was away may be called by one that it never heard of.
+func (s *Store) isMember(id ServerID) bool {
+	for _, m := range s.Members() {
+		if m.ID == id {
+			return true
+		}
+	}
+	return false
+}
+
 // Leads reports whether this member believes that it leads.
 func (s *Store) Leads() bool { return s.raft.State() == raft.Leader }
 

@@ -45,12 +45,13 @@ type gate struct {
 	opts   Options
 	id     *identity
 	listen net.Listener
-	state  func() answer      // what an answer says of this member
-	serve  func(*conn, hello) // a session; returns when it ends
-	empty  func() bool        // this member's log holds nothing
-	calls  chan net.Conn      // for raft
-	quit   chan struct{}      // closed by Close
-	greet  chan struct{}      // of capacity maxUngreeted
+	state  func() answer       // what an answer says of this member
+	serve  func(*conn, hello)  // a session; returns when it ends
+	empty  func() bool         // this member's log holds nothing
+	member func(ServerID) bool // as far as this member knows
+	calls  chan net.Conn       // for raft
+	quit   chan struct{}       // closed by Close
+	greet  chan struct{}       // of capacity maxUngreeted
 	once   sync.Once
 	tasks  sync.WaitGroup
 
@@ -212,6 +213,8 @@ func (g *gate) judge(h hello) (refusal string, err error) {
 		return fmt.Sprintf("this member belongs to cluster %s, not to %s", own, h.cluster), nil
 	case h.purpose < forRaft || h.purpose > forStatus:
 		return fmt.Sprintf("unknown purpose %d", h.purpose), nil
+	case h.purpose == forSession && !g.member(h.from):
+		return fmt.Sprintf("server %s is no member of this cluster", h.from), nil
 	}
 	return "", nil
 }

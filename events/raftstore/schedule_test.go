@@ -2,6 +2,7 @@ package raftstore
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -11,6 +12,8 @@ import (
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/caxton-run/caxton/events"
 )
 
 // TestSchedules lets clients work while members are cut off, crash, restart, lead
@@ -54,7 +57,9 @@ func runSchedule(t *testing.T, seed uint64) {
 	for range stepsOfSchedule {
 		what, mend := c.disturb(rng)
 		log = append(log, what)
-		h.wait(t, 1+rng.IntN(8))
+		if n := 1 + rng.IntN(8); !strings.Contains(what, "disk") { // a leader whose disk hangs holds up all
+			h.wait(t, n)
+		}
 		mend()
 		h.wait(t, 1+rng.IntN(4))
 	}
@@ -86,7 +91,14 @@ func (h *history) wait(t *testing.T, n int) {
 func (c *cluster) disturb(rng *rand.Rand) (what string, mend func()) {
 	i := rng.IntN(len(c.nodes))
 	n := c.nodes[i]
-	switch rng.IntN(8) {
+	switch rng.IntN(10) {
+	case 8:
+		n.slow.begin()
+		c.until("a sync waits", n.slow.waits)
+		return fmt.Sprintf("%d's disk hangs", i), n.slow.end
+	case 9:
+		c.swap(n)
+		return fmt.Sprintf("%d removed and added with a new disk", i), func() {}
 	case 0:
 		c.isolate(n)
 		return fmt.Sprintf("%d alone", i), c.net.heal
@@ -124,6 +136,22 @@ func (c *cluster) disturb(rng *rand.Rand) (what string, mend func()) {
 	return "another leads", func() {}
 }
 
+// swap removes a member and adds it again with an empty disk, which is another one.
+func (c *cluster) swap(n *node) {
+	c.t.Helper()
+	id := n.ID()
+	c.until("a member is removed", func() bool {
+		err := c.leader().RemoveMember(c.t.Context(), id)
+		var gone *events.InvalidError
+		return err == nil || errors.As(err, &gone)
+	})
+	c.down(n)
+	n.fs = vfs.NewCrashableMem()
+	n.opts.Bootstrap = false
+	c.revive(n)
+	c.add(n)
+}
+
 // take takes a member out of the clients' sight.
 func (c *cluster) take(n *node) *Store {
 	c.mu.Lock()
@@ -153,7 +181,7 @@ func (c *cluster) crash(n *node, rng *rand.Rand) {
 // revive opens a member on the disk that it has.
 func (c *cluster) revive(n *node) {
 	c.t.Helper()
-	n.opts.Log.FS = n.fs
+	n.opts.Log.FS = n.disk()
 	s, err := Open("data", n.opts)
 	if err != nil {
 		c.t.Fatalf("after a crash: %v", err)
