@@ -91,7 +91,7 @@ func Open(dir string, o Options) (*Store, error) {
 	s.watchLeader()
 	s.gate.run()
 	s.log.Info("member opened", "dir", dir, "member", s.id.self.String(), "cluster", s.id.of().String(),
-		"applied", s.replica.Applied(), "next_position", uint64(s.Root().Next))
+		"applied", s.fsm.applied.get(), "next_position", uint64(s.Root().Next))
 	return s, nil
 }
 
