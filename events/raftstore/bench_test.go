@@ -114,10 +114,11 @@ func group(b *testing.B, size int) (leader, follower *Store) {
 		}
 		b.Cleanup(func() { s.Close() })
 		all = append(all, s)
-		for i == 0 && !s.Leads() {
-			time.Sleep(time.Millisecond) // a benchmark may wait: nothing is asserted
-		}
-		if i > 0 {
+		if i == 0 {
+			if err := s.Sync(context.Background()); err != nil { // it leads then
+				b.Fatal(err)
+			}
+		} else {
 			if _, err := all[0].AddMember(context.Background(), o.Address); err != nil {
 				b.Fatal(err)
 			}
