@@ -19,7 +19,7 @@ const (
 
 	// trimLag is how long an agent waits for its projection, to carry over what that
 	// says. It does nothing else meanwhile.
-	trimLag = time.Second
+	trimLag = 5 * time.Second
 
 	// trimPage is how many agents are listed at a time.
 	trimPage = 1000
@@ -199,6 +199,9 @@ func (p *trimPass) give(ctx context.Context, v projections.AgentView, from, to e
 	first, err := p.sys.firstEvent(ctx, v.ID)
 	if err != nil {
 		return err
+	}
+	if first.Deployed.AgentID != v.ID {
+		return fmt.Errorf("trim the history of agent %s: it begins at revision %d without saying how the agent was deployed", v.ID, uint64(from))
 	}
 	e.Deployed, e.DeployedAt, e.Position = first.Deployed, first.DeployedAt, first.Position
 	if err := p.saveBase(ctx, v.ID, c.Data); err != nil {

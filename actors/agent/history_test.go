@@ -172,7 +172,7 @@ func drawCommand(t *rapid.T, st *State) Command {
 	case "skip":
 		return SkipInbox{Event: events.InboxSkipped{MessageID: messageID(1), Inbox: *drawInbox(t)}}
 	case "trim":
-		return Trim{Event: events.HistoryTrimmed{Before: events.Revision(rapid.IntRange(0, 40).Draw(t, "before"))}}
+		return Trim{Event: events.HistoryTrimmed{Before: events.Revision(rapid.IntRange(0, 40).Draw(t, "before")), Deployed: deployment(1)}}
 	case "remove":
 		if rapid.IntRange(0, 4).Draw(t, "really") == 0 {
 			return Remove{}

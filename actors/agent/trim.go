@@ -42,13 +42,16 @@ func (s *State) SafeLine() events.Revision {
 	return line
 }
 
-// trim decides a Trim. Errors: events.ErrIllegalLifecycle (the agent does not run),
+// trim decides a Trim. Errors: *events.InvalidError (Deployed is of another agent), events.ErrIllegalLifecycle (the agent does not run),
 // events.ErrConflict (it needs an event below the line), events.ErrTooLarge (there is
 // too much to carry).
 func (s *State) trim(c Trim) ([]events.Payload, error) {
 	e := c.Event
 	if s.Status != Running {
 		return nil, s.illegal("trim the history of")
+	}
+	if e.Deployed.AgentID != s.ID { // a fold of what is left would not know the agent
+		return nil, fmt.Errorf("trim the history of agent %s: %w", s.ID, events.Invalid("deployed", "must be the event that made the agent"))
 	}
 	if line := s.SafeLine(); e.Before == 0 || e.Before > line {
 		return nil, fmt.Errorf("trim the history of agent %s: before revision %d, and events from %d on are needed: %w",

@@ -74,9 +74,9 @@ func TestTrim(t *testing.T) {
 		l.do(Finish{Run: r})
 	}
 	before := bytesOf(t, l.st)
-	out := l.do(Trim{Event: events.HistoryTrimmed{Before: 3}})
+	out := l.do(Trim{Event: events.HistoryTrimmed{Before: 3, Deployed: deployment(1)}})
 	same(t, "the event", out, []events.Payload{events.HistoryTrimmed{
-		Before: 3, InboxNext: 1, InboxAhead: []events.Revision{2},
+		Before: 3, Deployed: deployment(1), InboxNext: 1, InboxAhead: []events.Revision{2},
 		Seen: []events.SeenSend{{From: agentID(2), Class: events.Normal, Sequence: 4}, {From: agentID(3), Class: events.Normal, Sequence: 7}},
 	}})
 	l.st.Revision--
@@ -90,22 +90,26 @@ func TestTrimRefused(t *testing.T) {
 	l.keyed(1, "k", "body", begin)
 	l.finish(2, events.OutcomeOK)
 	for _, before := range []events.Revision{0, 2, 99} {
-		if _, err := Decide(l.st, Trim{Event: events.HistoryTrimmed{Before: before}}); !errors.Is(err, events.ErrConflict) {
+		if _, err := Decide(l.st, Trim{Event: events.HistoryTrimmed{Before: before, Deployed: deployment(1)}}); !errors.Is(err, events.ErrConflict) {
 			t.Errorf("before %d: %v", before, err)
 		}
+	}
+	var invalid *events.InvalidError
+	if _, err := Decide(l.st, Trim{Event: events.HistoryTrimmed{Before: 1, Deployed: deployment(2)}}); !errors.As(err, &invalid) {
+		t.Errorf("made as another agent: %v", err)
 	}
 	for from, want := range map[Status]error{
 		Suspended: events.ErrIllegalLifecycle, Draining: events.ErrIllegalLifecycle, Stopped: events.ErrIllegalLifecycle,
 		Failed: events.ErrIllegalLifecycle, Removed: events.ErrAgentNotFound, None: events.ErrAgentNotFound,
 	} {
-		if _, err := Decide(standing(t, from).st, Trim{Event: events.HistoryTrimmed{Before: 1}}); !errors.Is(err, want) {
+		if _, err := Decide(standing(t, from).st, Trim{Event: events.HistoryTrimmed{Before: 1, Deployed: deployment(1)}}); !errors.Is(err, want) {
 			t.Errorf("an agent that is %q: %v, want %v", from, err, want)
 		}
 	}
 	for i := range maxCarried + 1 {
 		l.st.inbox.finish(new(events.Revision(i*2 + 1)))
 	}
-	if _, err := Decide(l.st, Trim{Event: events.HistoryTrimmed{Before: 1}}); !errors.Is(err, events.ErrTooLarge) {
+	if _, err := Decide(l.st, Trim{Event: events.HistoryTrimmed{Before: 1, Deployed: deployment(1)}}); !errors.Is(err, events.ErrTooLarge) {
 		t.Errorf("with too much to carry: %v", err)
 	}
 }
