@@ -27,6 +27,7 @@ type agentActor struct {
 	activation events.ActivationID
 	turns      uint64 // commits of this activation
 	conflicts  int    // appends lost in a row
+	shorts     int    // runs in a row that the node had no memory for
 
 	inboxNext  events.Revision // the next inbox entry to read
 	inboxMore  bool            // there may be one

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"time"
 
@@ -62,7 +63,10 @@ func (a *agentActor) message(ctx context.Context, t *turn, e *envelope) (verdict
 	}
 	run, late := a.expired(e)
 	if !late {
-		run = a.tryRun(ctx, e)
+		var short error
+		if run, short = a.tryRun(ctx, e); short != nil {
+			return a.awaitMemory(e, short), nil
+		}
 	}
 	if run.Status == events.OutcomeKilled && a.interrupted(ctx) {
 		e.takes--
@@ -192,20 +196,32 @@ func (a *agentActor) hold(t *turn, e *envelope, status agent.Status) {
 
 // tryRun runs a message that turns have not come to nothing with too often. One
 // that they have is to blame for it: it crashes the agent by name, and is set
-// aside in the end.
-func (a *agentActor) tryRun(ctx context.Context, e *envelope) agent.Run {
+// aside in the end. Errors: events.ErrOverloaded when the node has no memory for it.
+func (a *agentActor) tryRun(ctx context.Context, e *envelope) (agent.Run, error) {
 	if n := a.sys.deps.Running.strikes(messageRun(a.id, e.message.ID)); n >= maxStrikes {
 		run := a.newRun(e)
 		run.Status, run.Attempts = events.OutcomeNodeCrash, n
 		run.Detail = fmt.Sprintf("the node's process ended %d times in a row while it ran", n)
-		return run
+		return run, nil
 	}
 	if e.takes++; e.takes <= maxTakes {
 		return a.run(ctx, e)
 	}
 	run := a.newRun(e)
 	run.Status, run.Detail = events.OutcomeHostFault, fmt.Sprintf("the host failed on it %d times", maxTakes)
-	return run
+	return run, nil
+}
+
+// awaitMemory has a message wait that the node has no memory for. It is not the
+// agent's fault: no attempt is counted, nothing is written, and the guest, which does
+// not survive, gives up what it has.
+func (a *agentActor) awaitMemory(e *envelope, short error) verdict {
+	e.takes--
+	if a.shorts++; a.shorts == 1 {
+		a.sys.log.Warn("message waits for the node's memory", slog.String("agent", a.id.String()), slog.Any("err", short))
+	}
+	a.holdFor(restartBackoff(a.shorts))
+	return giveBack
 }
 
 // expired ends a message unread whose sender no longer wants an answer. It is told
@@ -234,13 +250,14 @@ func (a *agentActor) newRun(e *envelope) agent.Run {
 	}
 }
 
-// run runs the guest. It never fails: what goes wrong is the run's status.
-func (a *agentActor) run(ctx context.Context, e *envelope) agent.Run {
+// run runs the guest. What goes wrong is the run's status, but for want of the node's
+// memory, events.ErrOverloaded.
+func (a *agentActor) run(ctx context.Context, e *envelope) (agent.Run, error) {
 	st := a.state()
 	run := a.newRun(e)
 	if a.live.Guest == nil {
 		run.Status = events.OutcomeNoHandler
-		return run
+		return run, nil
 	}
 	seeded := run.Host
 	seeded.Seed = rand.Uint64()
@@ -248,7 +265,7 @@ func (a *agentActor) run(ctx context.Context, e *envelope) agent.Run {
 	a.running = a.box.runs.context(l.ctx)
 	if !l.take() {
 		run.Status = events.OutcomeKilled // its context has ended: the message waits again
-		return run
+		return run, nil
 	}
 	defer l.leave()
 	what := messageRun(a.id, run.Message.ID)
@@ -258,6 +275,10 @@ func (a *agentActor) run(ctx context.Context, e *envelope) agent.Run {
 		Timeout: time.Duration(st.Limits.MaxExecutionTimeMS) * time.Millisecond, State: st, Agent: st,
 	})
 	a.sys.deps.Running.clears(what)
+	if out.Short != nil {
+		return run, out.Short
+	}
+	a.shorts = 0
 	run.Host.Machine = a.live.Module.Machine()
 	if out.SeedUsed {
 		run.Host.Seed = seeded.Seed
@@ -271,7 +292,7 @@ func (a *agentActor) run(ctx context.Context, e *envelope) agent.Run {
 	for _, m := range out.Sends {
 		run.Sends = append(run.Sends, a.address(m, &run.Message))
 	}
-	return run
+	return run, nil
 }
 
 // interrupted reports whether the last run was ended from outside, and not by the

@@ -43,6 +43,7 @@ type rig struct {
 	watch    *watcher
 	room     Room // nil: there always is
 	sys      *System
+	guests   int64            // bytes of the guests' memories; 0 is the default
 	now      func() time.Time // nil: time.Now
 	observer Observer         // nil: Unobserved
 	*Gateway
@@ -80,7 +81,9 @@ func (r *rig) start() {
 		r.t.Fatal(err)
 	}
 	r.store = &faultyStore{Store: r.log, count: make(map[events.Stream]int)}
-	if r.host, err = wasmhost.New(context.Background(), wasmhost.DefaultConfig()); err != nil {
+	guests := wasmhost.DefaultConfig()
+	guests.GuestMemory = cmp.Or(r.guests, guests.GuestMemory)
+	if r.host, err = wasmhost.New(context.Background(), guests); err != nil {
 		r.t.Fatal(err)
 	}
 	discard := slog.New(slog.DiscardHandler)

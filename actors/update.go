@@ -194,6 +194,10 @@ func (a *agentActor) migrate(ctx context.Context, c *agent.Update) (*replay.Agen
 	if out.Status != events.OutcomeKilled {
 		a.sys.deps.Running.clears(what)
 	}
+	if out.Short != nil {
+		next.Release()
+		return nil, fmt.Errorf("update agent %s: %w", a.id, out.Short)
+	}
 	if out.Status != events.OutcomeOK {
 		next.Release()
 		return nil, fmt.Errorf("update agent %s: %w", a.id, &events.MigrationError{Outcome: out.Status, Detail: out.Detail})

@@ -41,8 +41,8 @@ func (t *trial) tried(ctx context.Context, r *recorded) bool {
 		}
 		out = t.guest.Handle(ctx, wasmhost.Call{Message: &m, Host: h.Host, Fuel: t.limits.MaxFuel, State: &t.state, Agent: t.folded})
 	}
-	if ctx.Err() != nil {
-		return true // its time ended within the run
+	if t.short = out.Short; t.short != nil || ctx.Err() != nil {
+		return true // nothing is known of it: its time ended within the run, or the node's memory
 	}
 	t.out.Messages++
 	differs := func(what, before, now string) bool {

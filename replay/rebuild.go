@@ -285,6 +285,8 @@ func (r *rebuild) migrate(ctx context.Context, rev events.Revision, u *events.Ag
 	}
 	out := r.out.Guest.Migrate(ctx, wasmhost.Call{Host: m.Host, Fuel: fuelFor(m.MeterVersion, fuel), State: r.out.State, Agent: r.out.State}, wasmhost.Change{From: u.From, To: u.Module})
 	switch {
+	case out.Short != nil:
+		return fmt.Errorf("replay agent %s, revision %d: %w", r.out.State.ID, rev, out.Short)
 	case out.Status != events.OutcomeOK:
 		return r.diverged(rev, "migration recorded OK, now %s: %s", out.Status, out.Detail)
 	case m.MeterVersion == meter.Version && out.Fuel != m.Fuel:
@@ -326,6 +328,8 @@ func (r *rebuild) rerun(ctx context.Context, rev events.Revision, h *events.Mess
 	switch {
 	case out.Status == events.OutcomeTimeout:
 		return r.tooLong()
+	case out.Short != nil:
+		return fmt.Errorf("replay agent %s, revision %d: %w", st.ID, rev, out.Short)
 	case out.Status != events.OutcomeOK:
 		return r.diverged(rev, "recorded OK, now %s: %s", out.Status, out.Detail)
 	case h.MeterVersion == meter.Version && out.Fuel != h.Fuel:

@@ -91,6 +91,7 @@ type trial struct {
 	state  overlay
 	folded *agent.State // as recorded, before the message that is tried next
 	since  []step       // events not folded yet
+	short  error        // why the node had no memory for the last run; nil when it had
 }
 
 type step struct {
@@ -291,7 +292,7 @@ func (t *trial) run(ctx context.Context, id events.AgentID) error {
 			continue
 		}
 		if t.tried(ctx, pending) {
-			return nil
+			return t.short
 		}
 		if err := t.fold(); err != nil {
 			return err
@@ -303,5 +304,5 @@ func (t *trial) run(ctx context.Context, id events.AgentID) error {
 		t.since = append(t.since, step{rec.Revision, p})
 	}
 	t.tried(ctx, pending)
-	return ctx.Err()
+	return errors.Join(ctx.Err(), t.short)
 }

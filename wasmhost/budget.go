@@ -68,6 +68,11 @@ func (b *memoryBudget) reserve(have, want int64) bool {
 	return true
 }
 
+// holds reports whether a memory of size bytes could be had if it were the only one.
+func (b *memoryBudget) holds(size int64) bool {
+	return size <= b.limit && (b.most == 0 || promise(size) <= b.promisable())
+}
+
 // release makes a memory of have bytes one of want, which is less.
 func (b *memoryBudget) release(have, want int64) {
 	b.used.Add(want - have)

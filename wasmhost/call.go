@@ -43,6 +43,11 @@ type Outcome struct {
 	Capabilities []string             // registered, in order; none that the agent had
 	Fuel         events.Fuel          // used, at most Call.Fuel
 	SeedUsed     bool                 // whether a replay needs Host.Seed
+
+	// Short is set when the node had no memory for the run, which as its Status is a
+	// HostFault: that says nothing of the guest, and passes. It wraps
+	// events.ErrOverloaded. What no guest of this node could be given leaves it nil.
+	Short error
 }
 
 // Handle runs caxton_handle on one message. It never panics, and returns soon
@@ -154,7 +159,7 @@ func (in *Instance) outcome(err error) Outcome {
 		// code may pass the end before the next check.
 		status, detail = events.OutcomeOutOfFuel, in.fuelDetail()
 	}
-	out := Outcome{Status: status, Detail: detail, Logs: c.logs, Fuel: used, SeedUsed: c.random != nil}
+	out := Outcome{Status: status, Detail: detail, Logs: c.logs, Fuel: used, SeedUsed: c.random != nil, Short: in.short()}
 	var no *refused
 	if status == events.OutcomeRefused && errors.As(err, &no) {
 		out.GuestStatus = no.status
@@ -165,6 +170,14 @@ func (in *Instance) outcome(err error) Outcome {
 		out.Capabilities = c.registered
 	}
 	return out
+}
+
+// short is why the node had no memory for the call; nil when it had.
+func (in *Instance) short() error {
+	if in.call.stackFull {
+		return fmt.Errorf("wasmhost: guests' stacks have all of %d bytes: %w", in.host.cfg.GuestStacks, events.ErrOverloaded)
+	}
+	return in.linear.short()
 }
 
 func (in *Instance) fuelDetail() string {

@@ -24,6 +24,7 @@ type call struct {
 	stopDetail string
 
 	handling   bool // in caxton_handle: effects are allowed
+	stackFull  bool // the node had no memory for the guest's stack
 	migrating  bool // in caxton_migrate: of effects, only state, log and capabilities
 	message    json.RawMessage
 	record     events.HostRecord
@@ -49,7 +50,7 @@ func (in *Instance) begin(ctx context.Context, c Call, body []byte) {
 	}
 	in.call.shift = max(0, in.clock-in.call.nanos())
 	in.fuel.Set(0)
-	in.linear.denied, in.linear.exhausted = false, false
+	in.linear.denied, in.linear.exhausted, in.linear.pressed = false, false, false
 }
 
 // used returns the fuel that the call has used, at most its budget; over says

@@ -121,6 +121,8 @@ func (h *Host) Instantiate(ctx context.Context, m *Module, maxMemory uint64) (*I
 	switch {
 	case in.linear.exhausted:
 		err = in.linear.overloaded(0)
+	case in.call.stackFull:
+		err = in.short()
 	case err == nil:
 		in.keepImage(filled)
 		in.TakeProfile() // of the initialisation, which is no call

@@ -21,6 +21,7 @@ type linearMemory struct {
 
 	denied    bool // a growth beyond the limit was refused since the flag was cleared
 	exhausted bool // a growth was refused for want of the node's memory: no fault of the guest's
+	pressed   bool // such a growth would be given to a guest that is alone
 
 	// For those who ask how much of it is in memory.
 	size  atomic.Int64
@@ -46,13 +47,11 @@ func (l *linearMemory) Reallocate(size uint64) []byte {
 	}
 	have := int64(len(l.buf))
 	if !l.budget.reserve(have, int64(size)) {
-		l.exhausted = true
-		return nil
+		return l.refuse(size)
 	}
 	if size > uint64(cap(l.buf)) && !l.move(size) {
 		l.budget.release(int64(size), have)
-		l.exhausted = true
-		return nil
+		return l.refuse(size)
 	}
 	l.buf = l.buf[:size]
 	l.size.Store(int64(size))
@@ -81,6 +80,22 @@ func (l *linearMemory) move(size uint64) bool {
 	l.slot, l.buf = to, buf
 	l.place.Store(addressOf(buf))
 	return true
+}
+
+// refuse notes that the node has no room for size bytes.
+func (l *linearMemory) refuse(size uint64) []byte {
+	l.exhausted = true
+	l.pressed = l.pressed || l.budget.holds(int64(size))
+	return nil
+}
+
+// short is why a growth was refused; nil when this node could give no guest as much,
+// however little the others had.
+func (l *linearMemory) short() error {
+	if !l.pressed {
+		return nil
+	}
+	return l.overloaded(0)
 }
 
 // begin reserves what a module has at its start, so that the engine, which

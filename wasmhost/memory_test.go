@@ -83,8 +83,9 @@ func TestGuestMemoryIsBounded(t *testing.T) {
 	for range 12 {
 		list = append(list, start(t, h, m))
 	}
-	if out := ask(list[0], "g"); out.Status != events.OutcomeHostFault || !strings.Contains(out.Detail, "no more memory") {
-		t.Errorf("grows until the node is full: %s: %s", out.Status, out.Detail)
+	out := ask(list[0], "g")
+	if out.Status != events.OutcomeHostFault || !strings.Contains(out.Detail, "no more memory") || !errors.Is(out.Short, events.ErrOverloaded) {
+		t.Errorf("grows until the node is full: %s: %s; %v", out.Status, out.Detail, out.Short)
 	}
 	if _, err := h.Instantiate(ctx, m, testMemory); !errors.Is(err, events.ErrOverloaded) {
 		t.Errorf("one more: %v", err)
@@ -102,6 +103,17 @@ func TestGuestMemoryIsBounded(t *testing.T) {
 		t.Fatalf("when there is room again: %v", err)
 	}
 	in.Close()
+	for _, in := range list {
+		in.Close()
+	}
+	in, err = h.Instantiate(ctx, m, 2<<20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer in.Close()
+	if out := ask(in, "g"); out.Status != events.OutcomeHostFault || out.Short != nil {
+		t.Errorf("alone, grows beyond what the node has: %s: %v", out.Status, out.Short)
+	}
 }
 
 // closing is a state whose reading closes the instance that reads.

@@ -36,6 +36,7 @@ func (in *Instance) weigh(stop func(events.OutcomeStatus, string)) {
 	}
 	all := in.host.deep.Add(n - in.deep.Swap(n))
 	if all > in.host.cfg.GuestStacks {
+		in.call.stackFull = true
 		stop(events.OutcomeHostFault, "the node has no more memory for guests' stacks")
 	}
 }

@@ -2,6 +2,7 @@ package wasmhost
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"testing"
 
@@ -48,6 +49,9 @@ func TestStacksAreBounded(t *testing.T) {
 	out := ask(start(t, h, m), "d")
 	if out.Status != events.OutcomeHostFault || !strings.Contains(out.Detail, "no more memory for guests' stacks") {
 		t.Errorf("%s: %s", out.Status, out.Detail)
+	}
+	if !errors.Is(out.Short, events.ErrOverloaded) {
+		t.Errorf("it passes when others rest, and says %v", out.Short)
 	}
 	if n := h.deep.Load(); n != 0 {
 		t.Errorf("%d bytes are counted after it", n)
