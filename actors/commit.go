@@ -35,7 +35,7 @@ func (a *agentActor) emit(ctx context.Context, t *turn, payloads []events.Payloa
 		if err := a.flush(ctx, t); err != nil {
 			return nil, err
 		}
-		*t = turn{began: t.began, expected: a.state().Expected()}
+		*t = turn{began: t.began, halted: t.halted, expected: a.state().Expected()}
 	}
 	if err := a.add(t, payloads, list, size); err != nil {
 		return nil, err

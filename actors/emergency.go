@@ -169,6 +169,9 @@ func (s *System) lift(ctx context.Context, c Caller) (bool, error) {
 		return false, nil
 	}
 	if _, err := s.recordControl(ctx, events.EmergencyStream(), events.EmergencyLifted{}, c); err != nil {
+		if errors.Is(err, events.ErrUnknownOutcome) {
+			s.emergency.recorded = false // the log may say that it is lifted: the next stop says again that it is not
+		}
 		return false, err
 	}
 	s.emergency.recorded = false

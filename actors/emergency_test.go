@@ -454,3 +454,42 @@ func TestAStopBlocksNobody(t *testing.T) {
 	<-sent
 	r.eventually("the message is handled", func() bool { return len(r.ends(id)) == 1 })
 }
+
+// TestAStopAfterALiftOfUnknownOutcome is recorded anew: what the log holds by then may be
+// the lift, and a restart goes by the log.
+func TestAStopAfterALiftOfUnknownOutcome(t *testing.T) {
+	r := newRig(t, nil)
+	if _, err := r.StopAll(context.Background(), StopAllRequest{}); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	r.store.fail(nil, func(s events.Stream) error { // written, and the caller is gone before it is told
+		if s != events.EmergencyStream() {
+			return nil
+		}
+		cancel()
+		return events.ErrUnknownOutcome
+	})
+	if lifted, err := r.LiftStop(ctx, Caller{}); lifted || !errors.Is(err, events.ErrUnknownOutcome) {
+		t.Fatalf("lifted %v, %v; want events.ErrUnknownOutcome", lifted, err)
+	}
+	r.store.fail(nil, nil)
+	if s, err := r.StopAll(context.Background(), StopAllRequest{}); err != nil || s.Unrecorded != nil {
+		t.Fatalf("%v, %v", err, s.Unrecorded)
+	}
+	r.restart()
+	if !r.sys.halted() {
+		t.Error("agents run after a restart, though all were stopped")
+	}
+}
+
+// TestARevokedLicenceHasEndedItsRuns: a guest that finds it revoked was interrupted, at
+// whatever point of the revocation it looks; else its run would count as a crash.
+func TestARevokedLicenceHasEndedItsRuns(t *testing.T) {
+	l := newLicence(context.Background())
+	at := time.Now()
+	l.revoked.Store(&at) // and revoke comes no further for now
+	if l.take() || l.ctx.Err() == nil {
+		t.Error("it lets a guest run, or the run's context goes on")
+	}
+}

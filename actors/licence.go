@@ -27,6 +27,7 @@ func newLicence(life context.Context) *licence {
 func (l *licence) take() bool {
 	l.guests.Add(1)
 	if l.isRevoked() {
+		l.cancel() // revoke may not have come to it: whoever is refused finds the context ended
 		l.leave()
 		return false
 	}

@@ -32,8 +32,7 @@ func (a *agentActor) message(ctx context.Context, t *turn, e *envelope) (verdict
 		if before := e.follows.undone.Load(); before != nil {
 			t.tell(e, *before) // it comes again, behind the one before it
 			return goOn, nil
-		}
-		e.follows = nil
+		} // the turn may be lost, and the one before it told something else the next time
 	}
 	if known, err := a.known(ctx, t, e); known || err != nil {
 		return goOn, err
@@ -45,14 +44,10 @@ func (a *agentActor) message(ctx context.Context, t *turn, e *envelope) (verdict
 		a.hold(t, e, st.Status)
 		return goOn, nil
 	}
-	if a.sys.halted() {
+	if t.halted = t.halted || a.sys.halted(); t.halted {
 		a.sys.spilled.Add(1)
 		a.hold(t, e, agent.Suspended)
-		if !e.fromAgent && e.timer == nil {
-			// The stop may be lifted at any moment, and then nothing may go before this.
-			a.rereadInbox()
-			return endTurn, nil
-		}
+		a.rereadInbox() // the stop may be lifted at any moment, and then nothing may go before this
 		return goOn, nil
 	}
 	if !a.guest {
@@ -182,6 +177,7 @@ func keyExpired(e *envelope) error {
 func (a *agentActor) hold(t *turn, e *envelope, status agent.Status) {
 	switch {
 	case e.fromAgent, e.timer != nil:
+		e.note(answer{delivery: Held}) // those of the turn that follow it must not be handled
 		t.settle(settled{env: e, answer: answer{delivery: Held}})
 	case e.seal() != nil:
 		t.settle(settled{env: e, answer: answer{delivery: Held}})

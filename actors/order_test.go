@@ -84,12 +84,33 @@ func TestNothingPassesAMessageThatAStopHeld(t *testing.T) {
 	if _, err := r.StopAll(context.Background(), StopAllRequest{}); err != nil {
 		t.Fatal(err)
 	}
-	m := newEnvelope()
-	m.message.ID = events.NewMessageID()
-	a.box.Preload([]*envelope{newEnvelope()})
-	if next, err := a.message(context.Background(), a.newTurn(), m); next != endTurn || err != nil {
-		t.Errorf("verdict %d, %v; the turn is to end", next, err)
+	from := events.NewAgentID()
+	t1 := a.newTurn()
+	send := func(seq uint64) *envelope {
+		e := newEnvelope()
+		e.fromAgent = seq > 0
+		e.message = events.Message{ID: events.NewMessageID(), Performative: events.Inform, Content: []byte(`1`)}
+		if e.fromAgent {
+			e.message.Sender, e.message.Sequence = from.String(), seq
+		}
+		return e
 	}
+	held := func(e *envelope) {
+		t.Helper()
+		if next, err := a.message(context.Background(), t1, e); next != goOn || err != nil || len(t1.events) > 0 {
+			t.Errorf("verdict %d, %v, %d events; it is to be held, in one append with others", next, err, len(t1.events))
+		}
+	}
+	first, second := send(1), send(2)
+	second.follows = first
+	a.box.Preload([]*envelope{newEnvelope()})
+	held(first)
+	held(send(0))
+	if _, err := r.LiftStop(context.Background(), Caller{}); err != nil {
+		t.Fatal(err)
+	}
+	held(second) // or the log would count the first one as handled with it
+	held(send(0))
 	if a.unload(); a.box.Preloaded() != 0 || !a.inboxMore {
 		t.Errorf("%d entries wait, and the inbox is to be read: %v", a.box.Preloaded(), a.inboxMore)
 	}

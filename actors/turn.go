@@ -23,6 +23,7 @@ type turn struct {
 	settled  []settled
 	held     []*envelope // to be put into the inbox once the events are durable
 	gaveUp   bool        // it begins with the agent's failure
+	halted   bool        // an emergency stop held one of its messages; those behind it do not run, though it is lifted
 }
 
 // settled is an envelope and the answer it gets when the turn is durable.
@@ -141,7 +142,11 @@ func (a *agentActor) lost(batch []*envelope, err error) {
 		a.sys.deps.Observer.Fenced()
 		a.sys.log.Warn("append lost against another writer", slog.String("agent", a.id.String()), slog.Any("err", err))
 		if a.conflicts < 2 {
-			a.box.Settle(unanswered(batch))
+			again := unanswered(batch)
+			for _, e := range again {
+				e.undone.Store(nil) // what was noted rested on a log that is not so
+			}
+			a.box.Settle(again)
 			return
 		}
 		err = errors.Join(events.ErrConflict, err)
