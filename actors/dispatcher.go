@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/caxton-run/caxton/actors/agent"
@@ -17,103 +16,12 @@ import (
 // How agents' sends are delivered.
 const (
 	sendBatch      = 64                   // of one pair, unacknowledged, at a time
+	sendBatchBytes = 256 << 10            // of their contents; the last may pass it. carryAtOnce times twice that is held at most
 	sendAttempts   = 3                    // that end in an error, before a dead letter
 	sendBackoff    = time.Second          // after the first such attempt; doubles
 	fullBackoff    = 5 * time.Millisecond // after a full mailbox, or a full host; doubles up to fullBackoffMax
 	fullBackoffMax = 500 * time.Millisecond
 )
-
-// dispatcher carries what agents send to one another. Its work is what
-// projections.InFlight lists, so a send lost in a crash does not exist: it is in
-// the log, unhandled, and is carried again. Order is kept by having at most one
-// courier for a pair of sender and receiver.
-type dispatcher struct {
-	sys *System
-
-	mu       sync.Mutex // guards below
-	couriers map[projections.Pair]*courier
-	group    sync.WaitGroup // one for each courier's goroutine
-}
-
-// courier delivers the sends of one pair until there are none or the receiver
-// does not take them.
-type courier struct {
-	pair  projections.Pair
-	again bool   // guarded by dispatcher.mu; there may be more since it last looked
-	after uint64 // highest sequence dealt with
-	fails int    // errors in a row for the next send
-	waits int    // full mailboxes and hosts in a row
-}
-
-func newDispatcher(sys *System) *dispatcher {
-	return &dispatcher{sys: sys, couriers: make(map[projections.Pair]*courier)}
-}
-
-// run starts couriers as InFlight tells, until ctx ends; it returns when the last
-// of them is gone.
-func (d *dispatcher) run(ctx context.Context) {
-	defer d.group.Wait()
-	select { // half a log would look like much in flight
-	case <-d.sys.deps.Runner.Ready():
-	case <-ctx.Done():
-		return
-	}
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-d.sys.deps.InFlight.Changed():
-			for _, pair := range d.sys.deps.InFlight.TakeChanged() {
-				d.start(ctx, pair)
-			}
-		case <-d.sys.deps.Room.Regained():
-			d.resume()
-		}
-	}
-}
-
-func (d *dispatcher) start(ctx context.Context, pair projections.Pair) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if c := d.couriers[pair]; c != nil {
-		c.again = true
-		return
-	}
-	c := &courier{pair: pair}
-	d.couriers[pair] = c
-	d.group.Go(func() { d.carry(ctx, c) })
-}
-
-// carry is a courier's life.
-func (d *dispatcher) carry(ctx context.Context, c *courier) {
-	for {
-		pause, held := d.round(ctx, c)
-		if d.leave(ctx, c, held) {
-			return
-		}
-		if pause > 0 {
-			select {
-			case <-time.After(pause):
-			case <-ctx.Done():
-			}
-		}
-	}
-}
-
-// leave ends a courier that has nothing more to do. Whether something came
-// meanwhile is asked under the lock that start takes, so no send is forgotten.
-func (d *dispatcher) leave(ctx context.Context, c *courier, held bool) bool {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	again := c.again
-	c.again = false
-	idle := held || len(d.sys.deps.InFlight.Next(c.pair, c.after, 1)) == 0
-	if ctx.Err() == nil && (again || !idle) {
-		return false
-	}
-	delete(d.couriers, c.pair)
-	return true
-}
 
 // round delivers one batch. It returns how long to pause before the next, and
 // whether the receiver is held, or there is no room: then only its resumption, or
@@ -256,12 +164,17 @@ func (d *dispatcher) over(ctx context.Context, pair projections.Pair, seq uint64
 	return len(next) == 0 || next[0].Sequence != seq, nil
 }
 
-// load reads messages from the sender's stream. Several may stand in one event.
+// load reads messages from the sender's stream, as many as a round carries. Several may
+// stand in one event.
 func (d *dispatcher) load(ctx context.Context, from events.AgentID, list []projections.Sent) ([]*envelope, error) {
 	out := make([]*envelope, 0, len(list))
 	var sends []events.Message
 	var at events.Revision
+	size := 0
 	for i, s := range list {
+		if size >= sendBatchBytes {
+			break // the next round carries the rest
+		}
 		if i == 0 || s.Revision != at {
 			var err error
 			if sends, err = d.sends(ctx, from, s.Revision); err != nil {
@@ -277,7 +190,7 @@ func (d *dispatcher) load(ctx context.Context, from events.AgentID, list []proje
 		if i > 0 {
 			env.follows = out[i-1]
 		}
-		out = append(out, env)
+		out, size = append(out, env), size+env.message.ContentSize()
 	}
 	return out, nil
 }
