@@ -14,22 +14,15 @@ import (
 // to fall back on.
 const keepSnapshots = 3
 
-// savesAtOnce is how many snapshots a node makes at a time. Each holds its agent's
-// memory once more until it is stored, and when memory is short all agents want one
-// at the same moment. So many keep the log's group commit busy.
-const savesAtOnce = 8
-
 // saveIfDue writes a snapshot when the next wake would have much to do. While there
 // are enough under way, messages do not wait for it: the next turn tries again.
 func (a *agentActor) saveIfDue(ctx context.Context) {
 	if a.live == nil || !a.debt.due(a.snapshotEvery(), a.snapshotTook) {
 		return
 	}
-	select {
-	case a.sys.saves <- struct{}{}:
-		defer func() { <-a.sys.saves }()
+	if size := a.guestBytes(); a.sys.saves.tryTake(size) {
+		defer a.sys.saves.leave(size)
 		a.save(ctx)
-	default:
 	}
 }
 
@@ -39,12 +32,18 @@ func (a *agentActor) saveAtRest(ctx context.Context) {
 	if a.live == nil || !a.debt.dueAtRest(a.snapshotEvery(), a.snapshotTook) {
 		return
 	}
-	select {
-	case a.sys.saves <- struct{}{}:
-		defer func() { <-a.sys.saves }()
+	if size := a.guestBytes(); a.sys.saves.await(ctx, size) {
+		defer a.sys.saves.leave(size)
 		a.save(ctx)
-	case <-ctx.Done():
 	}
+}
+
+// guestBytes is what the agent's guest has for its memory.
+func (a *agentActor) guestBytes() uint64 {
+	if a.live.Guest == nil {
+		return 0
+	}
+	return a.live.Guest.MemoryBytes()
 }
 
 // snapshotEvery is how many events a wake may replay at most: so many times more

@@ -54,7 +54,7 @@ type System struct {
 	timekeeper *timekeeper
 	deploys    deploys
 	recents    recents
-	saves      chan struct{} // holds a token for each snapshot that is being made
+	saves      saves
 	suspects   chan struct{} // holds a token while an agent is woken whose wake has a strike
 	licence    atomic.Pointer[licence]
 	emergency  emergency
@@ -85,7 +85,7 @@ func New(cfg Config, deps Deps) (*System, error) {
 	if deps.Now == nil {
 		deps.Now = time.Now
 	}
-	s := &System{cfg: cfg, deps: deps, log: deps.Log, saves: make(chan struct{}, savesAtOnce), suspects: make(chan struct{}, 1)}
+	s := &System{cfg: cfg, deps: deps, log: deps.Log, saves: saves{bytes: saveBytes}, suspects: make(chan struct{}, 1)}
 	s.life, s.end = context.WithCancel(context.Background())
 	s.licence.Store(newLicence(s.life))
 	s.emergency.dumping = make(chan struct{}, 1)
