@@ -92,6 +92,9 @@ func (a *agentActor) flush(ctx context.Context, t *turn) error {
 	}
 	var pos events.Position
 	if len(t.events) > 0 {
+		if ctx.Err() != nil { // a message may stand in the inbox, and nobody was told where
+			return fmt.Errorf("append to %s: %w", events.AgentStream(a.id), events.ErrShuttingDown)
+		}
 		res, err := a.sys.append(ctx, events.AgentStream(a.id), t.expected, t.events...)
 		if err != nil {
 			return err

@@ -3,16 +3,26 @@ package actors
 import (
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/caxton-run/caxton/events"
 )
 
+// wakes counts how often a guest was made from the log.
+type wakes struct {
+	Unobserved
+	woken atomic.Int64
+}
+
+func (w *wakes) Woke(time.Duration) { w.woken.Add(1) }
+
 // TestExpiredMessagesAreNotRun: who wants an answer by a time that has passed gets a
 // failure that says so, from an agent that waited in its inbox too.
 func TestExpiredMessagesAreNotRun(t *testing.T) {
-	r := newRig(t, nil)
+	seen := new(wakes)
+	r := newRigWith(t, func(r *rig) { r.observer = seen })
 	id := r.deploy("counter", "counter-c")
 	past, future := time.Now().Add(-time.Hour), time.Now().Add(time.Hour)
 	req := request(id, `{"op":"add","n":1}`)
@@ -34,9 +44,17 @@ func TestExpiredMessagesAreNotRun(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.eventually("the inbox is worked off", func() bool { return r.inboxes.Len() == 0 })
+	woken := seen.woken.Load()
+	req.Message.ReplyBy, req.Wait = &past, MaxWait
+	if sent, err := r.Send(t.Context(), req); err != nil || sent.Status != Failed {
+		t.Errorf("%+v, %v", sent, err)
+	}
 	r.wants(id, `{"op":"get"}`, `{"count":1}`)
+	if n := seen.woken.Load() - woken; n != 0 {
+		t.Errorf("the guest was made anew %d times, for messages that it never saw", n)
+	}
 	failed := only[events.MessageFailed](r, events.AgentStream(id))
-	if len(failed) != 2 || failed[0].Outcome != events.OutcomeExpired || failed[0].Fuel != 0 {
+	if len(failed) != 3 || failed[0].Outcome != events.OutcomeExpired || failed[0].Fuel != 0 {
 		t.Errorf("failed: %+v", failed)
 	}
 	r.restart() // and a replay passes them over

@@ -187,14 +187,19 @@ func (g *Gateway) spill(ctx context.Context, to events.AgentID, env *envelope, b
 	if _, known := g.sys.deps.Agents.Get(to); !known || g.sys.inboxRoom(to) != nil || !env.startSpill() {
 		return answer{}, false
 	}
-	// The append does not end with the caller: the turn may be waiting for it.
-	res, err := g.sys.receive(context.WithoutCancel(ctx), to, env)
+	// The append does not end with the caller: the turn may be waiting for it. It ends
+	// with the system, and after that no turn is committed: see flush.
+	own, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	defer context.AfterFunc(g.sys.life, cancel)()
+	res, err := g.sys.receive(own, to, env)
 	if err != nil {
 		env.endSpill(nil)
 		return answer{}, false
 	}
 	env.endSpill(&res.Last)
-	if !g.sys.registry.isAwake(to, box) { // its mailbox went while the append ran
+	// Its mailbox went while the append ran, or the envelope did: its turn was lost.
+	if !g.sys.registry.isAwake(to, box) || env.answered.Load() {
 		g.sys.nudge(to)
 	}
 	if res.Duplicate && !g.sys.deps.Inboxes.Open(to, res.Last) {

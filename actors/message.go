@@ -347,8 +347,10 @@ func (a *agentActor) after(t *turn, e *envelope, payloads []events.Payload) verd
 			done.answer = answer{delivery: Failed, reply: p.Reply}
 			done.status, done.fuel, done.ended = p.Outcome, p.Fuel, &at
 			// The guest's memory is to be rebuilt, even if it ended well and only
-			// what it wanted to keep was refused.
-			next, a.tainted = endTurn, true
+			// what it wanted to keep was refused. It has not seen what had expired.
+			if p.Outcome != events.OutcomeExpired {
+				next, a.tainted = endTurn, true
+			}
 		case events.AgentCrashed:
 			a.sys.deps.Observer.Crashed()
 			a.sys.breakers.report(a.id, e, p.Outcome)

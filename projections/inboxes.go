@@ -39,8 +39,9 @@ func NewInboxes() *Inboxes {
 // message: a turn names an entry only once that is durable.
 func (b *Inboxes) Apply(rec events.Recorded, p events.Payload) {
 	id, ok := rec.Stream.AgentID()
-	if !ok {
-		return
+	_, received := p.(events.MessageReceived)
+	if !ok || received != (rec.Stream.Category() == events.CategoryInbox) {
+		return // somebody else wrote it there
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()

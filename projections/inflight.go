@@ -62,7 +62,7 @@ func NewInFlight() *InFlight {
 // Apply implements Fold.
 func (f *InFlight) Apply(rec events.Recorded, p events.Payload) {
 	id, ok := rec.Stream.AgentID()
-	if !ok {
+	if !ok || rec.Stream.Category() != events.CategoryAgent {
 		return
 	}
 	f.mu.Lock()

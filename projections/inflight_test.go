@@ -134,3 +134,22 @@ func TestNextGivesACopy(t *testing.T) {
 	log.agent(1, events.MessageDeadLettered{Message: sent(1, 2, 2)})
 	same(t, "what was given", got, []Sent{{Sequence: 1, Revision: 0, Index: 0}, {Sequence: 2, Revision: 0, Index: 1}, {Sequence: 3, Revision: 0, Index: 2}})
 }
+
+// TestNobodyEndsASendFromAnInbox: what is written into an inbox by somebody else ends
+// nothing; an agent's own stream says what the agent did.
+func TestNobodyEndsASendFromAnInbox(t *testing.T) {
+	f, b := NewInFlight(), NewInboxes()
+	log := newTape(f)
+	log.agent(1, deployed(1, "a"), events.MessageHandled{Sends: []events.Message{sent(1, 2, 1)}})
+	rev := events.Revision(0)
+	b.Apply(events.Recorded{Stream: events.InboxStream(agentID(2))}, events.MessageReceived{})
+	for _, p := range []events.Payload{events.MessageHandled{Message: sent(1, 2, 1), Inbox: &rev}, events.InboxSkipped{}} {
+		rec := events.Recorded{Stream: events.InboxStream(agentID(2)), Revision: 1}
+		f.Apply(rec, p)
+		b.Apply(rec, p)
+	}
+	b.Apply(events.Recorded{Stream: events.AgentStream(agentID(2)), Revision: 1}, events.MessageReceived{})
+	if f.Len() != 1 || b.Len() != 1 {
+		t.Errorf("%d sends are in flight, want 1; %d messages stand in the inbox, want 1", f.Len(), b.Len())
+	}
+}
