@@ -44,6 +44,9 @@ func (a *agentActor) storeLarge(ctx context.Context, run *agent.Run) error {
 // handle has the guest handle a message, whose content may stand in a blob.
 func (a *agentActor) handle(ctx context.Context, m *events.Message, c wasmhost.Call) wasmhost.Outcome {
 	whole, err := events.WithContent(ctx, a.sys.deps.Store, *m)
+	if err != nil && ctx.Err() != nil {
+		return wasmhost.Outcome{Status: events.OutcomeKilled, Detail: "stopped from outside"}
+	}
 	if err != nil {
 		return wasmhost.Outcome{Status: events.OutcomeHostFault, Detail: err.Error()}
 	}

@@ -1,6 +1,7 @@
 package actors
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"github.com/caxton-run/caxton/events"
+	"github.com/caxton-run/caxton/wasmhost"
 )
 
 // TestLargeContent: what does not fit an event goes into a blob and comes out of it
@@ -185,5 +187,27 @@ func TestALargeRequestRepeated(t *testing.T) {
 	again, err := r.Send(t.Context(), q)
 	if err != nil || again.MessageID != first.MessageID || contentOf(again.Reply) != contentOf(first.Reply) {
 		t.Errorf("%s %v, want what it was answered first", again.Status, err)
+	}
+}
+
+// TestAnInterruptedReadIsNoCrash: a run that is stopped while the host reads the message's
+// content for it counts as if it had not been, like one that is stopped later.
+func TestAnInterruptedReadIsNoCrash(t *testing.T) {
+	r := newRig(t, func(c *Config) { c.MaxContent = 1 << 20 })
+	id := r.deploy("echo", "echo")
+	a := newAgentActor(r.sys, id, NewMailbox(1))
+	if err := a.load(t.Context(), true); err != nil {
+		t.Fatal(err)
+	}
+	defer a.forget()
+	m := events.Message{ID: events.NewMessageID(), Performative: events.Request}
+	m.SetContent(fmt.Appendf(nil, "%q", strings.Repeat("x", events.MaxMessageContent)))
+	if err := events.StoreContent(t.Context(), r.log, &m); err != nil || m.Blob == nil {
+		t.Fatal(err, m.Blob)
+	}
+	stopped, stop := context.WithCancel(t.Context())
+	stop()
+	if out := a.handle(stopped, &m, wasmhost.Call{Fuel: 1}); out.Status != events.OutcomeKilled {
+		t.Errorf("%s: %s; want %s", out.Status, out.Detail, events.OutcomeKilled)
 	}
 }
