@@ -30,14 +30,15 @@ type Storm struct {
 type Storms struct {
 	changed chan struct{} // holds a token while found is not empty
 
-	mu     sync.Mutex      // guards below
-	known  events.Position // what is found before it has been recorded: see Settle
-	next   events.Position // one beyond the last event applied
-	newest time.Time       // recorded time
-	taken  bool            // what Take gave is not recorded yet
-	recent map[string]*list.Element
-	order  *list.List // of *gathering, by their last failure
-	found  []Storm
+	mu      sync.Mutex      // guards below
+	known   events.Position // what is found before it has been recorded: see Settle
+	knownAt time.Time
+	next    events.Position // one beyond the last event applied
+	newest  time.Time       // recorded time
+	taken   bool            // what Take gave is not recorded yet
+	recent  map[string]*list.Element
+	order   *list.List // of *gathering, by their last failure
+	found   []Storm
 }
 
 // gathering is what has failed lately in one conversation.
@@ -82,7 +83,7 @@ func (s *Storms) Apply(rec events.Recorded, p events.Payload) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	g := s.gathering(md.CorrelationID)
-	if g.add(failure{id, rec.RecordedAt}, rec.Position) && rec.Position >= s.known {
+	if g.add(failure{id, rec.RecordedAt}, rec.Position) && !s.old(rec) {
 		s.found = append(s.found[max(0, len(s.found)+1-maxStorms):], Storm{g.storm(), rec.ID})
 		select {
 		case s.changed <- struct{}{}:

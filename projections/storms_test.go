@@ -96,7 +96,16 @@ func TestStormsAreBounded(t *testing.T) {
 // recorded when there was all of it.
 func TestStormsOfATrimmedLog(t *testing.T) {
 	s := NewStorms()
-	s.Settle(0, 1)
+	s.Settle(0, 1, time.Unix(2, 0).Add(stormOver/2))
+	for n := range byte(StormAgents) {
+		fail(s, n, "young", 1) // at position 0
+	}
+	if got := s.Take(); len(got) != 1 {
+		t.Fatalf("found %+v, want the one that may not be recorded yet", got)
+	}
+	s.Recorded()
+	s = NewStorms()
+	s.Settle(0, 1, time.Unix(2, 0).Add(stormOver))
 	for n := range byte(StormAgents) {
 		fail(s, n, "old", 1) // at position 0
 	}

@@ -27,14 +27,15 @@ import (
 // may have gaps.
 type settler interface {
 	// Settle says that events before from may be missing, that nothing which is open
-	// at reached began before from, and that reached was reached once before.
-	Settle(from, reached events.Position)
+	// at reached began before from, and that a fold was there once before, at that time.
+	Settle(from, reached events.Position, at time.Time)
 }
 
 // settle reads what was trimmed before anything else: a conversation whose end is
 // gone must not begin.
 func (r *Runner) settle(ctx context.Context, head events.Position) error {
 	var from, reached events.Position
+	var at time.Time
 	filter := events.Filter{Types: []events.Type{events.HistoryTrimmed{}.EventType()}}
 	for rec, err := range r.store.ReadAll(ctx, events.ReadAllOptions{Filter: filter}) {
 		if err != nil {
@@ -50,18 +51,18 @@ func (r *Runner) settle(ctx context.Context, head events.Position) error {
 		if err != nil {
 			return fmt.Errorf("projections: position %d: %w", rec.Position, err)
 		}
-		from, reached = max(from, p.(events.HistoryTrimmed).Settled), max(reached, rec.Position)
+		from, reached, at = max(from, p.(events.HistoryTrimmed).Settled), rec.Position, rec.RecordedAt
 	}
 	for _, f := range r.folds {
 		if s, ok := f.(settler); ok {
-			s.Settle(from, reached)
+			s.Settle(from, reached, at)
 		}
 	}
 	return nil
 }
 
 // Settle implements settler.
-func (c *Conversations) Settle(from, _ events.Position) {
+func (c *Conversations) Settle(from, _ events.Position, _ time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.from = from
@@ -77,11 +78,19 @@ func (c *Conversations) Settled() events.Position {
 	return c.next
 }
 
-// Settle implements settler: what is found again before reached was recorded.
-func (s *Storms) Settle(_, reached events.Position) {
+// Settle implements settler. A storm that was over by then was recorded, and may be
+// found again in what is left of it as another one. A later one is there whole: it is
+// found as it was, and recorded once, or for the first time after a crash.
+func (s *Storms) Settle(_, reached events.Position, at time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.known = reached
+	s.known, s.knownAt = reached, at
+}
+
+// old reports whether a storm that is found at an event was recorded before the log
+// lost a part of it. Caller holds mu.
+func (s *Storms) old(rec events.Recorded) bool {
+	return rec.Position < s.known && s.knownAt.Sub(rec.RecordedAt) > stormOver
 }
 
 // stormOver is after how long without a failure, in recorded time, a storm is taken to
