@@ -104,9 +104,9 @@ func (n *node) run() {
 // synced, and has nothing that the node does any more be seen.
 func (n *node) powerCut(rng *rand.Rand) {
 	n.after = n.disk.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: int(n.survives.Load()), RNG: rng})
-	n.store.die()
 	n.keepRunning()
-	close(n.cut)
+	close(n.cut) // before anyone meets a store that is dead, and wonders why
+	n.store.die()
 }
 
 // Names of the files in which a life records which messages run, and in which it knows
