@@ -158,11 +158,18 @@ func (a *agentActor) known(ctx context.Context, t *turn, e *envelope) (bool, err
 	}
 	if use.BodyHash != e.bodyHash {
 		return true, a.unread(ctx, t, e, answer{err: events.ErrKeyReused, final: true}, events.MessageDeadLettered{
-			Reason: events.DeadInvalid, Detail: "its Idempotency-Key stands for message " + use.MessageID.String() + " with another body",
+			Reason: events.DeadInvalid, Detail: "its Idempotency-Key stands for " + requestOf(use) + " with another body",
 		})
 	}
 	t.settle(settled{env: e, ended: &use.Revision, lookUp: true})
 	return true, nil
+}
+
+func requestOf(use agent.KeyUse) string {
+	if use.MessageID.IsZero() {
+		return "a restart"
+	}
+	return "message " + use.MessageID.String()
 }
 
 // keyExpired is the error of a new request under a key that was used so long ago

@@ -46,9 +46,21 @@ func (g *Gateway) Stop(ctx context.Context, r StopRequest) (events.Position, err
 // Restart has an agent's guest begin anew with a fresh memory, and lets the agent
 // run whatever its state: its durable state and its inbox are as they were. The
 // message under way is ended first, as by its own means.
-// Errors: as of Resume.
+// With an Idempotency-Key it happens once: a repetition is told where, and changes nothing.
+// Errors: as of Resume, events.ErrKeyReused, *events.InvalidError (the key is too long).
 func (g *Gateway) Restart(ctx context.Context, c Command) (events.Position, error) {
-	return g.command(ctx, c, agent.Restart{Reason: c.Reason})
+	cmd := agent.Restart{Reason: c.Reason}
+	if len(c.IdempotencyKey) > events.MaxKeyLength {
+		return 0, events.Invalidf("Idempotency-Key", "must be at most %d bytes", events.MaxKeyLength)
+	}
+	if c.IdempotencyKey != "" {
+		var err error
+		if cmd.BodyHash, err = hashBody(struct{ Restart, Reason string }{c.Agent.String(), c.Reason}); err != nil {
+			return 0, err
+		}
+		cmd.Key, cmd.At = agent.ScopedKey(c.Principal, c.IdempotencyKey), g.sys.deps.Now()
+	}
+	return g.command(ctx, c, cmd)
 }
 
 // drains reports whether an agent that is draining is to run this message: it

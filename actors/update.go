@@ -260,6 +260,10 @@ func (a *agentActor) restart(ctx context.Context, t *turn, e *envelope, c agent.
 		t.tell(e, answer{err: err})
 		return goOn, nil
 	}
+	if len(payloads) == 0 {
+		t.tell(e, a.restartBefore(ctx, c))
+		return goOn, nil
+	}
 	may := a.sys.licence.Load()
 	if !may.take() {
 		t.tell(e, answer{err: events.ErrEmergencyStop})
@@ -280,4 +284,15 @@ func (a *agentActor) restart(ctx context.Context, t *turn, e *envelope, c agent.
 	next = a.take(next)
 	a.rereadInbox()
 	return endTurn, nil // what was held goes before what follows
+}
+
+// restartBefore is the answer to a Restart that is done. What was recorded so long ago
+// that it is removed was before all that is there.
+func (a *agentActor) restartBefore(ctx context.Context, c agent.Restart) answer {
+	use, _ := a.state().Key(c.Key)
+	rec, err := events.EventAt(ctx, a.sys.deps.Store, a.id, use.Revision)
+	if errors.Is(err, events.ErrHistoryRemoved) {
+		return answer{position: a.head(ctx)}
+	}
+	return answer{position: rec.Position, err: err}
 }

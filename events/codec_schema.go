@@ -77,7 +77,7 @@ func schemaOf(t Type) (s schema, ok bool) {
 	case AgentStopped{}.EventType():
 		return schema{1, decode[AgentStopped], nil}, true
 	case AgentRestarted{}.EventType():
-		return schema{1, decode[AgentRestarted], nil}, true
+		return schema{2, decode[AgentRestarted], upcastAgentRestarted}, true
 	case AgentRemoved{}.EventType():
 		return schema{1, decode[AgentRemoved], nil}, true
 	case HistoryTrimmed{}.EventType():

@@ -59,7 +59,7 @@ func samples() []Payload {
 		},
 		AgentStopRequested{Reason: "upgrade of the host", GraceMS: 30_000, Until: when},
 		AgentStopped{Reason: "upgrade of the host", Cause: StopDrained},
-		AgentRestarted{Reason: "its cache is wrong"},
+		AgentRestarted{Reason: "its cache is wrong", IdempotencyKey: `"user:ada""k-8"`, BodyHash: "0badf00d", At: &when},
 		AgentRemoved{},
 		MessageHandled{
 			Message: msg, Outcome: OutcomeOK, Reply: &reply, Sends: []Message{reply}, Logs: logs,

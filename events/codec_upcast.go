@@ -68,6 +68,14 @@ func upcastAgentUpdated(from int, data []byte) ([]byte, error) {
 	return data, nil
 }
 
+// upcastAgentRestarted: 1 → 2 let a restart be remembered by an Idempotency-Key.
+func upcastAgentRestarted(from int, data []byte) ([]byte, error) {
+	if from != 1 {
+		return nil, noStep(from)
+	}
+	return data, nil
+}
+
 // upcastMessages: 1 → 2 gave each priority a sequence of its own, where there had
 // been one for a pair of agents, and let content stand in a blob. A send of before
 // that has another priority than normal is in the sequence that is now normal's.

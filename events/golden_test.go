@@ -47,6 +47,7 @@ func older() map[string]Payload {
 		"v3/MessageHandled.json":      sampleOf[MessageHandled](),
 		"v3/MessageFailed.json":       sampleOf[MessageFailed](),
 		"v1/AgentUpdated.json":        sampleOf[AgentUpdated](),
+		"v1/AgentRestarted.json":      AgentRestarted{Reason: sampleOf[AgentRestarted]().Reason},
 		"v1/AgentQuarantined.json":    set,
 		"v1/MessageReceived.json":     received,
 	}

@@ -55,15 +55,25 @@ const (
 // its inbox, which is worked off first.
 //
 //   - Stream: agent-<uuid>.
-//   - When: an agent of any status but removed is told to restart.
+//   - When: an agent of any status but removed is told to restart. Not for a request that
+//     repeats one under its Idempotency-Key.
 //   - By: the agent's actor, at the request of the principal in the metadata.
 //   - Agent: status becomes running, and all counts of crashes begin anew. A replay
-//     makes a new instance here.
+//     makes a new instance here. The key is remembered.
 //   - Projections: the agent shows as running; its inbox is worked off; what other
 //     agents sent to it is carried to it.
+//   - Version 1: had no Idempotency-Key.
 type AgentRestarted struct {
 	// Why, in the words of who asked, at most 256 bytes. Absent when none was given.
 	Reason string `json:"reason,omitempty"`
+	// The request's key, scoped to its principal: both quoted, one after the other.
+	// Remembered for 24 hours of recorded time. Absent without one.
+	IdempotencyKey string `json:"idempotency_key,omitempty"`
+	// SHA-256 of the request under that key, lower-case hex. Absent without a key.
+	BodyHash string `json:"body_hash,omitempty"`
+	// When the key was used: the wall clock, or the agent's if that is ahead. Absent
+	// without a key.
+	At *time.Time `json:"at,omitempty"`
 }
 
 // EventType implements Payload.

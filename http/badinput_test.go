@@ -371,7 +371,7 @@ func TestBadHeaders(t *testing.T) {
 		got := exchange(t, r, tc.method, path, "", tc.name, tc.value)
 		wantFault(t, wantProblem(t, got, 400, CodeInvalidRequest), tc.name, tc.reason)
 	}
-	got := exchange(t, r, "POST", base+"/agents/a/restart", "", HeaderKey, "k")
+	got := exchange(t, r, "POST", base+"/dead-letters/"+events.NewMessageID().String()+"/retry", "", HeaderKey, "k")
 	wantFault(t, wantProblem(t, got, 400, CodeInvalidRequest), HeaderKey, "is not taken by this call")
 	if n := r.node.seen(); n != 0 {
 		t.Errorf("%d invalid requests reached Commands", n)

@@ -15,11 +15,14 @@ func TestLifecycleCallsTakeAKey(t *testing.T) {
 		method, path string
 		status       int
 	}{
-		{"POST", "/suspend", http.StatusOK}, {"POST", "/resume", http.StatusOK}, {"POST", "/stop", http.StatusOK}, {"DELETE", "", http.StatusNoContent},
+		{"POST", "/suspend", http.StatusOK}, {"POST", "/resume", http.StatusOK}, {"POST", "/stop", http.StatusOK}, {"POST", "/restart", http.StatusOK}, {"DELETE", "", http.StatusNoContent},
 	} {
 		for range 2 {
 			if got := exchange(t, r, tc.method, base+"/agents/"+id+tc.path, "", HeaderKey, "k"); got.status != tc.status {
 				t.Errorf("%s %s: %d %s, want %d", tc.method, tc.path, got.status, got.body, tc.status)
+			}
+			if tc.path == "/restart" && r.node.command.IdempotencyKey != "k" {
+				t.Errorf("%s: the key does not reach Commands, which remembers it", tc.path)
 			}
 		}
 	}

@@ -58,7 +58,7 @@ func agentRoutes() []route {
 		{method: http.MethodPost, path: base + "/agents/:id/suspend", change: true, keyed: true, body: mayJSON, handle: (*Server).suspendAgent},
 		{method: http.MethodPost, path: base + "/agents/:id/resume", change: true, keyed: true, body: mayJSON, handle: (*Server).resumeAgent},
 		{method: http.MethodPost, path: base + "/agents/:id/stop", change: true, keyed: true, body: mayJSON, handle: (*Server).stopAgent},
-		{method: http.MethodPost, path: base + "/agents/:id/restart", change: true, body: mayJSON, handle: (*Server).restartAgent},
+		{method: http.MethodPost, path: base + "/agents/:id/restart", change: true, keyed: true, body: mayJSON, handle: (*Server).restartAgent},
 		{method: http.MethodPost, path: base + "/agents/:id/messages", change: true, keyed: true, body: aMessage, query: []string{"wait"}, handle: (*Server).sendMessage},
 		{method: http.MethodPost, path: base + "/messages", change: true, keyed: true, body: aMessage, query: []string{"wait"}, handle: (*Server).postMessage},
 		{method: http.MethodGet, path: base + "/messages/:message", read: true, handle: (*Server).getMessage},

@@ -20,9 +20,11 @@ func (s *State) Apply(rev events.Revision, p events.Payload) error {
 		s.draining(e)
 	case events.AgentStopped:
 		s.goTo(Stopped)
-	case events.AgentResumed, events.AgentRestarted:
+	case events.AgentResumed:
 		s.goTo(Running)
 		s.crash = crashes{}
+	case events.AgentRestarted:
+		s.restarted(rev, e)
 	case events.AgentUpdated:
 		s.updated(e)
 	case events.AgentFailed:

@@ -14,7 +14,7 @@ import (
 // events.ErrConflict (Deploy of an agent that exists), *events.InvalidError
 // (Deploy without an id), events.ErrIllegalLifecycle (suspending an agent that is
 // draining, stopped or failed; finishing a message of one that does not run),
-// *events.MigrationError (Update, whose migration leaves more state than is kept),
+// events.ErrKeyReused (Restart), *events.MigrationError (Update, whose migration leaves more state than is kept),
 // those of Trim.
 func Decide(s *State, c Command) ([]events.Payload, error) {
 	if d, ok := c.(Deploy); ok {
@@ -51,7 +51,7 @@ func Decide(s *State, c Command) ([]events.Payload, error) {
 	case Trim:
 		return s.trim(c)
 	case Restart:
-		return []events.Payload{events.AgentRestarted{Reason: c.Reason}}, nil
+		return s.restart(c)
 	case GiveUp:
 		return s.giveUp(c), nil
 	case Remove:

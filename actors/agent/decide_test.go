@@ -82,6 +82,7 @@ func TestLifecycle(t *testing.T) {
 		{"drained after a resume", Running, EndStop{}, nothing, nil, Running},
 
 		{"restart", Running, Restart{}, []events.Type{"AgentRestarted"}, nil, Running},
+		{"restart under a key", Running, Restart{Key: "k"}, []events.Type{"AgentRestarted"}, nil, Running},
 		{"restart a suspended one", Suspended, Restart{}, []events.Type{"AgentRestarted"}, nil, Running},
 		{"restart a draining one", Draining, Restart{}, []events.Type{"AgentRestarted"}, nil, Running},
 		{"restart a stopped one", Stopped, Restart{}, []events.Type{"AgentRestarted"}, nil, Running},

@@ -15,7 +15,7 @@ const (
 
 // KeyUse is the request that an Idempotency-Key stands for.
 type KeyUse struct {
-	MessageID events.MessageID
+	MessageID events.MessageID // zero for a restart
 	BodyHash  string
 	Revision  events.Revision // of the event that says how it ended
 	AtMicros  int64           // recorded time, µs since the Unix epoch

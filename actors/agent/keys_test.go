@@ -1,8 +1,10 @@
 package agent
 
 import (
+	"errors"
 	"strconv"
 	"testing"
+	"time"
 	"unicode/utf8"
 
 	"github.com/caxton-run/caxton/events"
@@ -141,5 +143,33 @@ func TestInboxOrder(t *testing.T) {
 	}
 	if len(l.st.inbox.ahead) != 1 {
 		t.Fatalf("keeps %d entries ahead, want 1", len(l.st.inbox.ahead))
+	}
+}
+
+// TestARestartIsRemembered under its key, for as long as a message is.
+func TestARestartIsRemembered(t *testing.T) {
+	l := newLife(t)
+	key := ScopedKey("user:a", "k")
+	at := time.UnixMicro(begin)
+	first := Restart{Reason: "a cache", Key: key, BodyHash: "body", At: at}
+	if out := l.do(first); len(out) != 1 {
+		t.Fatalf("%d events", len(out))
+	}
+	use, ok := l.st.Key(key)
+	if !ok || use.BodyHash != "body" || use.Revision != l.st.Revision || use.AtMicros != begin || l.st.SafeLine() != use.Revision {
+		t.Fatalf("%+v, %v; events are needed from %d on", use, ok, l.st.SafeLine())
+	}
+	again := first
+	again.At = at.Add(time.Minute)
+	if out, err := Decide(l.st, again); err != nil || len(out) != 0 {
+		t.Errorf("repeated: %v, %v", out, err)
+	}
+	again.BodyHash = "other"
+	if _, err := Decide(l.st, again); !errors.Is(err, events.ErrKeyReused) {
+		t.Errorf("%v, want events.ErrKeyReused", err)
+	}
+	l.keyed(2, ScopedKey("user:a", "later"), "body", begin+KeyLifetimeMicros+1)
+	if _, ok := l.st.Key(key); ok {
+		t.Error("it is remembered for ever")
 	}
 }

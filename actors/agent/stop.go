@@ -25,7 +25,15 @@ type EndStop struct{ Cause events.StopCause }
 
 // Restart has the guest begin anew with its durable state, and lets the agent run,
 // whatever its state.
-type Restart struct{ Reason string }
+//
+// One that repeats a restart under its key is no change; under the key of another
+// request it is events.ErrKeyReused.
+type Restart struct {
+	Reason   string
+	Key      string // ScopedKey of the request, or empty
+	BodyHash string
+	At       time.Time // of the wall clock; not looked at without a key
+}
 
 func (Stop) isCommand()    {}
 func (EndStop) isCommand() {}
@@ -48,6 +56,30 @@ func (s *State) endStop(c EndStop) []events.Payload {
 		return nil
 	}
 	return []events.Payload{events.AgentStopped{Reason: s.stopReason, Cause: c.Cause}}
+}
+
+func (s *State) restart(c Restart) ([]events.Payload, error) {
+	e := events.AgentRestarted{Reason: c.Reason}
+	if c.Key != "" {
+		if use, known := s.Key(c.Key); known && use.BodyHash == c.BodyHash {
+			return nil, nil
+		} else if known {
+			return nil, fmt.Errorf("restart agent %s: %w", s.ID, events.ErrKeyReused)
+		}
+		at := time.UnixMicro(max(c.At.UnixMicro(), s.Clock)).UTC()
+		e.IdempotencyKey, e.BodyHash, e.At = c.Key, c.BodyHash, &at
+	}
+	return []events.Payload{e}, nil
+}
+
+// restarted is what an AgentRestarted does.
+func (s *State) restarted(rev events.Revision, e events.AgentRestarted) {
+	s.goTo(Running)
+	s.crash = crashes{}
+	if e.At != nil { // keys stand in the order of the clock
+		s.Clock = max(s.Clock, e.At.UnixMicro())
+		s.keys.add(e.IdempotencyKey, KeyUse{BodyHash: e.BodyHash, Revision: rev, AtMicros: s.Clock})
+	}
 }
 
 // plain is a text as it comes back from the log, which is UTF-8: a reason is part of
