@@ -156,6 +156,12 @@ func (a *agentActor) load(ctx context.Context, guest bool) error {
 		return err
 	}
 	a.live, a.guest = live, guest
+	if !live.State.Exists() {
+		a.sys.deps.Inboxes.Disown(a.id)
+	}
+	if a.sys.unwoken.forget(a.id) {
+		a.sys.log.Info("agent can be woken again", slog.String("agent", a.id.String()))
+	}
 	a.inboxNext, a.inboxMore = live.State.InboxNext(), live.State.Exists()
 	if guest && live.State.Exists() {
 		a.debt = replayDebt{}

@@ -56,6 +56,7 @@ type System struct {
 	recents    recents
 	saves      saves
 	suspects   chan struct{} // holds a token while an agent is woken whose wake has a strike
+	unwoken    unwoken
 	licence    atomic.Pointer[licence]
 	emergency  emergency
 	breakers   *breakers

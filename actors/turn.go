@@ -120,7 +120,7 @@ func holdsNew(batch []*envelope) bool {
 // refuse answers a batch that met an agent which cannot be loaded. Nobody hears
 // the answers to entries of the inbox; the waker comes back to those.
 func (a *agentActor) refuse(batch []*envelope, err error) {
-	if !errors.Is(err, events.ErrClosed) && !errors.Is(err, context.Canceled) {
+	if !errors.Is(err, events.ErrClosed) && !errors.Is(err, context.Canceled) && a.sys.unwoken.isNew(a.id, err) {
 		a.sys.log.Error("agent cannot be woken", slog.String("agent", a.id.String()), slog.Any("err", err))
 	}
 	for _, e := range batch {

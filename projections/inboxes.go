@@ -20,11 +20,12 @@ type Inboxes struct {
 // mood says what an agent does with its inbox.
 type mood uint8
 
-// An agent that is not known was removed: what was accepted for it becomes dead
-// letters.
+// An agent that is not known was removed, and what was accepted for it becomes dead
+// letters; or it never was, as whoever reads its history finds (Disown).
 const (
 	handles mood = iota + 1 // it runs
 	holds                   // suspended or failed, its inbox waits with it
+	nobody                  // never was: there is no stream in which anything could end
 )
 
 // NewInboxes returns the fold of an empty log.
@@ -82,6 +83,20 @@ func (b *Inboxes) trimmed(id events.AgentID, e events.HistoryTrimmed) {
 	}
 }
 
+// Disown says that there is no such agent in the log, so that what stands in its inbox is
+// waited for no more. It counts as waiting in Len and LenOf: nothing has ended it. That an
+// entry's agent was removed, the fold forgets, and it cannot tell this by itself.
+func (b *Inboxes) Disown(id events.AgentID) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if _, known := b.moods[id]; !known && len(b.waiting[id]) > 0 {
+		b.moods[id] = nobody
+	}
+}
+
+// idle reports whether an agent does nothing with its inbox.
+func (m mood) idle() bool { return m == holds || m == nobody }
+
 func (b *Inboxes) received(id events.AgentID, rev events.Revision) {
 	if b.waiting[id] == nil {
 		b.waiting[id] = make(map[events.Revision]struct{}, 1)
@@ -110,7 +125,7 @@ func (b *Inboxes) Waiting() []events.AgentID {
 	defer b.mu.Unlock()
 	out := make([]events.AgentID, 0, len(b.waiting))
 	for id := range b.waiting {
-		if b.moods[id] != holds {
+		if !b.moods[id].idle() {
 			out = append(out, id)
 		}
 	}
@@ -130,7 +145,7 @@ func (b *Inboxes) Runnable() int {
 	defer b.mu.Unlock()
 	n := 0
 	for id, list := range b.waiting {
-		if b.moods[id] != holds {
+		if !b.moods[id].idle() {
 			n += len(list)
 		}
 	}

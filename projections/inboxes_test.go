@@ -66,3 +66,22 @@ func TestInboxOfTheRemoved(t *testing.T) {
 		t.Fatalf("%d wait, for %v", b.Len(), b.Waiting())
 	}
 }
+
+// TestInboxOfNobody: an agent that never was does nothing, once somebody has looked; one
+// that is there, or comes to be, does.
+func TestInboxOfNobody(t *testing.T) {
+	b := NewInboxes()
+	log := newTape(b)
+	log.inbox(1)
+	same(t, "waiting before a look", b.Waiting(), []events.AgentID{agentID(1)})
+	for range 2 {
+		b.Disown(agentID(1))
+		b.Disown(agentID(2)) // has nothing in its inbox, and costs nothing
+	}
+	if len(b.Waiting()) != 0 || b.Runnable() != 0 || b.LenOf(agentID(1)) != 1 || len(b.moods) != 1 {
+		t.Fatalf("waiting %v, %d can be seen to, %d are there", b.Waiting(), b.Runnable(), b.LenOf(agentID(1)))
+	}
+	log.agent(1, deployed(1, "a"))
+	b.Disown(agentID(1))
+	same(t, "waiting once it is deployed", b.Waiting(), []events.AgentID{agentID(1)})
+}
