@@ -18,8 +18,14 @@ type fsm struct {
 	snaps   *snapshots
 	applied watermark // index of the last entry with proposals; what Sync waits for
 	fatal   func(why string)
-	broken  error // why nothing more is applied
+	broken  error         // why nothing more is applied
+	bytes   int           // of entries since the last snapshot
+	large   chan struct{} // of capacity 1: they are more than maxLogBytes
 }
+
+// maxLogBytes bounds the entries between two snapshots, give or take what is applied
+// while one is made: the disk holds them beside the log, and a start reads them.
+const maxLogBytes = 512 << 20
 
 var _ raft.BatchingFSM = (*fsm)(nil)
 
@@ -44,6 +50,7 @@ func (f *fsm) ApplyBatch(batch []*raft.Log) []any {
 			out[i] = &taken{index: e.Index, err: f.broken}
 			continue
 		}
+		f.bytes += len(e.Data)
 		term, proposals, err := decodeEntry(e.Data)
 		if err != nil {
 			f.stop(fmt.Errorf("entry %d: %w", e.Index, err))
@@ -75,8 +82,15 @@ func (f *fsm) apply(entries []pebblestore.Entry, results []*taken) {
 			t.outcomes = outcomes[i]
 		}
 	}
-	if err == nil {
-		f.applied.raise(entries[len(entries)-1].Index)
+	if err != nil {
+		return
+	}
+	f.applied.raise(entries[len(entries)-1].Index)
+	if f.bytes > maxLogBytes {
+		select {
+		case f.large <- struct{}{}:
+		default: // asked already
+		}
 	}
 }
 
@@ -96,6 +110,7 @@ func (f *fsm) Snapshot() (raft.FSMSnapshot, error) {
 	if f.broken != nil {
 		return nil, f.broken
 	}
+	f.bytes = 0
 	return f.snaps.checkpoint(f.replica)
 }
 

@@ -101,7 +101,7 @@ func (s *Store) carry(group []*pending) {
 			return
 		}
 		moved := s.leaderMoved() // before the attempt: a change during it is not missed
-		t, what := s.attempt(group)
+		t, what := s.attempt(group, moved)
 		if what == fateTaken {
 			s.answer(group, t, unknown)
 			return
@@ -157,7 +157,7 @@ const (
 )
 
 // attempt tries once to bring a group into the order.
-func (s *Store) attempt(group []*pending) (*taken, fate) {
+func (s *Store) attempt(group []*pending, moved <-chan struct{}) (*taken, fate) {
 	proposals := make([][]byte, len(group))
 	for i, p := range group {
 		proposals[i] = p.proposal
@@ -173,7 +173,7 @@ func (s *Store) attempt(group []*pending) (*taken, fate) {
 		defer s.release()
 		return fateOf(s.raft.Apply(encodeEntry(s.raft.CurrentTerm(), proposals), 0))
 	}
-	return s.forward(address, leader, proposals)
+	return s.forward(address, leader, proposals, moved)
 }
 
 // fateOf waits for what becomes of an entry given to raft.
@@ -196,7 +196,7 @@ func fateOf(future raft.ApplyFuture) (*taken, fate) {
 }
 
 // forward sends a group to the leader.
-func (s *Store) forward(at raft.ServerAddress, leader raft.ServerID, proposals [][]byte) (*taken, fate) {
+func (s *Store) forward(at raft.ServerAddress, leader raft.ServerID, proposals [][]byte, moved <-chan struct{}) (*taken, fate) {
 	ctx, cancel := context.WithTimeout(s.life, s.patience())
 	defer cancel()
 	with, err := s.sessionWith(ctx, at, leader)
@@ -204,7 +204,7 @@ func (s *Store) forward(at raft.ServerAddress, leader raft.ServerID, proposals [
 		s.log.Debug("no session with the leader", "member", string(leader), "err", err)
 		return nil, fateVoid
 	}
-	reply, err := with.ask(ctx, askPropose, encodeEntry(with.term, proposals))
+	reply, err := with.ask(ctx, moved, askPropose, encodeEntry(with.term, proposals))
 	if err == nil && reply.kind == replyTaken && len(reply.body) >= 8 {
 		t := &taken{index: binary.BigEndian.Uint64(reply.body)}
 		if t.outcomes, err = readOutcomes(reply.body[8:], len(proposals)); err == nil {

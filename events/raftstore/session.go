@@ -115,9 +115,9 @@ func (s *session) end() {
 	s.wait = nil
 }
 
-// ask sends a request and waits for its reply. After an error nobody knows whether
-// it was heard.
-func (s *session) ask(ctx context.Context, kind byte, body []byte) (frame, error) {
+// ask sends a request and waits for its reply, or until another leader is known.
+// After an error nobody knows whether it was heard.
+func (s *session) ask(ctx context.Context, moved <-chan struct{}, kind byte, body []byte) (frame, error) {
 	reply := make(chan frame, 1)
 	s.mu.Lock()
 	if s.ended {
@@ -138,6 +138,8 @@ func (s *session) ask(ctx context.Context, kind byte, body []byte) (frame, error
 			return frame{}, errSession
 		}
 		return f, nil
+	case <-moved:
+		return frame{}, errSession
 	case <-ctx.Done():
 		return frame{}, ctx.Err()
 	}
@@ -162,6 +164,10 @@ func (s *Store) sessionWith(ctx context.Context, at raft.ServerAddress, leader r
 	if err != nil {
 		return nil, err
 	}
+	// Others wait for this: no longer than it takes to hear of another leader.
+	ctx, cancel := context.WithTimeout(ctx, 2*s.opts.Heartbeat)
+	defer cancel()
+	defer context.AfterFunc(s.life, cancel)()
 	c, a, err := s.gate.dial(ctx, address, id, forSession)
 	if err != nil {
 		return nil, err

@@ -88,6 +88,7 @@ func Open(dir string, o Options) (*Store, error) {
 		return nil, fmt.Errorf("open member in %s: %w", dir, errors.Join(err, s.abandon()))
 	}
 	s.tasks.Go(s.gather)
+	s.tasks.Go(s.compact)
 	s.watchLeader()
 	s.gate.run()
 	s.log.Info("member opened", "dir", dir, "member", s.id.self.String(), "cluster", s.id.of().String(),
@@ -135,7 +136,7 @@ func (s *Store) openDisk() error {
 	if s.logs, err = openLogs(s.fs, path(raftDir), s.opts, s.fail); err != nil {
 		return err
 	}
-	s.fsm = &fsm{replica: s.replica, snaps: snaps, fatal: s.fail}
+	s.fsm = &fsm{replica: s.replica, snaps: snaps, fatal: s.fail, large: make(chan struct{}, 1)}
 	return s.reconcile()
 }
 
@@ -222,6 +223,26 @@ func (s *Store) Failed() (why string, ok bool) {
 	return "", false
 }
 
+// compact makes a snapshot when the entries since the last one are large: raft counts
+// them only.
+func (s *Store) compact() {
+	for {
+		select {
+		case <-s.fsm.large:
+		case <-s.quit:
+			return
+		}
+		if !s.useRaft() {
+			return
+		}
+		err := s.raft.Snapshot().Error()
+		s.release()
+		if err != nil && !errors.Is(err, raft.ErrNothingNewToSnapshot) {
+			s.log.Warn("no snapshot of a large raft log", "err", err)
+		}
+	}
+}
+
 // watchLeader rings moved when raft says that another leader is known.
 func (s *Store) watchLeader() {
 	seen := make(chan raft.Observation, 1)
@@ -255,6 +276,7 @@ func (s *Store) ReadOnly() bool {
 // others it is away.
 func (s *Store) Close() error {
 	s.closeOnce.Do(func() {
+		s.end() // first: a session that is being opened ends with it
 		s.endSession()
 		if err := s.abandon(); err != nil {
 			s.closeErr = fmt.Errorf("close member in %s: %w", s.dir, err)

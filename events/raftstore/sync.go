@@ -28,7 +28,7 @@ func (s *Store) Sync(ctx context.Context) error {
 		default:
 		}
 		moved := s.leaderMoved()
-		index, err := s.askReadIndex(ctx)
+		index, err := s.askReadIndex(ctx, moved)
 		if err == nil {
 			return s.fsm.applied.wait(ctx, s.quit, s.stopped, index)
 		}
@@ -44,7 +44,7 @@ func (s *Store) Sync(ctx context.Context) error {
 }
 
 // askReadIndex asks the leader, wherever it is.
-func (s *Store) askReadIndex(ctx context.Context) (uint64, error) {
+func (s *Store) askReadIndex(ctx context.Context, moved <-chan struct{}) (uint64, error) {
 	address, leader := s.raft.LeaderWithID()
 	switch leader {
 	case "":
@@ -62,7 +62,7 @@ func (s *Store) askReadIndex(ctx context.Context) (uint64, error) {
 	if err != nil {
 		return 0, err
 	}
-	reply, err := with.ask(ctx, askReadIndex, nil)
+	reply, err := with.ask(ctx, moved, askReadIndex, nil)
 	if err != nil {
 		return 0, err
 	}
