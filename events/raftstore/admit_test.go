@@ -270,6 +270,10 @@ func TestMembers(t *testing.T) {
 		t.Errorf("%d members after one was removed from 3", n)
 	}
 	lead.must(t, "agent-1", "by two")
+	_, _, err := follower.gate.dial(ctx, lead.opts.Address, lead.ID(), forSession)
+	if err == nil || !strings.Contains(err.Error(), "is no member of this cluster") {
+		t.Errorf("a session of one that was removed: %v", err)
+	}
 	if _, err := lead.AddMember(ctx, follower.opts.Address); !errors.As(err, &invalid) || !strings.Contains(err.Error(), "only an empty one joins") {
 		t.Errorf("a member with a log added: %v", err)
 	}

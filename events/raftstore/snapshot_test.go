@@ -76,6 +76,16 @@ func TestInstallUnderSubscribers(t *testing.T) {
 	}
 }
 
+// TestLargeLogIsSnapshotted rings as entries of maxLogBytes would.
+func TestLargeLogIsSnapshotted(t *testing.T) {
+	c := newCluster(t)
+	c.grow(1)
+	n := c.leader()
+	n.must(t, "agent-1", "x")
+	n.fsm.large <- struct{}{}
+	c.until("a snapshot", func() bool { return n.fsm.snaps.newest() != nil })
+}
+
 // TestJoinWithSnapshot adds a member when the beginning is in no entry any more.
 func TestJoinWithSnapshot(t *testing.T) {
 	c := newCluster(t)
