@@ -134,8 +134,13 @@ func (in *Instance) globals() []uint64 {
 
 // StateHash returns the SHA-256 of the guest's memory size, clock (8 bytes each,
 // little-endian), mutable globals (8 bytes each, in the module's order) and
-// memory: equal for an instance, its replay and its restored snapshot.
-func (in *Instance) StateHash() [sha256.Size]byte {
+// memory: equal for an instance, its replay and its restored snapshot. Of one that is
+// in use or closed it is all 0.
+func (in *Instance) StateHash() (hash [sha256.Size]byte) {
+	if !in.claim() {
+		return hash
+	}
+	defer in.unclaim()
 	h := sha256.New()
 	head := binary.LittleEndian.AppendUint64(nil, in.MemoryBytes())
 	head = binary.LittleEndian.AppendUint64(head, uint64(in.clock))

@@ -1,13 +1,13 @@
 package wasmhost
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
-
-	"github.com/klauspost/compress/zstd"
+	"io"
 
 	"github.com/caxton-run/caxton/events"
 )
@@ -48,7 +48,8 @@ type SnapshotError struct{ Detail string }
 func (e *SnapshotError) Error() string { return "wasmhost: snapshot: " + e.Detail }
 
 // Snapshot returns the guest's state as bytes: what it changed since its
-// initialisation. Errors: ErrNotSnapshotable; a failed instance has none.
+// initialisation. Errors: ErrNotSnapshotable; events.ErrTooLarge beyond 64 MiB; a failed
+// instance has none.
 func (in *Instance) Snapshot() ([]byte, error) {
 	if !in.mod.info.Snapshotable {
 		return nil, ErrNotSnapshotable
@@ -56,27 +57,61 @@ func (in *Instance) Snapshot() ([]byte, error) {
 	if !in.Usable() {
 		return nil, errors.New("wasmhost: snapshot: the instance failed within a message")
 	}
-	base, kind := in.base, baseImage
-	if base == nil {
+	if !in.claim() {
+		return nil, errors.New("wasmhost: snapshot: the instance is in use or closed")
+	}
+	defer in.unclaim()
+	kind := baseImage
+	if in.base == nil {
 		kind = baseZero
 	}
 	mem := in.linear.buf
-	body := binary.AppendUvarint(nil, uint64(len(mem)/pageBytes))
-	body = binary.AppendUvarint(body, uint64(len(in.state)))
-	body = binary.LittleEndian.AppendUint64(body, uint64(in.clock))
+	front := binary.AppendUvarint(nil, uint64(len(mem)/pageBytes))
+	front = binary.AppendUvarint(front, uint64(len(in.state)))
+	front = binary.LittleEndian.AppendUint64(front, uint64(in.clock))
 	for _, v := range in.globals() {
-		body = binary.LittleEndian.AppendUint64(body, v)
+		front = binary.LittleEndian.AppendUint64(front, v)
 	}
-	body = appendNames(body, in.registered, kind == baseZero)
-	next := 0
-	for i := range len(mem) / blockBytes {
-		if b := mem[i*blockBytes : (i+1)*blockBytes]; !base.sameBlock(i, b) {
-			body = binary.AppendUvarint(body, uint64(i-next))
-			body = append(body, b...)
-			next = i + 1
+	front = appendNames(front, in.registered, kind == baseZero)
+	changed, size := in.changed()
+	return in.host.zstd.pack(in.mod.snapshotHead(snapshotVersion, kind), len(front)+size, func(w io.Writer) error {
+		if _, err := w.Write(front); err != nil {
+			return err
 		}
+		return writeBlocks(w, mem, changed)
+	})
+}
+
+// changed returns the blocks that differ from the base, and what they take in a body.
+func (in *Instance) changed() (list []uint32, size int) {
+	mem, next := in.linear.buf, 0
+	var number [binary.MaxVarintLen64]byte
+	for i := range len(mem) / blockBytes {
+		if in.base.sameBlock(i, mem[i*blockBytes:(i+1)*blockBytes]) {
+			continue
+		}
+		list = append(list, uint32(i))
+		size += binary.PutUvarint(number[:], uint64(i-next)) + blockBytes
+		next = i + 1
 	}
-	return in.host.zstd.compress(in.mod.snapshotHead(snapshotVersion, kind), body), nil
+	return list, size
+}
+
+func writeBlocks(w io.Writer, mem []byte, list []uint32) error {
+	next := 0
+	var number [binary.MaxVarintLen64]byte
+	for _, at := range list {
+		i := int(at)
+		n := binary.PutUvarint(number[:], uint64(i-next))
+		if _, err := w.Write(number[:n]); err != nil {
+			return err
+		}
+		if _, err := w.Write(mem[i*blockBytes : (i+1)*blockBytes]); err != nil {
+			return err
+		}
+		next = i + 1
+	}
+	return nil
 }
 
 // appendNames writes capabilities, or that there are none.
@@ -92,20 +127,23 @@ func appendNames(body []byte, names []string, all bool) []byte {
 }
 
 // readNames reads what appendNames wrote.
-func readNames(body []byte) (names []string, rest []byte, ok bool) {
-	n, body, ok := uvarint(body)
-	if !ok || n > events.MaxCapabilities {
-		return nil, nil, false
+func readNames(body *bufio.Reader) (names []string, ok bool) {
+	n, err := binary.ReadUvarint(body)
+	if err != nil || n > events.MaxCapabilities {
+		return nil, false
 	}
 	for range n {
-		var size uint64
-		if size, body, ok = uvarint(body); !ok || size > events.MaxCapabilityLength || size > uint64(len(body)) {
-			return nil, nil, false
+		size, err := binary.ReadUvarint(body)
+		if err != nil || size > events.MaxCapabilityLength {
+			return nil, false
 		}
-		names = append(names, string(body[:size]))
-		body = body[size:]
+		name := make([]byte, size)
+		if _, err := io.ReadFull(body, name); err != nil {
+			return nil, false
+		}
+		names = append(names, string(name))
 	}
-	return names, body, true
+	return names, true
 }
 
 // snapshotHeadBytes is the length of what stands before the compressed body.
@@ -130,10 +168,11 @@ func (h *Host) Restore(ctx context.Context, m *Module, maxMemory uint64, snapsho
 	case !bytes.HasPrefix(snapshot, m.snapshotHead(snapshot[0], snapshot[1])):
 		return nil, &SnapshotError{"of another module"}
 	}
-	body, err := h.zstd.decompress(snapshot[snapshotHeadBytes:], maxMemory)
+	body, done, err := h.zstd.unpack(snapshot[snapshotHeadBytes:], maxMemory)
 	if err != nil {
 		return nil, err
 	}
+	defer done()
 	in, err := h.baseInstance(ctx, m, maxMemory, snapshot[1])
 	if err != nil {
 		return nil, err
@@ -165,15 +204,18 @@ func (h *Host) baseInstance(ctx context.Context, m *Module, maxMemory uint64, ki
 }
 
 // load puts the body of a snapshot of a version over its base.
-func (in *Instance) load(version, base byte, body []byte) error {
+func (in *Instance) load(version, base byte, body *bufio.Reader) error {
 	bad := func(what string) error { return &SnapshotError{what} }
-	pages, body, ok := uvarint(body)
-	if !ok || pages > 1<<16 {
+	pages, err := binary.ReadUvarint(body)
+	if err != nil || pages > 1<<16 {
 		return bad("size of memory")
 	}
-	n, body, ok := uvarint(body)
-	if !ok || n != uint64(len(in.state)) || uint64(len(body)) < 8+8*n {
+	if n, err := binary.ReadUvarint(body); err != nil || n != uint64(len(in.state)) {
 		return bad("number of globals")
+	}
+	values := make([]byte, 8+8*len(in.state))
+	if _, err := io.ReadFull(body, values); err != nil {
+		return bad("globals")
 	}
 	if !in.resize(pages * pageBytes) {
 		if in.linear.exhausted {
@@ -181,37 +223,41 @@ func (in *Instance) load(version, base byte, body []byte) error {
 		}
 		return bad(fmt.Sprintf("memory of %d pages does not fit", pages))
 	}
-	in.clock = int64(binary.LittleEndian.Uint64(body))
-	body = body[8:]
+	in.clock = int64(binary.LittleEndian.Uint64(values))
 	for i := range in.state {
-		in.state[i].Set(binary.LittleEndian.Uint64(body[8*i:]))
+		in.state[i].Set(binary.LittleEndian.Uint64(values[8+8*i:]))
 	}
-	body = body[8*n:]
 	if version > snapshotNoSkills {
-		names, rest, ok := readNames(body)
+		names, ok := readNames(body)
 		if !ok {
 			return bad("capabilities")
 		}
-		if body = rest; base == baseZero {
+		if base == baseZero {
 			in.registered = names
 		}
 	}
 	return in.loadBlocks(body)
 }
 
-// loadBlocks reads the blocks that differ from the base.
-func (in *Instance) loadBlocks(body []byte) error {
+// loadBlocks reads the blocks that differ from the base, to the body's end: no more
+// than the memory has.
+func (in *Instance) loadBlocks(body *bufio.Reader) error {
 	blocks := uint64(len(in.linear.buf) / blockBytes)
-	for at := uint64(0); len(body) > 0; at++ {
-		skip, rest, ok := uvarint(body)
-		if !ok || skip >= blocks || at+skip >= blocks || len(rest) < blockBytes {
+	for at := uint64(0); ; at++ {
+		if _, err := body.Peek(1); errors.Is(err, io.EOF) {
+			return nil
+		} else if err != nil {
+			return &SnapshotError{err.Error()}
+		}
+		skip, err := binary.ReadUvarint(body)
+		if err != nil || skip >= blocks || at+skip >= blocks {
 			return &SnapshotError{"a block of memory"}
 		}
 		at += skip
-		copy(in.linear.buf[at*blockBytes:], rest[:blockBytes])
-		body = rest[blockBytes:]
+		if _, err := io.ReadFull(body, in.linear.buf[at*blockBytes:][:blockBytes]); err != nil {
+			return &SnapshotError{"a block of memory"}
+		}
 	}
-	return nil
 }
 
 func uvarint(b []byte) (v uint64, rest []byte, ok bool) {
@@ -220,58 +266,4 @@ func uvarint(b []byte) (v uint64, rest []byte, ok bool) {
 		return 0, b, false
 	}
 	return v, b[n:], true
-}
-
-// codec compresses snapshots. It may be used by many goroutines.
-type codec struct {
-	enc *zstd.Encoder
-	dec *zstd.Decoder
-}
-
-// snapshotWindow bounds what each encoder and decoder keeps.
-const snapshotWindow = 256 << 10
-
-func newCodec() (*codec, error) {
-	enc, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithWindowSize(snapshotWindow),
-		zstd.WithEncoderConcurrency(2), zstd.WithLowerEncoderMem(true), zstd.WithZeroFrames(true))
-	if err != nil {
-		return nil, fmt.Errorf("wasmhost: zstd: %w", err)
-	}
-	dec, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(2), zstd.WithDecoderLowmem(true), zstd.WithDecodeAllCapLimit(true))
-	if err != nil {
-		return nil, fmt.Errorf("wasmhost: zstd: %w", err)
-	}
-	return &codec{enc, dec}, nil
-}
-
-func (c *codec) compress(dst, body []byte) []byte { return c.enc.EncodeAll(body, dst) }
-
-// decompress returns a snapshot's body. What it says about its own size is
-// checked against what a memory of maxMemory bytes can need before any of it is
-// allocated. Errors are *SnapshotError.
-func (c *codec) decompress(frame []byte, maxMemory uint64) ([]byte, error) {
-	var head zstd.Header
-	if err := head.Decode(frame); err != nil || head.Skippable {
-		return nil, &SnapshotError{"not a compressed body"}
-	}
-	size := head.FrameContentSize
-	if !head.HasFCS {
-		size = 255 // smaller bodies do not say their size
-	}
-	const globals = 1 << 16 // bytes; the meter admits fewer
-	const names = events.MaxCapabilities * (events.MaxCapabilityLength + 2)
-	if limit := maxMemory + maxMemory/64 + globals + names; size > limit {
-		return nil, &SnapshotError{fmt.Sprintf("body of %d bytes, at most %d can be in use", size, limit)}
-	}
-	// No more than it said: further frames may follow, and say nothing.
-	body, err := c.dec.DecodeAll(frame, make([]byte, 0, size))
-	if err != nil {
-		return nil, &SnapshotError{err.Error()}
-	}
-	return body, nil
-}
-
-func (c *codec) close() {
-	_ = c.enc.Close() // nothing is being written
-	c.dec.Close()
 }
