@@ -151,6 +151,9 @@ func (w *world) operate(number int, s step) {
 	case doTrip, doReset:
 		err = w.order(ctx, n, s)
 	}
+	if w.plan.running && errors.Is(err, events.ErrMigrationFailed) {
+		return // it may be what ended the node, twice
+	}
 	for _, known := range []error{
 		nil, events.ErrUnknownOutcome, events.ErrClosed, events.ErrShuttingDown, events.ErrIllegalLifecycle,
 		events.ErrAgentNotFound, events.ErrEmergencyStop, events.ErrConflict, context.DeadlineExceeded, context.Canceled,
@@ -291,9 +294,28 @@ func (w *world) wait(n *node) (left string) {
 		if left == "" || ctx.Err() != nil {
 			return left
 		}
+		w.revoke(ctx, n)
 		passes(simPoll)
 	}
 	return ""
+}
+
+// revoke lets agents go on that have failed, for their wakes may have been what ended
+// the node.
+func (w *world) revoke(ctx context.Context, n *node) {
+	if !w.plan.running {
+		return
+	}
+	page, err := n.agents.List("", 100)
+	for _, v := range page.Agents {
+		if v.Status == "failed" {
+			_, failed := n.Resume(ctx, actors.Command{Caller: actors.Caller{Principal: simPrincipal}, Agent: v.ID})
+			err = errors.Join(err, failed)
+		}
+	}
+	if err != nil && !n.isCut() {
+		w.fault("at the end: %v", err)
+	}
 }
 
 // read reads the whole log.
@@ -343,10 +365,16 @@ func (w *world) askAll(n *node, h *history) {
 func (w *world) ask(n *node, id events.AgentID, content string, reply any) {
 	ctx, cancel := context.WithTimeout(context.Background(), simAnswer)
 	defer cancel()
-	sent, err := n.Send(ctx, actors.SendRequest{
+	q := actors.SendRequest{
 		Caller: actors.Caller{Principal: simPrincipal}, To: id, Wait: simAnswer,
 		Message: events.Message{Content: json.RawMessage(content)},
-	})
+	}
+	sent, err := n.Send(ctx, q)
+	if w.plan.running && errors.Is(err, events.ErrAgentFailed) {
+		if _, err = n.Resume(ctx, actors.Command{Caller: q.Caller, Agent: id}); err == nil {
+			sent, err = n.Send(ctx, q)
+		}
+	}
 	switch {
 	case err != nil:
 		w.fault("ask %s: %v", id, err)
