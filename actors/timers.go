@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/caxton-run/caxton/actors/agent"
@@ -13,7 +15,8 @@ import (
 
 // How timers are delivered.
 const (
-	timerBatch = 256             // given out between two looks at the clock
+	timerBatch = 256             // on their way at a time, timers and timeouts: each may wake its agent
+	timerPlace = 5 * time.Second // how long one that is not dealt with keeps its place from the next
 	timerRetry = 5 * time.Second // after a delivery that came to nothing
 	sweepEvery = time.Second     // at most, all sends in flight are looked at for their deadlines
 	maxDoze    = time.Minute     // between two looks at the clock: a step of the machine's clock is noticed this late
@@ -26,11 +29,15 @@ const (
 type timekeeper struct {
 	sys   *System
 	swept time.Time     // when sends were last looked at for their deadlines
-	again chan struct{} // holds a token when something may no longer be barred
+	again chan struct{} // holds a token when something may no longer be barred, or a place is free again
+
+	atOnce int
+	place  time.Duration
+	taken  atomic.Int64 // places, at most atOnce; taken by run alone
 }
 
 func newTimekeeper(sys *System) *timekeeper {
-	return &timekeeper{sys: sys, again: make(chan struct{}, 1)}
+	return &timekeeper{sys: sys, again: make(chan struct{}, 1), atOnce: timerBatch, place: timerPlace}
 }
 
 // resume has it look again at what is due.
@@ -83,10 +90,11 @@ func (c *timekeeper) round(ctx context.Context) (more bool) {
 		return false
 	}
 	now := time.Now()
-	due, expired := c.sys.deps.Timers.TakeDue(now, timerBatch), c.sys.deps.Talks.TakeExpired(now, timerBatch)
+	due := c.sys.deps.Timers.TakeDue(now, c.places())
 	for _, d := range due {
 		c.deliver(ctx, d)
 	}
+	expired := c.sys.deps.Talks.TakeExpired(now, c.places())
 	for _, e := range expired {
 		c.expire(ctx, e)
 	}
@@ -94,17 +102,39 @@ func (c *timekeeper) round(ctx context.Context) (more bool) {
 		c.swept = now
 		c.sys.deps.InFlight.Expire(now)
 	}
-	return len(due) == timerBatch || len(expired) == timerBatch
+	return len(due)+len(expired) > 0 && c.places() > 0
+}
+
+// places is how many more may be on their way now. Whoever gives one back when there
+// was none calls resume.
+func (c *timekeeper) places() int { return c.atOnce - int(c.taken.Load()) }
+
+// takePlace takes one for what is given to an agent; leave gives it back, at the
+// latest after c.place: one whose agent takes its time keeps nobody else from theirs.
+func (c *timekeeper) takePlace() (leave func()) {
+	c.taken.Add(1)
+	once := sync.OnceFunc(func() {
+		if int(c.taken.Add(-1)) == c.atOnce-1 {
+			c.resume()
+		}
+	})
+	late := time.AfterFunc(c.place, once)
+	return func() {
+		late.Stop()
+		once()
+	}
 }
 
 // doze is how long there is nothing to do.
 func (c *timekeeper) doze() time.Duration {
 	doze, now := maxDoze, time.Now()
-	if at, ok := c.sys.deps.Timers.Next(); ok {
-		doze = min(doze, at.Sub(now))
-	}
-	if at, ok := c.sys.deps.Talks.Next(); ok {
-		doze = min(doze, at.Sub(now))
+	if c.places() > 0 {
+		if at, ok := c.sys.deps.Timers.Next(); ok {
+			doze = min(doze, at.Sub(now))
+		}
+		if at, ok := c.sys.deps.Talks.Next(); ok {
+			doze = min(doze, at.Sub(now))
+		}
 	}
 	if at, ok := c.sendsDue(); ok {
 		doze = min(doze, at.Sub(now))
@@ -125,7 +155,9 @@ func (c *timekeeper) sendsDue() (at time.Time, ok bool) {
 func (c *timekeeper) expire(ctx context.Context, e projections.Expired) {
 	env := newEnvelope()
 	env.command = agent.TimeOut{Event: e.Event}
+	leave := c.takePlace()
 	env.done = func(a answer) {
+		defer leave()
 		if (a.err != nil || a.delivery == Held) && ctx.Err() == nil {
 			c.sys.deps.Talks.Return(e, time.Now().Add(timerRetry))
 		}
@@ -140,7 +172,9 @@ func (c *timekeeper) expire(ctx context.Context, e projections.Expired) {
 func (c *timekeeper) deliver(ctx context.Context, d projections.DueTimer) {
 	env := newEnvelope()
 	env.timer = &d
+	leave := c.takePlace()
 	env.done = func(a answer) {
+		defer leave()
 		if (a.err != nil || a.delivery == Held) && ctx.Err() == nil && !errors.Is(a.err, events.ErrAgentNotFound) {
 			c.sys.deps.Timers.Return(d, time.Now().Add(timerRetry))
 		}

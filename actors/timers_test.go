@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -183,4 +184,60 @@ func TestTimersWaitForTheEndOfAnEmergency(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.eventually("they fire", func() bool { return len(r.fired(id)) == 3 })
+}
+
+// TestTimersAreGivenOutAFewAtATime: however many are due at once, agents are not all woken
+// at the same moment, and one that takes its time keeps its place only for a while.
+func TestTimersAreGivenOutAFewAtATime(t *testing.T) {
+	t.Run("number", func(t *testing.T) {
+		const atOnce = 3
+		if most := timersAtATime(t, 4*atOnce, atOnce, time.Hour, atOnce); most != atOnce {
+			t.Errorf("%d were on their way, want %d", most, atOnce)
+		}
+	})
+	t.Run("place", func(t *testing.T) { timersAtATime(t, 4, 1, time.Millisecond, 4) })
+}
+
+// timersAtATime lets timers of so many agents be due at once, waits until so many of
+// them are being handled, which then go on, and returns how many were at a time.
+func timersAtATime(t *testing.T, agents, atOnce int, place time.Duration, want int64) int64 {
+	room := newCloset()
+	r := newRigWith(t, func(r *rig) {
+		r.room = room
+		r.before = func() { r.sys.timekeeper.atOnce, r.sys.timekeeper.place = atOnce, place }
+	})
+	own := make(map[events.Stream]bool)
+	var ids []events.AgentID
+	for i := range agents {
+		ids = append(ids, r.deploy(fmt.Sprint("timer", i), "timer"))
+		r.setTimer(ids[i], `{"op":"after","us":3600000000}`)
+		own[events.AgentStream(ids[i])] = true
+	}
+	r.eventually("all are set", func() bool { return r.timers.Len() == agents })
+	var writing, most atomic.Int64
+	open := make(chan struct{})
+	r.store.fail(func(s events.Stream) error {
+		if own[s] {
+			n := writing.Add(1)
+			for m := most.Load(); n > m && !most.CompareAndSwap(m, n); m = most.Load() {
+			}
+			<-open
+			writing.Add(-1)
+		}
+		return nil
+	}, nil)
+	room.low.Store(true)
+	for _, d := range r.timers.TakeDue(time.Now().Add(2*time.Hour), agents) {
+		r.timers.Return(d, time.Now()) // as if its time had come
+	}
+	room.regain()
+	r.until("so many are being handled", func() bool { return writing.Load() == want })
+	close(open)
+	r.eventually("all have fired", func() bool { return r.timers.Len() == 0 })
+	for _, id := range ids {
+		if n := len(r.fired(id)); n != 1 {
+			t.Errorf("agent %s was told %d times, want once", id, n)
+		}
+	}
+	return most.Load()
 }
