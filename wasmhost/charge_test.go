@@ -83,7 +83,14 @@ func TestImagesAreBounded(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer m.Release()
-		in := start(t, h, m)
+		var in *Instance
+		most := int64(3 << 20) // the image once
+		if h == tight {
+			most = 1 << 20 // none of it
+		}
+		if n := allocated(func() { in = start(t, h, m) }); n > most {
+			t.Errorf("host %d takes %d bytes of the heap to begin", i, n)
+		}
 		if kept := in.base != nil; kept != (h == roomy) {
 			t.Errorf("host %d keeps the image: %v", i, kept)
 		}

@@ -51,32 +51,50 @@ func (g *image) sameBlock(i int, b []byte) bool {
 	return bytes.Equal(b, want)
 }
 
-// capture copies the guest's state; nil when it is too large to keep.
-func (in *Instance) capture() *image {
+// imageSize is how many blocks an image of the guest has, and how many bytes it takes
+// (image.bytes): known before any of it is copied. filled is what filled said before.
+func (in *Instance) imageSize(filled []uint32) (blocks int, bytes int64) {
+	wiped := 0
+	for _, i := range filled {
+		if in.zero(int(i)) {
+			wiped++
+		}
+	}
+	all := len(in.linear.buf) / blockBytes
+	for i := range all {
+		if !in.zero(i) {
+			blocks++
+		}
+	}
+	return blocks, int64(blocks)*blockBytes + 4*int64(all+wiped) + 8*int64(len(in.state))
+}
+
+// zero reports whether a block of the guest's memory is.
+func (in *Instance) zero(i int) bool {
+	return bytes.Equal(in.linear.buf[i*blockBytes:(i+1)*blockBytes], zeroBlock[:])
+}
+
+// capture copies the guest's state, of so many blocks that are not zero.
+func (in *Instance) capture(blocks int) *image {
 	mem := in.linear.buf
 	g := &image{size: uint64(len(mem)), at: make([]uint32, len(mem)/blockBytes), globals: in.globals(), clock: in.clock, registered: in.registered}
+	g.data = make([]byte, 0, blocks*blockBytes)
 	for i := range g.at {
-		b := mem[i*blockBytes : (i+1)*blockBytes]
-		if bytes.Equal(b, zeroBlock[:]) {
+		if in.zero(i) {
 			continue
 		}
-		if len(g.data) >= maxImageBytes {
-			return nil
-		}
-		g.data = append(g.data, b...)
+		g.data = append(g.data, mem[i*blockBytes:(i+1)*blockBytes]...)
 		g.at[i] = uint32(len(g.data) / blockBytes)
 	}
-	g.data = bytes.Clone(g.data) // without the slack of growing
 	return g
 }
 
 // filled returns the blocks that are not zero. Of a blank instance these are its
 // data segments.
 func (in *Instance) filled() []uint32 {
-	mem := in.linear.buf
 	var list []uint32
-	for i := range len(mem) / blockBytes {
-		if !bytes.Equal(mem[i*blockBytes:(i+1)*blockBytes], zeroBlock[:]) {
+	for i := range len(in.linear.buf) / blockBytes {
+		if !in.zero(i) {
 			list = append(list, uint32(i))
 		}
 	}

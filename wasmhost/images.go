@@ -8,7 +8,8 @@ import "sync/atomic"
 // every limit that holds its memory. filled is what filled said before.
 //
 // Without room for it nothing is kept: the module's instances are initialised each,
-// which comes to the same, and their snapshots build on zeros.
+// which comes to the same, and their snapshots build on zeros. Room is had before the
+// copy is made: many modules may begin at a time.
 func (in *Instance) keepImage(filled []uint32) {
 	if !in.mod.info.Snapshotable || in.linear.denied {
 		return
@@ -17,14 +18,12 @@ func (in *Instance) keepImage(filled []uint32) {
 		in.base = g
 		return
 	}
-	g := in.capture()
-	if g == nil {
+	blocks, size := in.imageSize(filled)
+	if blocks*blockBytes > maxImageBytes || !in.host.roomForImage(size) {
 		return
 	}
+	g := in.capture(blocks)
 	g.wipeOnly(filled)
-	if !in.host.roomForImage(g.bytes()) {
-		return
-	}
 	if !in.mod.image.CompareAndSwap(nil, g) { // both are the same
 		in.host.images.drop(g)
 		g = in.mod.image.Load() // the instance holds the module: it stays

@@ -265,11 +265,11 @@ type memoryRange struct {
 	size int64
 }
 
-// ranges returns the chunks in which slots are in use.
-func (s *slabs) ranges() []memoryRange {
+// ranges returns the chunks in which slots are in use, and what sizes says at the same
+// moment.
+func (s *slabs) ranges() (list []memoryRange, mapped, lost int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	var list []memoryRange
 	for i := range s.classes {
 		for _, c := range s.classes[i].chunks {
 			if c.used != 0 {
@@ -277,5 +277,5 @@ func (s *slabs) ranges() []memoryRange {
 			}
 		}
 	}
-	return list
+	return list, s.mapped, s.lost
 }

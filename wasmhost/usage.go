@@ -41,7 +41,8 @@ func (h *Host) MemoryUsage() (MemoryUsage, error) {
 	}
 	u.WarmGuests, u.Stacks = h.warm.size()
 	u.Stacks += h.deep.Load()
-	u.Mapped, _, u.Lost = h.memory.slabs.sizes()
+	var ranges []memoryRange
+	ranges, u.Mapped, u.Lost = h.memory.slabs.ranges() // together, or more might be resident than mapped
 	h.mu.Lock()
 	u.Modules, u.Idle = len(h.modules), h.idle.Len()
 	for _, m := range h.modules {
@@ -57,7 +58,7 @@ func (h *Host) MemoryUsage() (MemoryUsage, error) {
 	}
 	defer p.close()
 	var sum int64
-	for _, r := range h.memory.slabs.ranges() {
+	for _, r := range ranges {
 		n, err := p.resident(r.at, r.size)
 		if err != nil {
 			return u, err

@@ -115,7 +115,8 @@ func mappedResident(t *testing.T, h *Host) (sum int64) {
 	if err != nil {
 		t.Skip(err)
 	}
-	ranges, inside := h.memory.slabs.ranges(), false
+	ranges, _, _ := h.memory.slabs.ranges()
+	inside := false
 	for line := range strings.Lines(string(b)) {
 		var from, to uintptr
 		var kb int64
