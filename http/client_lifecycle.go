@@ -120,6 +120,12 @@ func (c *Client) Restart(ctx context.Context, ref, reason string) (projections.A
 	return c.change(ctx, ref, "/restart", reason)
 }
 
+// RestartOnce is Restart under an Idempotency-Key of 1 to 255 bytes: repeated, for 24
+// hours, it empties no memory again.
+func (c *Client) RestartOnce(ctx context.Context, ref, reason, key string) (projections.AgentView, error) {
+	return c.changeBy(ctx, call{method: http.MethodPost, path: agentPath(ref, "/restart"), key: key}, reason)
+}
+
 // Stopping says how an agent is to be stopped.
 type Stopping struct {
 	Reason string        // may be empty
@@ -149,7 +155,10 @@ func (c *Client) post(ctx context.Context, path string, fields any) (projections
 }
 
 func (c *Client) change(ctx context.Context, ref, verb, why string) (projections.AgentView, error) {
-	in := call{method: http.MethodPost, path: agentPath(ref, verb)}
+	return c.changeBy(ctx, call{method: http.MethodPost, path: agentPath(ref, verb)}, why)
+}
+
+func (c *Client) changeBy(ctx context.Context, in call, why string) (projections.AgentView, error) {
 	if why != "" {
 		b, err := json.Marshal(map[string]string{"reason": why})
 		if err != nil {

@@ -112,6 +112,9 @@ func TestAgentLife(t *testing.T) {
 	if got := post(t, r, base+"/agents/"+made.ID.String()+"/stop", "{}"); got.status != 200 || !r.node.stop.Drain || r.node.stop.Grace != DefaultGrace {
 		t.Errorf("Stop as it comes: %d %+v", got.status, r.node.stop)
 	}
+	if got, err := r.RestartOnce(ctx, made.Name, "why", "k"); err != nil || got.Status != "running" || r.node.command.IdempotencyKey != "k" {
+		t.Errorf("restarted under a key: %+v, %v, %+v", got, err, r.node.command)
+	}
 	if got, err := r.Restart(ctx, made.Name, "why"); err != nil || got.Status != "running" || r.node.command.Reason != "why" {
 		t.Errorf("Restart: %+v, %v", got, err)
 	}
@@ -126,7 +129,7 @@ func TestAgentLife(t *testing.T) {
 		t.Errorf("after Remove: %+v", p)
 	}
 	page, next, err := r.Events(ctx, made.ID.String(), EventQuery{})
-	if err != nil || next != nil || len(page) != 8 {
+	if err != nil || next != nil || len(page) != 9 {
 		t.Errorf("history of a removed agent: %d events, next %v, %v", len(page), next, err)
 	}
 }
