@@ -13,7 +13,7 @@ import (
 
 // deploys is what deployments share.
 type deploys struct {
-	unique sync.Mutex // one deployment with a unique name at a time
+	unique oneAtATime // deployment with a unique name
 
 	mu      sync.Mutex
 	started map[events.ModuleHash][]string // guarded by mu; modules whose start was tried, and the capabilities they then registered
@@ -169,8 +169,10 @@ func (d *deploys) remember(h events.ModuleHash, capabilities []string) {
 // deployUnique holds a lock from the look at the names until the new name can be
 // seen, so that of two deployments at once one is refused.
 func (s *System) deployUnique(ctx context.Context, birth agent.Deploy, r DeployRequest) (Deployed, error) {
-	s.deploys.unique.Lock()
-	defer s.deploys.unique.Unlock()
+	if err := s.deploys.unique.begin(ctx); err != nil {
+		return Deployed{}, fmt.Errorf("another deployment with a unique name is under way: %w", err)
+	}
+	defer s.deploys.unique.end()
 	for _, holder := range s.deps.Agents.Named(birth.Event.Name) {
 		if holder != birth.Event.AgentID {
 			return Deployed{}, events.ErrNameTaken

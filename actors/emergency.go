@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"sync"
 	"time"
 
 	"github.com/caxton-run/caxton/events"
@@ -19,7 +18,7 @@ const (
 
 // emergency is the state of emergency stops, beside the licence that they revoke.
 type emergency struct {
-	mu       sync.Mutex // one stop or lift is recorded at a time; guards below
+	one      oneAtATime // stop or lift is recorded; guards below
 	recorded bool       // the stop in force is in the log
 
 	dumping chan struct{} // holds a token while a dump is written: two would read everything twice at once
@@ -92,8 +91,10 @@ func (g *Gateway) StopAll(ctx context.Context, r StopAllRequest) (StoppedAll, er
 // recordStop makes the stop that revoked l outlive the process, unless it does.
 // Error: errLifted, when there is nothing to record any more; those of the store.
 func (s *System) recordStop(ctx context.Context, l *licence, r StopAllRequest) error {
-	s.emergency.mu.Lock()
-	defer s.emergency.mu.Unlock()
+	if err := s.emergency.one.begin(ctx); err != nil {
+		return fmt.Errorf("record the stop: another stop or lift is being recorded: %w", err)
+	}
+	defer s.emergency.one.end()
 	if s.licence.Load() != l {
 		return errLifted
 	}
@@ -163,8 +164,10 @@ func (g *Gateway) LiftStop(ctx context.Context, c Caller) (bool, error) {
 }
 
 func (s *System) lift(ctx context.Context, c Caller) (bool, error) {
-	s.emergency.mu.Lock()
-	defer s.emergency.mu.Unlock()
+	if err := s.emergency.one.begin(ctx); err != nil {
+		return false, fmt.Errorf("lift the stop: another stop or lift is being recorded: %w", err)
+	}
+	defer s.emergency.one.end()
 	if !s.halted() {
 		return false, nil
 	}

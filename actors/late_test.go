@@ -6,10 +6,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/caxton-run/caxton/actors/agent"
 	"github.com/caxton-run/caxton/events"
 )
 
-// What these tests are about: appends to an inbox that end late, or never.
+// What these tests are about: appends that end late, or never.
 
 // TestWhatArrivesLateInTheInboxIsRead: the turn of a message was lost, which its sender
 // would have been told, but by then it was on its way into the inbox and has its receipt.
@@ -63,5 +64,47 @@ func TestTheEndWaitsForNoInbox(t *testing.T) {
 	}
 	if r.start(); len(r.ends(id)) != 0 {
 		t.Errorf("handled: %v", r.ends(id))
+	}
+}
+
+// TestNobodyWaitsForAnothersAppend beyond its own time: a stop, a lift and a deployment
+// with a unique name stand behind others whose appends do not end.
+func TestNobodyWaitsForAnothersAppend(t *testing.T) {
+	r := newRig(t, nil)
+	control, recording, recorded := gate(events.EmergencyStream())
+	r.store.fail(control, nil)
+	stopped := make(chan error, 1)
+	go func() {
+		_, err := r.StopAll(context.Background(), StopAllRequest{})
+		stopped <- err
+	}()
+	<-recording
+	gone, cancel := context.WithCancel(context.Background())
+	cancel()
+	told := make(chan StoppedAll, 1)
+	go func() {
+		s, err := r.StopAll(gone, StopAllRequest{})
+		if err != nil {
+			t.Error(err)
+		}
+		told <- s
+	}()
+	select {
+	case s := <-told:
+		if !errors.Is(s.Unrecorded, context.Canceled) {
+			t.Errorf("unrecorded for %v, want context.Canceled", s.Unrecorded)
+		}
+	case <-time.After(patience):
+		t.Fatal("a stop waits for another's append")
+	}
+	if lifted, err := r.LiftStop(gone, Caller{}); lifted || !errors.Is(err, context.Canceled) {
+		t.Errorf("lifted %v, %v; want context.Canceled", lifted, err)
+	}
+	if _, err := r.sys.deployUnique(gone, agent.Deploy{}, DeployRequest{}); err == nil {
+		t.Error("a deployment goes on though its caller is gone")
+	}
+	close(recorded)
+	if err := <-stopped; err != nil {
+		t.Error(err)
 	}
 }

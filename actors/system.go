@@ -89,7 +89,8 @@ func New(cfg Config, deps Deps) (*System, error) {
 	s := &System{cfg: cfg, deps: deps, log: deps.Log, saves: saves{bytes: saveBytes}, suspects: make(chan struct{}, 1)}
 	s.life, s.end = context.WithCancel(context.Background())
 	s.licence.Store(newLicence(s.life))
-	s.emergency.dumping = make(chan struct{}, 1)
+	s.emergency.one, s.emergency.dumping = newOneAtATime(), make(chan struct{}, 1)
+	s.deploys.unique = newOneAtATime()
 	s.breakers = newBreakers(s)
 	open, err := s.restoreBreakers(s.life)
 	if err = errors.Join(err, s.restoreStop(s.life)); err != nil {
