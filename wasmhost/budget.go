@@ -103,7 +103,9 @@ type residence struct {
 func (r *residence) over(limit int64) bool {
 	now, at := time.Now().UnixNano(), r.at.Load()
 	if (now-at >= int64(residentEvery) || now < at) && r.at.CompareAndSwap(at, now) {
-		r.last.Store(r.look())
+		if n := r.look(); n > 0 { // 0: the system does not tell, as where this process has no descriptor left
+			r.last.Store(n)
+		}
 	}
 	return r.last.Load() > limit
 }

@@ -53,6 +53,10 @@ func TestResidence(t *testing.T) {
 		wg.Go(func() { r.over(1) })
 	}
 	wg.Wait()
+	r.measure = func() int64 { return 0 } // the system does not tell
+	if r.at.Store(0); !r.over(99) {
+		t.Error("what it saw is forgotten")
+	}
 	if r.measure = nil; r.look() <= 0 {
 		t.Error("the system does not say what this process has")
 	}

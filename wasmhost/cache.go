@@ -13,8 +13,6 @@ import (
 	"path/filepath"
 	"runtime"
 	"runtime/debug"
-	"slices"
-	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -79,11 +77,14 @@ func openCodeCache(iso Isolation) (*codeCache, error) {
 			return nil, err
 		}
 	}
-	engine, err := wazero.NewCompilationCacheWithDir(filepath.Join(dir, codeDir))
-	if err != nil {
+	c := &codeCache{iso: iso, tag: codeTag(), pins: make(map[moduleKey]int)}
+	if err := c.sweep(); err != nil {
 		return nil, err
 	}
-	return &codeCache{iso: iso, engine: engine, tag: codeTag(), pins: make(map[moduleKey]int)}, nil
+	if c.engine, err = wazero.NewCompilationCacheWithDir(filepath.Join(dir, codeDir)); err != nil {
+		return nil, err
+	}
+	return c, nil
 }
 
 // private refuses a directory that others may write to: they could plant code.
@@ -256,63 +257,4 @@ func (c *codeCache) adopt(key moduleKey, dir string) error {
 		return err
 	}
 	return os.Rename(tmp, c.indexFile(key))
-}
-
-// makeRoom removes the code that was not used for longest until size bytes more
-// fit, but for pinned code, which a build is about to read: with that it may be too
-// much by what CompileSlots modules take. A module whose code goes stays in memory
-// if it is there. The caller holds mu.
-func (c *codeCache) makeRoom(size int64) error {
-	type noted struct {
-		name string
-		used time.Time
-		codeEntry
-	}
-	var all []noted
-	total := size
-	entries, err := os.ReadDir(filepath.Join(c.iso.Dir, indexDir))
-	if err != nil {
-		return err
-	}
-	for _, d := range entries {
-		n := noted{name: filepath.Join(c.iso.Dir, indexDir, d.Name())}
-		info, err := d.Info()
-		if err != nil || !strings.HasSuffix(d.Name(), ".json") {
-			continue
-		}
-		b, err := os.ReadFile(n.name)
-		if err != nil || json.Unmarshal(b, &n.codeEntry) != nil || !filepath.IsLocal(n.File) {
-			continue
-		}
-		n.used = info.ModTime()
-		total += n.Size
-		all = append(all, n)
-	}
-	pinned := make(map[string]bool) // by file: uploads that differ in what is not code share one
-	for key := range c.pins {
-		if e, ok := c.entry(key); ok {
-			pinned[e.File] = true
-		}
-	}
-	slices.SortFunc(all, func(a, b noted) int { return a.used.Compare(b.used) })
-	for _, n := range all {
-		if total <= c.iso.Cache {
-			break
-		}
-		if pinned[n.File] {
-			continue
-		}
-		if err := c.remove(n.name, n.codeEntry); err != nil {
-			return err
-		}
-		total -= n.Size
-	}
-	return nil
-}
-
-func ignoreMissing(err error) error {
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	return err
 }
