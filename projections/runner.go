@@ -83,7 +83,7 @@ func (r *Runner) follow(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("projections: follow log: %w", err)
 		}
-		if err := r.apply(rec); err != nil {
+		if err := r.apply(decode(rec)); err != nil {
 			return err
 		}
 	}
@@ -102,41 +102,50 @@ func (r *Runner) catchUp(ctx context.Context, filter events.Filter) error {
 	if err := r.settle(ctx, head); err != nil {
 		return err
 	}
-	for rec, err := range r.store.ReadAll(ctx, events.ReadAllOptions{Filter: filter}) {
-		if err != nil {
-			return fmt.Errorf("projections: read log: %w", err)
-		}
-		if rec.Position > head {
-			break // the subscription brings it
-		}
-		if err := r.apply(rec); err != nil {
+	ctx, stop := context.WithCancel(ctx)
+	log := readAhead(ctx, r.store, filter, head)
+	defer log.wait()
+	defer stop()
+	for b := range log.order {
+		<-b.done // whoever decodes does not stop before it
+		if err := r.applyBatch(b, head); err != nil {
 			return err
 		}
-		if n := r.applied.Load(); n%progressEvery == 0 {
-			r.log.Info("rebuilding projections", "events", n, "position", uint64(rec.Position), "of", uint64(head))
-		}
+	}
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("projections: read log: %w", err)
 	}
 	r.moved(head)
 	return nil
 }
 
-// apply folds one event and makes its position the runner's.
-func (r *Runner) apply(rec events.Recorded) error {
-	// A stream that only looks like an agent's, in a log that others write to
-	// as well, is nobody's state, and what stands in it ends nothing.
-	if _, ok := rec.Stream.AgentID(); ok {
-		p, err := events.Decode(rec.Event)
-		switch {
-		case err == nil:
-			for _, f := range r.folds {
-				f.Apply(rec, p)
-			}
-		case !errors.Is(err, events.ErrUnknownType):
-			return fmt.Errorf("projections: position %d: %w", rec.Position, err)
+func (r *Runner) applyBatch(b *batch, head events.Position) error {
+	for _, d := range b.list {
+		if err := r.apply(d); err != nil {
+			return err
+		}
+		if n := r.applied.Load(); n%progressEvery == 0 {
+			r.log.Info("rebuilding projections", "events", n, "position", uint64(d.rec.Position), "of", uint64(head))
 		}
 	}
+	if b.err != nil {
+		return fmt.Errorf("projections: read log: %w", b.err)
+	}
+	return nil
+}
+
+// apply folds one event and makes its position the runner's.
+func (r *Runner) apply(d decoded) error {
+	switch {
+	case d.err == nil && d.payload != nil:
+		for _, f := range r.folds {
+			f.Apply(d.rec, d.payload)
+		}
+	case d.err != nil && !errors.Is(d.err, events.ErrUnknownType):
+		return fmt.Errorf("projections: position %d: %w", d.rec.Position, d.err)
+	}
 	r.applied.Add(1)
-	r.moved(rec.Position)
+	r.moved(d.rec.Position)
 	return nil
 }
 
