@@ -3,10 +3,12 @@ package replay
 import (
 	"context"
 	"errors"
+	"iter"
 	"os"
 	"testing"
 
 	"github.com/caxton-run/caxton/events"
+	"github.com/caxton-run/caxton/fixtures"
 	"github.com/caxton-run/caxton/wasmhost"
 )
 
@@ -65,4 +67,39 @@ func TestAFullNodeDoesNotDiverge(t *testing.T) {
 		t.Error("rebuilt with memory, its state is another")
 	}
 	live.Release()
+}
+
+// ending is a store that ends a context when it has read a message, and does not notice.
+type ending struct {
+	events.Store
+	end context.CancelFunc
+}
+
+// ReadStream implements events.Store.
+func (e ending) ReadStream(ctx context.Context, s events.Stream, o events.ReadStreamOptions) iter.Seq2[events.Recorded, error] {
+	return func(yield func(events.Recorded, error) bool) {
+		for rec, err := range e.Store.ReadStream(context.WithoutCancel(ctx), s, o) {
+			if rec.Revision == 1 && rec.Type == (events.MessageHandled{}).EventType() {
+				e.end()
+			}
+			if !yield(rec, err) {
+				return
+			}
+		}
+	}
+}
+
+// TestAnEndIsNoDivergence: a run that its caller ends has not gone otherwise than the
+// log says.
+func TestAnEndIsNoDivergence(t *testing.T) {
+	b := newBench(t, fixtures.Agent("counter-c"))
+	b.handle(`{"op":"add","n":1}`, nil)
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	src := b.src
+	src.Store = ending{b.store, cancel}
+	var diverged *DivergedError
+	if _, err := src.Agent(ctx, b.state.ID); !errors.Is(err, context.Canceled) || errors.As(err, &diverged) {
+		t.Errorf("ended within a run: %v", err)
+	}
 }

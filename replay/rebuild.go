@@ -284,9 +284,9 @@ func (r *rebuild) migrate(ctx context.Context, rev events.Revision, u *events.Ag
 		return err
 	}
 	out := r.out.Guest.Migrate(ctx, wasmhost.Call{Host: m.Host, Fuel: fuelFor(m.MeterVersion, fuel), State: r.out.State, Agent: r.out.State}, wasmhost.Change{From: u.From, To: u.Module})
-	switch {
-	case out.Short != nil:
-		return fmt.Errorf("replay agent %s, revision %d: %w", r.out.State.ID, rev, out.Short)
+	switch err := r.unfinished(ctx, rev, &out); {
+	case err != nil:
+		return err
 	case out.Status != events.OutcomeOK:
 		return r.diverged(rev, "migration recorded OK, now %s: %s", out.Status, out.Detail)
 	case m.MeterVersion == meter.Version && out.Fuel != m.Fuel:
@@ -325,17 +325,30 @@ func (r *rebuild) rerun(ctx context.Context, rev events.Revision, h *events.Mess
 	r.out.Replayed++
 	took := time.Since(began)
 	r.spent, r.out.Rerun = r.spent+took, r.out.Rerun+took
-	switch {
+	switch err := r.unfinished(ctx, rev, &out); {
 	case out.Status == events.OutcomeTimeout:
 		return r.tooLong()
-	case out.Short != nil:
-		return fmt.Errorf("replay agent %s, revision %d: %w", st.ID, rev, out.Short)
+	case err != nil:
+		return err
 	case out.Status != events.OutcomeOK:
 		return r.diverged(rev, "recorded OK, now %s: %s", out.Status, out.Detail)
 	case h.MeterVersion == meter.Version && out.Fuel != h.Fuel:
 		return r.diverged(rev, "recorded %d fuel, now %d", h.Fuel, out.Fuel)
 	}
 	return nil
+}
+
+// unfinished is why a run came to nothing that says anything of the guest: the node had
+// no memory for it, or ctx ended.
+func (r *rebuild) unfinished(ctx context.Context, rev events.Revision, out *wasmhost.Outcome) error {
+	err := out.Short
+	if err == nil && out.Status == events.OutcomeKilled {
+		err = ctx.Err()
+	}
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("replay agent %s, revision %d: %w", r.out.State.ID, rev, err)
 }
 
 // repeatable reports whether what ran on some machine comes to the same on this one.
