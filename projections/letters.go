@@ -51,15 +51,16 @@ type Letters struct {
 
 	mu   sync.RWMutex // guards below
 	byID map[events.MessageID]*Letter
-	list []*Letter // ascending positions; nil where one was taken out
-	gone int       // nils in list
-	over []cover   // letters that stand for others' of the same message
-	lost bool      // there were more than are kept
+	each map[events.AgentID]int // letters by agent, > 0
+	list []*Letter              // ascending positions; nil where one was taken out
+	gone int                    // nils in list
+	over []cover                // letters that stand for others' of the same message
+	lost bool                   // there were more than are kept
 }
 
 // NewLetters returns the fold of an empty log.
 func NewLetters() *Letters {
-	return &Letters{most: maxLetters, byID: make(map[events.MessageID]*Letter)}
+	return &Letters{most: maxLetters, byID: make(map[events.MessageID]*Letter), each: make(map[events.AgentID]int)}
 }
 
 // Apply implements Fold.
@@ -74,9 +75,7 @@ func (l *Letters) Apply(rec events.Recorded, p events.Payload) {
 	case events.AgentQuarantined:
 		l.add(rec, id, &e.Message, Letter{Kind: Quarantined, Reason: string(e.Outcome), Detail: e.Detail, Attempts: e.Attempts})
 	case events.HistoryTrimmed:
-		l.mu.Lock()
-		l.uncover(id, e.Before)
-		l.mu.Unlock()
+		l.trimmed(id, e.Before)
 	case events.DeadLetterRetried:
 		l.mu.Lock()
 		l.take(e.MessageID)
@@ -94,6 +93,7 @@ func (l *Letters) add(rec events.Recorded, agent events.AgentID, m *events.Messa
 	l.cover(l.byID[m.ID], &x)
 	l.take(m.ID) // the newer one says more
 	l.byID[m.ID] = &x
+	l.each[agent]++
 	l.list = append(l.list, &x)
 	for len(l.byID) > l.most || l.list[0] == nil { // the oldest go first, with the places before them
 		if old := l.list[0]; old != nil {
@@ -125,6 +125,9 @@ func (l *Letters) take(id events.MessageID) {
 		return
 	}
 	delete(l.byID, id)
+	if l.each[x.Agent]--; l.each[x.Agent] == 0 {
+		delete(l.each, x.Agent)
+	}
 	l.list[l.after(x.Position)-1] = nil
 	l.gone++
 }

@@ -121,3 +121,35 @@ func TestLetterOfTwoAgents(t *testing.T) {
 	sender.dead(9)
 	same(t, "needed", oldest(), map[events.AgentID]events.Revision{sender.id: 4})
 }
+
+// A letter that its own agent's history has given up is none any more, although the log
+// has its event still: what ended it, in another agent's history, may be dropped first.
+func TestLetterOfATrimmedHistoryIsNone(t *testing.T) {
+	m := events.Message{ID: events.MessageID{1}, Receiver: "nobody"}
+	sender, receiver := events.NewAgentID(), events.NewAgentID()
+	gaveUp := func(l *Letters) {
+		l.Apply(events.Recorded{Stream: events.AgentStream(sender), Revision: 1, Position: 1}, events.MessageDeadLettered{Message: m, Attempts: 1})
+	}
+	gone := func(l *Letters) {
+		l.Apply(events.Recorded{Stream: events.AgentStream(sender), Revision: 5, Position: 5}, events.HistoryTrimmed{Before: 2})
+	}
+	live := NewLetters()
+	gaveUp(live)
+	live.Apply(events.Recorded{Stream: events.AgentStream(receiver), Revision: 2, Position: 2}, events.AgentQuarantined{Message: m, Attempts: 3})
+	live.Apply(events.Recorded{Stream: events.AgentStream(receiver), Revision: 3, Position: 3}, events.DeadLetterRetried{MessageID: m.ID})
+	gone(live)
+	needed := map[events.AgentID]events.Revision{}
+	if !live.Oldest(needed) || len(needed) != 0 {
+		t.Fatalf("needed: %v", needed)
+	}
+
+	left := NewLetters() // of what a scavenge has left that dropped the receiver's first
+	gaveUp(left)
+	gone(left)
+	if x, ok := left.Get(m.ID); ok || left.Len() != 0 {
+		t.Errorf("a letter again: %+v", x)
+	}
+	if page, err := left.List("", 9); err != nil || len(page.Letters) != 0 {
+		t.Errorf("%+v %v", page, err)
+	}
+}

@@ -175,6 +175,23 @@ func (l *Letters) cover(old, x *Letter) {
 	}
 }
 
+// trimmed forgets the letters of an agent that its history has given up. None of them
+// can be retried, or Oldest had kept it; but what said so may stand in another agent's
+// history, and be dropped before the letter is.
+func (l *Letters) trimmed(agent events.AgentID, before events.Revision) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for id, x := range l.byID { // taken out one by one: the order does not matter
+		if l.each[agent] == 0 {
+			break // most agents have none
+		}
+		if x.Agent == agent && x.Revision < before {
+			l.take(id)
+		}
+	}
+	l.uncover(agent, before)
+}
+
 // uncover forgets those whose older letter is gone. Caller holds mu.
 func (l *Letters) uncover(older events.AgentID, before events.Revision) {
 	kept := l.over[:0]

@@ -127,7 +127,8 @@ type trimmed struct {
 	recs  []events.Recorded
 	heads map[events.Stream]events.Revision
 	clock time.Time
-	cut   map[events.Stream]events.Revision // first revision that is left
+	cut   map[events.Stream]events.Revision // first revision that is shown
+	gone  map[events.Stream]events.Revision // first that a scavenge has left: at most that
 	saved map[byte][]string                 // states that snapshots have, by agent
 	first map[byte]events.HistoryTrimmed    // what is carried of how it was deployed
 	steps int                               // histories trimmed
@@ -136,7 +137,7 @@ type trimmed struct {
 func newTrimmed(tb rapid.TB, intn func(int) int) *trimmed {
 	x := &trimmed{
 		live: newAll(), heads: map[events.Stream]events.Revision{}, clock: began(),
-		cut: map[events.Stream]events.Revision{}, saved: map[byte][]string{}, first: map[byte]events.HistoryTrimmed{},
+		cut: map[events.Stream]events.Revision{}, gone: map[events.Stream]events.Revision{}, saved: map[byte][]string{}, first: map[byte]events.HistoryTrimmed{},
 	}
 	x.world = newWorld(tb, intn, x.record)
 	x.dress = x.talk
@@ -327,11 +328,25 @@ func (x *trimmed) trim(n byte) {
 	x.steps++
 }
 
+// scavenge drops what is hidden of some streams, and of others a part: it takes one
+// after the other, and may end anywhere.
+func (x *trimmed) scavenge() {
+	for _, s := range slices.Sorted(maps.Keys(x.cut)) {
+		switch hidden := int(x.cut[s] - x.gone[s]); x.intn(3) {
+		case 0:
+			x.gone[s] = x.cut[s]
+		case 1:
+			x.gone[s] += events.Revision(x.intn(hidden + 1))
+		}
+	}
+}
+
 // rebuilt is every fold of what is left of the log.
 func (x *trimmed) rebuilt() *all {
+	x.scavenge()
 	g := &gappy{head: events.Position(len(x.recs) - 1)}
 	for _, rec := range x.recs {
-		if rec.Revision >= x.cut[rec.Stream] {
+		if rec.Revision >= x.gone[rec.Stream] {
 			g.recs = append(g.recs, rec)
 		}
 	}
@@ -351,7 +366,7 @@ func (x *trimmed) checkMessages(a *all) {
 		if ok && got == want {
 			continue
 		}
-		if rec := x.recs[want]; rec.Revision >= x.cut[rec.Stream] {
+		if rec := x.recs[want]; rec.Revision >= x.gone[rec.Stream] {
 			x.tb.Fatalf("message %s: found at %d (%v), and the event at %d is still there", id, got, ok, want)
 		}
 		if !ok {
