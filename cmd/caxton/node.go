@@ -84,12 +84,8 @@ func (n *node) open(ctx context.Context) error {
 		n.log.Warn("a guest was running when this node's process ended uncleanly", slog.String("agent", s.Agent.String()),
 			slog.String("run", string(s.Kind)), slog.String("message", s.Message.String()), slog.Int("times", s.Strikes))
 	}
-	hostCfg := wasmhost.DefaultConfig()
+	hostCfg := guestBounds(n.memoryLimit())
 	hostCfg.MaxModuleBytes = int(n.cfg.Runtime.MaxModuleBytes)
-	if limit := n.memoryLimit(); limit > 0 {
-		hostCfg.GuestMemory = int64(min(limit, maxCountedMemory) * guestOvercommit)
-		hostCfg.ProcessMemory = int64(min(limit, maxCountedMemory))
-	}
 	hostCfg.Isolation = n.isolation()
 	if n.host, err = wasmhost.New(ctx, hostCfg); err != nil {
 		return err
@@ -110,6 +106,24 @@ func (n *node) open(ctx context.Context) error {
 // host counts large ones in full, and gives no more when the process has too much;
 // watchMemory has idle agents rest before that.
 const guestOvercommit = 8
+
+// heapShare is the part of the node's memory that each of the two large things which
+// guests have on the heap may take: initial images, and stacks of those that run deep.
+// Together they are the quarter that guests' memories leave (wasmhost.Config.ProcessMemory).
+const heapShare = 8
+
+// guestBounds is what guests may have of a node's memory; 0 is not known.
+func guestBounds(limit uint64) wasmhost.Config {
+	cfg := wasmhost.DefaultConfig()
+	if limit == 0 {
+		return cfg
+	}
+	limit = min(limit, maxCountedMemory)
+	cfg.GuestMemory, cfg.ProcessMemory = int64(limit*guestOvercommit), int64(limit)
+	cfg.ImageMemory = min(cfg.ImageMemory, max(int64(limit/heapShare), 1<<20))
+	cfg.GuestStacks = min(cfg.GuestStacks, max(int64(limit/heapShare), 16<<20)) // one deep guest at least
+	return cfg
+}
 
 // maxCountedMemory keeps the product within what the host accepts.
 const maxCountedMemory = 1 << 42
