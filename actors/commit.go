@@ -252,6 +252,8 @@ func (a *agentActor) answerBefore(ctx context.Context, rev events.Revision) answ
 		return answer{delivery: Failed, reply: p.Reply, position: rec.Position}
 	case events.AgentQuarantined:
 		return answer{delivery: Quarantined, reply: p.Reply, position: rec.Position}
+	case events.MessageDeadLettered:
+		return answer{delivery: Discarded, position: rec.Position}
 	}
 	return answer{err: &events.CorruptError{
 		Where:  fmt.Sprintf("%s, revision %d", events.AgentStream(a.id), rev),

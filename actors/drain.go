@@ -116,5 +116,9 @@ func (a *agentActor) discard(ctx context.Context, t *turn, e *envelope) error {
 	letter := events.MessageDeadLettered{
 		Message: e.message, Reason: events.DeadDiscarded, Detail: errDiscarded.Error(), Inbox: rev,
 	}
+	if e.key != "" { // a repetition is to be told so, and not handled
+		at := time.UnixMicro(a.state().Now(a.sys.deps.Now().UnixMicro())).UTC()
+		letter.IdempotencyKey, letter.BodyHash, letter.At = e.key, e.bodyHash, &at
+	}
 	return a.bury(ctx, t, settled{env: e, answer: answer{delivery: Discarded}}, letter)
 }

@@ -84,7 +84,7 @@ func TestDrainDiscards(t *testing.T) {
 	}
 	box.Hold(true)
 	q := request(id, `1`)
-	q.Wait = 0
+	q.Wait, q.IdempotencyKey = 0, "discarded"
 	sent, err := r.Send(context.Background(), q)
 	if err != nil || sent.Status != Queued {
 		t.Fatalf("%+v, %v", sent, err)
@@ -99,6 +99,16 @@ func TestDrainDiscards(t *testing.T) {
 		t.Errorf("dead letters: %+v", letters)
 	}
 	r.restart()
+	// Whoever sent it and repeats the request is told: it has come to its end.
+	q.Wait = time.Minute
+	again, err := r.Send(context.Background(), q)
+	if err != nil || again.Status != Discarded || again.Position == 0 {
+		t.Errorf("repeated: %+v, %v", again, err)
+	}
+	q.Message.Content = []byte(`5`)
+	if _, err := r.Send(context.Background(), q); !errors.Is(err, events.ErrKeyReused) {
+		t.Errorf("another request under its key: %v", err)
+	}
 	r.wants(id, `2`, `2`)
 	if n := len(only[events.MessageHandled](r, events.AgentStream(id))); n != 2 {
 		t.Errorf("%d messages were handled, want the first and the last", n)

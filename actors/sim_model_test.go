@@ -39,7 +39,7 @@ func (w *world) check(h *history) {
 		h.checkSend(s)
 	}
 	for id, ends := range h.ends {
-		if len(ends) > 1 && !discardedBefore(ends) {
+		if len(ends) > 1 {
 			h.fault("message %s ended %d times: %v", id, len(ends), ends)
 		}
 	}
@@ -50,13 +50,6 @@ func (w *world) check(h *history) {
 	}
 	h.checkOutside(w.sortedSends())
 	h.checkHalts(w.halts)
-}
-
-// discardedBefore reports whether a message from outside was discarded, and its client,
-// who was not told so, repeated it: a dead letter does not use up a key.
-func discardedBefore(ends []ending) bool {
-	_, agent := ends[0].message.FromAgent()
-	return len(ends) == 2 && !agent && ends[0].reason == events.DeadDiscarded
 }
 
 func (w *world) isLedger(id events.AgentID) bool {

@@ -39,6 +39,11 @@ type Deps struct {
 	Now    func() time.Time // nil: time.Now
 }
 
+// afterLetter is how long the engine counts its own dead letters, messages to actors
+// that have ended, before it would log them. A goroutine of its own waits for that, also
+// when the system ends, so it is short.
+const afterLetter = time.Millisecond
+
 // System is the live half of a node: its agents' actors, their supervisor and
 // the dispatcher.
 type System struct {
@@ -101,7 +106,7 @@ func New(cfg Config, deps Deps) (*System, error) {
 	s.source = replay.Source{Store: deps.Store, Host: deps.Host, Modules: modules{deps.Store, deps.Host}, MaxRerun: maxRerun}
 	s.engine = actor.NewActorSystem(actor.WithLoggerFactory(func(*actor.ActorSystem) *slog.Logger {
 		return slog.New(slog.DiscardHandler) // what matters is logged where it happens
-	}))
+	}), actor.WithDeadLetterThrottleInterval(afterLetter))
 	s.supervisor = s.engine.Root.Spawn(actor.PropsFromProducer(
 		func() actor.Actor { return &supervisor{sys: s, open: open} },
 		actor.WithSupervisor(restarts{sys: s}),

@@ -87,7 +87,7 @@ func schemaOf(t Type) (s schema, ok bool) {
 	case MessageFailed{}.EventType():
 		return schema{4, decode[MessageFailed], upcastRun}, true
 	case MessageDeadLettered{}.EventType():
-		return schema{3, decode[MessageDeadLettered], upcastMessageDeadLettered}, true
+		return schema{4, decode[MessageDeadLettered], upcastMessageDeadLettered}, true
 	case AgentCrashed{}.EventType():
 		return schema{1, decode[AgentCrashed], nil}, true
 	case AgentQuarantined{}.EventType():

@@ -70,7 +70,7 @@ func samples() []Payload {
 			Message: msg, Outcome: OutcomeRefused, Detail: "status 3", Status: 3, Reply: &reply, Sends: []Message{reply}, Logs: logs,
 			Host: host, Fuel: 7, MeterVersion: 1, Module: module, Inbox: &rev, IdempotencyKey: key, BodyHash: body,
 		},
-		MessageDeadLettered{Message: msg, Reason: DeadHopLimit, Detail: "1000 hops", Attempts: 1, Inbox: &rev},
+		MessageDeadLettered{Message: msg, Reason: DeadHopLimit, Detail: "1000 hops", Attempts: 1, Inbox: &rev, IdempotencyKey: key, BodyHash: body, At: &when},
 		AgentCrashed{MessageID: msg.ID, Outcome: OutcomeTimeout, Detail: "5 s", Attempt: 2, BackoffMS: 200, At: when},
 		AgentQuarantined{
 			Message: msg, Outcome: OutcomeTrap, Detail: "unreachable", Attempts: 5, Reply: &reply, Sends: []Message{reply},

@@ -35,10 +35,11 @@ func upcastAgentFailed(from int, data []byte) ([]byte, error) {
 }
 
 // upcastMessageDeadLettered: 1 → 2 added the inbox revision, which no dead letter had
-// before: all of them were sends. 2 → 3 is the step of upcastMessages.
+// before: all of them were sends. 2 → 3 is the step of upcastMessages. 3 → 4 let a key
+// be used up by a discarded message, which none had been.
 func upcastMessageDeadLettered(from int, data []byte) ([]byte, error) {
 	switch from {
-	case 1:
+	case 1, 3:
 		return data, nil
 	case 2:
 		return upcastMessages(1, data)

@@ -29,6 +29,8 @@ const (
 // path below the folder.
 func older() map[string]Payload {
 	letter := sampleOf[MessageDeadLettered]()
+	letter.IdempotencyKey, letter.BodyHash, letter.At = "", "", nil
+	keyless := letter
 	letter.Message.SequenceClass = Normal // of priority high, and once in the one sequence that there was
 	before := letter
 	before.Inbox = nil
@@ -40,6 +42,7 @@ func older() map[string]Payload {
 		"v1/AgentFailed.json":         AgentFailed{Reason: "10 crashes in a minute"}, // of no form that was ever written: nothing to be known
 		"v1/MessageDeadLettered.json": before,
 		"v2/MessageDeadLettered.json": letter,
+		"v3/MessageDeadLettered.json": keyless,
 		"v1/MessageHandled.json":      handled,
 		"v1/MessageFailed.json":       failed,
 		"v2/MessageHandled.json":      sampleOf[MessageHandled](),

@@ -1,5 +1,7 @@
 package events
 
+import "time"
+
 // MessageHandled is one message run to its end, with outcome OK, or NoHandler when
 // the module takes no messages: what came in, what the guest did, and everything
 // that a replay needs to have the guest do it again.
@@ -118,13 +120,15 @@ type MessageFailed struct {
 //     somebody else wrote into the inbox, with that as the content.
 //   - By: the actor of the agent whose stream it is, for the dispatcher where delivery
 //     was tried.
-//   - Agent: a sequence that was used stays used; the inbox entry counts as closed.
+//   - Agent: a sequence that was used stays used; the inbox entry counts as closed, the
+//     Idempotency-Key, if there is one, as used.
 //   - Projections: the send is no longer in flight, the inbox entry no longer waits.
 //   - Version 1: had no inbox revision, because only sends became dead letters; a
 //     removal ended what waited without an event.
 //   - Version 2: counted one sequence for all priorities of a pair of agents, which is
 //     now normal's; such a send of another priority has that as sequence_class. Had no
 //     blob.
+//   - Version 3: had no key: a discarded request that was repeated was handled.
 type MessageDeadLettered struct {
 	// The message. Its sequence is 0 (absent) when it never had a receiver.
 	Message Message `json:"message"`
@@ -136,6 +140,14 @@ type MessageDeadLettered struct {
 	Attempts int `json:"attempts"`
 	// Revision of its MessageReceived in inbox-<uuid>. Absent for a send.
 	Inbox *Revision `json:"inbox_revision,omitempty"`
+	// Of a message that was discarded, the request's key, scoped to its principal: a
+	// repetition is told so. Absent without one.
+	IdempotencyKey string `json:"idempotency_key,omitempty"`
+	// SHA-256 of the request under that key, lower-case hex. Absent without a key.
+	BodyHash string `json:"body_hash,omitempty"`
+	// When the key was used: the wall clock, or the agent's if that is ahead. Absent
+	// without a key.
+	At *time.Time `json:"at,omitempty"`
 }
 
 // DeadLetterReason names why a message became a dead letter.

@@ -55,6 +55,10 @@ func (s *State) Apply(rev events.Revision, p events.Payload) error {
 		s.learn(e.Capability)
 	case events.MessageDeadLettered:
 		s.inbox.finish(e.Inbox) // a sequence that it used stays used
+		if e.At != nil {        // keys stand in the order of the clock
+			s.Clock = max(s.Clock, e.At.UnixMicro())
+			s.keys.add(e.IdempotencyKey, KeyUse{MessageID: e.Message.ID, BodyHash: e.BodyHash, Revision: rev, AtMicros: s.Clock})
+		}
 	}
 	s.Revision = rev
 	return nil
