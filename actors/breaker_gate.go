@@ -61,7 +61,7 @@ func (c claim) giveBack() { c.gate.trial.CompareAndSwap(c.at, 0) }
 // message's outcome, or given back.
 func (g *breakerGate) pass(rules BreakerRules, now time.Time) (c claim, err error) {
 	refuse := func(retry time.Duration) error {
-		return &events.BreakerOpenError{Scope: g.scope, Retry: max(retry, time.Second)}
+		return &events.BreakerOpenError{Scope: g.scope, Stands: string(g.breaker.state), Retry: max(retry, time.Second)}
 	}
 	switch g.breaker.state {
 	case BreakerHalfOpen:

@@ -46,7 +46,7 @@ func (g *Gateway) Drain(ctx context.Context, timeout time.Duration, discard bool
 		return Drained{}, fmt.Errorf("%w: the queue is being drained already", events.ErrConflict)
 	}
 	defer s.draining.Store(false)
-	s.log.Info("draining the queue: no messages are admitted", "elapsed", timeout)
+	s.log.Info("draining the queue: no messages are admitted", "timeout", timeout)
 	began := time.Now()
 	out := Drained{}
 	empty, err := s.runsEmpty(ctx, timeout)

@@ -128,7 +128,7 @@ func simulate(t *testing.T, p *plan, host *wasmhost.Host, sum *seen) (faults []s
 			w.faults = append(w.faults, h.faults...)
 		}
 		sum.add(w, h)
-		time.Sleep(time.Second) // simulated, and it ends with this goroutine: whoever waits for a moment yet goes on
+		<-time.After(time.Second) // simulated, and it ends with this goroutine: whoever waits for a moment yet goes on
 		synctest.Wait()
 		for _, g := range left() {
 			t.Log(g, p) // the bubble panics

@@ -13,13 +13,21 @@ var ErrBreakerOpen = errors.New("a circuit breaker is open")
 
 // BreakerOpenError says which breaker, and when to come again. It is ErrBreakerOpen.
 type BreakerOpenError struct {
-	Scope BreakerScope
-	Retry time.Duration // until it may admit messages
+	Scope  BreakerScope
+	Stands string        // "half-open" or "recovering" for one that lets some through; else it is open
+	Retry  time.Duration // until it may admit messages
 }
 
 // Error implements error.
 func (e *BreakerOpenError) Error() string {
-	return fmt.Sprintf("the circuit breaker %s is open", e.Scope)
+	how := "open"
+	switch e.Stands {
+	case "half-open":
+		how = "half-open: one message is tried, and this is not it"
+	case "recovering":
+		how = "recovering: it lets a share of the messages through, and not this one"
+	}
+	return fmt.Sprintf("the circuit breaker %s is %s", e.Scope, how)
 }
 
 // Is makes errors.Is(err, ErrBreakerOpen) true.

@@ -24,6 +24,10 @@ func TestTypedErrors(t *testing.T) {
 			"agent " + id.String() + ": history before revision 7 was removed by events.retention on 1970-01-01T00:00:00Z"},
 		{&HistoryRemovedError{Agent: id, Before: 7, Cause: ErrOverloaded}, ErrOverloaded,
 			"agent " + id.String() + ": history before revision 7 was removed by events.retention at a time not recorded, and is needed because: overloaded"},
+		{&BreakerOpenError{Scope: ScopeAll, Stands: "open"}, ErrBreakerOpen, "the circuit breaker all is open"},
+		{&BreakerOpenError{Scope: ScopeAll, Stands: "half-open"}, ErrBreakerOpen, "the circuit breaker all is half-open: one message is tried, and this is not it"},
+		{&BreakerOpenError{Scope: ScopeAll, Stands: "recovering"}, ErrBreakerOpen,
+			"the circuit breaker all is recovering: it lets a share of the messages through, and not this one"},
 		{Invalidf("f", "must be %d", 1), nil, "f must be 1"},
 	}
 	for _, c := range cases {

@@ -65,7 +65,7 @@ func ParsePriority(s string) (Priority, error) {
 	case Low, Normal, High, Critical:
 		return p, nil
 	}
-	return "", Invalidf("priority", "unknown %.40q; one of low, normal, high, critical", s)
+	return "", Invalidf("priority", "must be one of low, normal, high, critical, got %.40q", s)
 }
 
 // Message is what one party says to another. Content is JSON, or bytes in

@@ -1,6 +1,7 @@
 package projections
 
 import (
+	"fmt"
 	"sort"
 
 	"github.com/caxton-run/caxton/events"
@@ -29,7 +30,7 @@ func (a *Agents) Resolve(ref string) (events.AgentID, error) {
 	defer a.mu.RUnlock()
 	if id, err := events.ParseAgentID(ref); err == nil {
 		if a.byID[id] == nil {
-			return events.AgentID{}, events.ErrAgentNotFound
+			return events.AgentID{}, unknown(ref)
 		}
 		return id, nil
 	}
@@ -39,12 +40,19 @@ func (a *Agents) Resolve(ref string) (events.AgentID, error) {
 	}
 	switch len(found) {
 	case 0:
-		return events.AgentID{}, events.ErrAgentNotFound
+		return events.AgentID{}, unknown(ref)
 	case 1:
 		return found[0], nil
 	}
 	sort.Slice(found, func(i, j int) bool { return found[i].String() < found[j].String() })
 	return events.AgentID{}, &events.AmbiguousError{Ref: ref, Matches: found}
+}
+
+// maxRefTold bounds what an error repeats of a reference: names are no longer.
+const maxRefTold = 64
+
+func unknown(ref string) error {
+	return fmt.Errorf("agent %.*q: %w", maxRefTold, ref, events.ErrAgentNotFound)
 }
 
 // Named returns the living agents of exactly this name, the oldest first, at most

@@ -10,7 +10,7 @@ import (
 )
 
 // notWasm is what to do about a file that is no module.
-const notWasm = "the file must be a WebAssembly binary; it begins with \\0asm"
+const notWasm = "the file must be a whole WebAssembly binary, which begins with \\0asm: build it anew, or look whether it was cut short"
 
 // refusal says of a module that cannot be tried why, and what its author can do.
 func refusal(file string, err error) error {

@@ -93,7 +93,7 @@ func judge(code caxtonhttp.Code) verdict {
 	case caxtonhttp.CodeMigrationFailed:
 		return verdict{exitFailed, "the agent goes on as it was; try again with: caxton agent update AGENT FILE --dry-run"}
 	case caxtonhttp.CodeQueueFull:
-		return verdict{exitFailed, "try again later"}
+		return verdict{exitFailed, "try again later, or look whether the agent runs: caxton agent get AGENT"}
 	case caxtonhttp.CodeUnknownOutcome:
 		return verdict{exitFailed, "look whether it was done before you repeat it"}
 	case caxtonhttp.CodeMisdirected:

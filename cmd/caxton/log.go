@@ -10,7 +10,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/caxton-run/caxton/events/pebblestore"
-	"github.com/caxton-run/caxton/internal/config"
 )
 
 // largestStreams is how many streams "log stat" names.
@@ -24,7 +23,21 @@ func (a *app) logCommand() *cobra.Command {
 
 // dataDirFlag adds the flag that both commands have.
 func dataDirFlag(cmd *cobra.Command, dir *string) {
-	cmd.Flags().StringVar(dir, "data-dir", config.Default().Node.DataDir, "directory of the log")
+	cmd.Flags().StringVar(dir, "data-dir", "", "directory of the log (default node.data_dir of the configuration: ./caxton-data)")
+}
+
+// logDir is the directory to look at: the flag's, and without it the one that a server
+// with the same file and environment opens, so that nobody is told that some other log
+// is sound. A configuration with faults is not in the way of the flag.
+func (a *app) logDir(flag string) (string, error) {
+	if flag != "" {
+		return flag, nil
+	}
+	cfg, err := serveOptions{configFile: a.config}.configuration()
+	if err != nil {
+		return "", err // it names the key, the value and the bound
+	}
+	return cfg.Node.DataDir, nil
 }
 
 // openLog opens a log to look at it.
@@ -43,6 +56,7 @@ func openLog(dir string) (*pebblestore.Store, error) {
 
 // verified is the structured form of what "log verify" found.
 type verified struct {
+	DataDir   string   `json:"data_dir"`
 	Deep      bool     `json:"deep"`
 	Events    uint64   `json:"events"` // that were read
 	Scavenged uint64   `json:"scavenged"`
@@ -74,6 +88,10 @@ func (a *app) logVerifyCommand() *cobra.Command {
 			if lift && !deep {
 				return usagef("--clear-isolated needs --deep: a log that failed is trusted again only when all of it was read")
 			}
+			dir, err := a.logDir(dir)
+			if err != nil {
+				return err
+			}
 			return a.verifyLog(cmd.Context(), dir, deep, lift)
 		},
 	}
@@ -89,7 +107,7 @@ func (a *app) verifyLog(ctx context.Context, dir string, deep, lift bool) error 
 	if err != nil {
 		return err
 	}
-	out := verified{Deep: deep, Faults: []string{}}
+	out := verified{DataDir: dir, Deep: deep, Faults: []string{}}
 	found := 0
 	report := func(fault error) {
 		if found++; found <= maxFaultsTold {
@@ -133,7 +151,7 @@ func (a *app) tellVerified(out verified, found int) error {
 		return err
 	}
 	if !done {
-		a.printf("Position:   %d\nRoot:       %s\nRead:       %s, %d of them scavenged\n", out.Next, out.Root, count(out.Events, "event"), out.Scavenged)
+		a.printf("Directory:  %s\nPosition:   %d\nRoot:       %s\nRead:       %s, %d of them scavenged\n", oneLine(out.DataDir), out.Next, out.Root, count(out.Events, "event"), out.Scavenged)
 		if out.Deep {
 			a.printf("Streams:    %d\n", out.Streams)
 		}
@@ -158,6 +176,7 @@ func (a *app) tellVerified(out verified, found int) error {
 
 // census is the structured form of "log stat".
 type census struct {
+	DataDir    string              `json:"data_dir"`
 	Events     uint64              `json:"events"`
 	Streams    uint64              `json:"streams"`
 	First      *time.Time          `json:"first_recorded,omitempty"`
@@ -177,7 +196,13 @@ func (a *app) logStatCommand() *cobra.Command {
 		Short:   "Count what a log holds",
 		Example: "  caxton log stat --data-dir /var/lib/caxton\n  caxton log stat -o json",
 		Args:    exactly(),
-		RunE:    func(cmd *cobra.Command, _ []string) error { return a.statLog(cmd.Context(), dir) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			dir, err := a.logDir(dir)
+			if err != nil {
+				return err
+			}
+			return a.statLog(cmd.Context(), dir)
+		},
 	}
 	dataDirFlag(cmd, &dir)
 	return cmd
@@ -194,7 +219,8 @@ func (a *app) statLog(ctx context.Context, dir string) error {
 		return fmt.Errorf("count %s: %w", dir, err)
 	}
 	out := census{
-		Events: c.Events, Streams: c.Streams, Next: uint64(root.Next), Root: fmt.Sprintf("%x", root.Hash), DiskBytes: disk,
+		DataDir: dir,
+		Events:  c.Events, Streams: c.Streams, Next: uint64(root.Next), Root: fmt.Sprintf("%x", root.Hash), DiskBytes: disk,
 		Categories: c.Categories, Types: c.Types, Largest: c.Largest,
 	}
 	if c.Events > 0 {
@@ -203,7 +229,7 @@ func (a *app) statLog(ctx context.Context, dir string) error {
 	if done, err := a.structured(out); done {
 		return err
 	}
-	a.printf("Events:     %d\nStreams:    %d\nOn disk:    %s\nRoot:       %s\n", out.Events, out.Streams, bytesOf(disk), out.Root)
+	a.printf("Directory:  %s\nEvents:     %d\nStreams:    %d\nOn disk:    %s\nRoot:       %s\n", oneLine(dir), out.Events, out.Streams, bytesOf(disk), out.Root)
 	if out.First != nil {
 		a.printf("Recorded:   %s to %s\n", c.First.Format(time.RFC3339), c.Last.Format(time.RFC3339))
 	}

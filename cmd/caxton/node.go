@@ -75,7 +75,7 @@ func (n *node) open(ctx context.Context) error {
 	opts.BallastBytes = int64(disk.Ballast)
 	var err error
 	if n.store, err = pebblestore.Open(n.dir, opts); err != nil {
-		return fmt.Errorf("open the log in %s: %w", n.dir, err)
+		return err // it names the directory
 	}
 	if n.running, err = actors.OpenRunLog(filepath.Join(n.dir, "running")); err != nil {
 		return err

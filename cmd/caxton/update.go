@@ -140,10 +140,10 @@ func (a *app) showTrial(out caxtonhttp.DryRun) error {
 		}
 		switch {
 		case d != nil:
-			a.printf("%d messages tried, from revision %d; message %s (revision %d) differs in its %s\nrecorded: %s\nnow:      %s\n",
-				out.Messages, out.From, d.MessageID, d.Revision, d.What, oneLine(d.Recorded), oneLine(d.Now))
+			a.printf("%s tried, from revision %d; message %s (revision %d) differs in its %s\nrecorded: %s\nnow:      %s\n",
+				count(out.Messages, "message"), out.From, d.MessageID, d.Revision, d.What, oneLine(d.Recorded), oneLine(d.Now))
 		default:
-			a.printf("%d messages tried, from revision %d: no difference\n", out.Messages, out.From)
+			a.printf("%s tried, from revision %d: no difference\n", count(out.Messages, "message"), out.From)
 		}
 		if !out.Complete {
 			a.note("the time ended before all messages were tried")

@@ -234,8 +234,11 @@ func TestConformance(t *testing.T) {
 			storetest.Run(t, func(t *testing.T) events.Store {
 				cl := newCluster(t)
 				cl.grow(c.size, func(o *Options) {
-					if o.Heartbeat = 100 * time.Millisecond; c.size == 1 {
+					switch o.Heartbeat = 100 * time.Millisecond; c.size {
+					case 1:
 						o.Heartbeat = 20 * time.Millisecond // nobody to hear
+					case 5:
+						o.Heartbeat = 500 * time.Millisecond // 4 copies of 1 MiB take two processors longer than the others' under the race detector
 					}
 				})
 				pick := cl.leader()

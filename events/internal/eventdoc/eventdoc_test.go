@@ -62,7 +62,7 @@ func small() fstest.MapFS {
 	const event = "package events\n" +
 		"// Painted is paint. With <angles> and a_name.\n//\n//   - Stream: agent-<uuid>, often.\n//   - When: now.\n//   - By: me.\n" +
 		"//   - Agent: shines.\n//   - Projections: too.\n//   - Version 1: was | grey.\n" +
-		"type Painted struct {\n// The colour. Absent when none.\nColour string `json:\"colour,omitempty\"`\n}\n" +
+		"type Painted struct {\n// max_hue64 or less. Absent when none.\nColour string `json:\"colour,omitempty\"`\n}\n" +
 		"// EventType implements Payload.\nfunc (Painted) EventType() Type { return \"Painted\" }\n" +
 		"// TypeBlob is bytes.\n//\n//   - Stream: blob-<sha256>.\n//   - When: now.\n//   - By: me.\n//   - Agent: no.\n//   - Projections: no.\nconst TypeBlob Type = \"Blob\"\n" +
 		"// AgentStream is one agent.\nfunc AgentStream() {}\n// BlobStream holds blobs.\nfunc BlobStream() {}\n"
@@ -94,7 +94,7 @@ func TestSection(t *testing.T) {
 	const want = "\n`Painted` is paint. With \\<angles> and `a_name`.\n\n| | |\n|---|---|\n" +
 		"| **stream** | `agent-<uuid>`, often. |\n| **written when** | now. |\n| **written by** | me. |\n" +
 		"| **agent's state** | shines. |\n| **projections** | too. |\n| **version** | 2 |\n\n" +
-		"| field | JSON | meaning |\n|---|---|---|\n| `colour` | string, optional | The colour. Absent when none |\n\n" +
+		"| field | JSON | meaning |\n|---|---|---|\n| `colour` | string, optional | `max_hue64` or less. Absent when none |\n\n" +
 		"```json\n{\n  \"colour\": \"red\"\n}\n```\n\n**Version 1** was \\| grey.\n\n```json\n{\n  \"colour\": \"grey\"\n}\n```\n"
 	if d := cmp.Diff(want, got); d != "" {
 		t.Errorf("section (-want +got):\n%s", d)

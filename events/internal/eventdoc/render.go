@@ -29,7 +29,7 @@ func render(src *source, list []event) ([]byte, error) {
 	for _, e := range list {
 		w.known = append(w.known, e.name)
 	}
-	w.names = regexp.MustCompile(`[a-z]+-<[a-z0-9]+>|[a-z][a-z.]*_[a-z_.]*[a-z]|\b(?:` + strings.Join(w.known, "|") + `)\b`)
+	w.names = regexp.MustCompile(`[a-z]+-<[a-z0-9]+>|\b[a-z][a-z.]*_[a-z0-9_.]*[a-z0-9]|\b(?:` + strings.Join(w.known, "|") + `)\b`)
 	w.WriteString(intro)
 	w.streams(list)
 	w.index(list)
@@ -199,10 +199,12 @@ func sentence(p string) string {
 	return strings.TrimSuffix(s, ".")
 }
 
-// upper begins a text with a capital: comments beside a field do not.
+// upper begins a text with a capital: comments beside a field do not. A name that it
+// begins with, such as max_fuel, stays as it is.
 func upper(s string) string {
-	if s == "" {
-		return ""
+	word, _, _ := strings.Cut(s, " ")
+	if s == "" || strings.Contains(word, "_") {
+		return s
 	}
 	return strings.ToUpper(s[:1]) + s[1:]
 }
