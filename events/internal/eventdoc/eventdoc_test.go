@@ -119,7 +119,7 @@ func TestGapsAreErrors(t *testing.T) {
 		{"an unknown item", "payloads_agent.go", "- By: me", "- Bye: me", `the label "Bye"`},
 		{"an item without a label", "payloads_agent.go", "- By: me", "- by me", "has no label"},
 		{"no comment", "payloads_agent.go", "// Painted is paint. With <angles> and a_name.\n//\n", "", "Painted"},
-		{"a field without a comment", "payloads_agent.go", "// The colour. Absent when none.\n", "", "Painted.colour has no comment"},
+		{"a field without a comment", "payloads_agent.go", "// max_hue64 or less. Absent when none.\n", "", "Painted.colour has no comment"},
 		{"a field without a JSON name", "payloads_agent.go", `json:"colour,omitempty"`, `json:",omitempty"`, "Painted.Colour has no JSON name"},
 		{"a field of a strange type", "payloads_agent.go", "Colour string", "Colour chan int", "Painted.Colour: type *ast.ChanType"},
 		{"a stream without a form", "payloads_agent.go", "agent-<uuid>, often", "many", "the item Stream"},
