@@ -2,6 +2,7 @@ package projections
 
 import (
 	"errors"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -43,6 +44,8 @@ func TestResolve(t *testing.T) {
 	} {
 		if got, err := a.Resolve(ref); !errors.Is(err, events.ErrAgentNotFound) {
 			t.Errorf("%q is %s, %v; want ErrAgentNotFound", ref, got, err)
+		} else if !strings.Contains(err.Error(), strconv.Quote(ref)) {
+			t.Errorf("%v does not name %q", err, ref)
 		}
 	}
 	var several *events.AmbiguousError
