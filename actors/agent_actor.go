@@ -205,19 +205,14 @@ func (a *agentActor) trimInbox(ctx context.Context) {
 	if a.live == nil || !a.live.State.Exists() || a.state().InboxNext() < trimInboxMin {
 		return
 	}
-	stream, next := events.InboxStream(a.id), a.state().InboxNext()
-	md, at, ok, err := a.sys.deps.Store.StreamMetadata(ctx, stream)
-	if err == nil && next-min(md.TruncateBefore, next) < trimInboxMin {
-		return
-	}
-	if err == nil {
-		expected := events.NoStream()
-		if ok {
-			expected = events.Exact(at)
+	next := a.state().InboxNext()
+	err := a.sys.changeMetadata(ctx, events.InboxStream(a.id), func(md *events.StreamMetadata) bool {
+		if next-min(md.TruncateBefore, next) < trimInboxMin {
+			return false
 		}
 		md.TruncateBefore = next
-		_, err = a.sys.deps.Store.SetStreamMetadata(ctx, stream, expected, md)
-	}
+		return true
+	})
 	if err != nil {
 		a.sys.log.Warn("inbox not trimmed", slog.String("agent", a.id.String()), slog.Any("err", err))
 	}

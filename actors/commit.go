@@ -32,10 +32,9 @@ func (a *agentActor) emit(ctx context.Context, t *turn, payloads []events.Payloa
 	}
 	skips := len(t.settled) + 1
 	if t.bytes+size+skips*maxSkipBytes > events.MaxAppendBytes || len(t.events)+len(list)+skips > events.MaxAppendEvents {
-		if err := a.flush(ctx, t); err != nil {
+		if err := a.flushOn(ctx, t); err != nil {
 			return nil, err
 		}
-		*t = turn{began: t.began, halted: t.halted, expected: a.state().Expected()}
 	}
 	if err := a.add(t, payloads, list, size); err != nil {
 		return nil, err
@@ -113,6 +112,15 @@ func (a *agentActor) flush(ctx context.Context, t *turn) error {
 	if len(t.held) > 0 && a.state().Status.Runs() && !a.sys.halted() {
 		a.sys.nudge(a.id) // the emergency stop that held them was lifted meanwhile
 	}
+	return nil
+}
+
+// flushOn flushes a turn that goes on: what is decided next follows what is durable.
+func (a *agentActor) flushOn(ctx context.Context, t *turn) error {
+	if err := a.flush(ctx, t); err != nil {
+		return err
+	}
+	*t = turn{began: t.began, halted: t.halted, expected: a.state().Expected()}
 	return nil
 }
 
@@ -234,14 +242,10 @@ func (a *agentActor) head(ctx context.Context) events.Position {
 // Idempotency-Key was given. A key that is past its time may be known still while its
 // answer is gone; the request is not run again.
 func (a *agentActor) answerBefore(ctx context.Context, rev events.Revision) answer {
-	rec, err := events.EventAt(ctx, a.sys.deps.Store, a.id, rev)
+	rec, p, err := events.PayloadAt(ctx, a.sys.deps.Store, a.id, rev)
 	if errors.Is(err, events.ErrHistoryRemoved) {
 		err = fmt.Errorf("the answer to this Idempotency-Key is gone, use a new one: %w: %w", events.ErrConflict, err)
 	}
-	if err != nil {
-		return answer{err: err}
-	}
-	p, err := events.Decode(rec.Event)
 	if err != nil {
 		return answer{err: err}
 	}

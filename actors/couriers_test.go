@@ -59,29 +59,18 @@ func TestSendsAreCarriedAFewAtATime(t *testing.T) {
 		r.before = func() { r.sys.dispatcher.atOnce, r.sys.dispatcher.place = atOnce, time.Hour }
 	})
 	list, pongs := r.games(4*atOnce, room)
-	var writing, most atomic.Int64
-	open := make(chan struct{})
-	r.store.fail(func(s events.Stream) error {
-		if pongs[s] {
-			n := writing.Add(1)
-			for m := most.Load(); n > m && !most.CompareAndSwap(m, n); m = most.Load() {
-			}
-			<-open
-			writing.Add(-1)
-		}
-		return nil
-	}, nil)
+	gate := r.store.hold(pongs)
 	room.regain()
-	r.until("as many are carried as may be", func() bool { return writing.Load() == atOnce })
+	r.until("as many are carried as may be", func() bool { return gate.writing.Load() == atOnce })
 	r.until("the others wait", func() bool {
 		d := r.sys.dispatcher
 		d.mu.Lock()
 		defer d.mu.Unlock()
 		return len(d.queue) == len(list)-atOnce
 	})
-	close(open)
+	close(gate.open)
 	r.endOf(list)
-	if n := most.Load(); n != atOnce {
+	if n := gate.most.Load(); n != atOnce {
 		t.Errorf("%d were carried at a time, want %d", n, atOnce)
 	}
 }

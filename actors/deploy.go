@@ -126,18 +126,15 @@ func (s *System) tryStart(ctx context.Context, mod *wasmhost.Module, l events.Re
 	if known, tried := s.deploys.tried(mod.Hash()); tried {
 		return known, nil
 	}
-	may := s.licence.Load()
-	if !may.take() {
-		return nil, events.ErrEmergencyStop
-	}
-	defer may.leave()
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	defer context.AfterFunc(may.ctx, cancel)()
-	guest, err := s.deps.Host.Instantiate(ctx, mod, l.MaxMemoryBytes)
-	if err != nil && may.isRevoked() {
-		return nil, events.ErrEmergencyStop
-	}
+	var skills []string
+	err := s.licensed(ctx, func(ctx context.Context) error {
+		guest, err := s.deps.Host.Instantiate(ctx, mod, l.MaxMemoryBytes)
+		if err == nil {
+			skills = guest.Capabilities()
+			guest.Close()
+		}
+		return err
+	})
 	var failed *wasmhost.InitError
 	if errors.As(err, &failed) {
 		return nil, &events.RefusedError{Rule: "start_failed", Detail: failed.Error()}
@@ -145,9 +142,8 @@ func (s *System) tryStart(ctx context.Context, mod *wasmhost.Module, l events.Re
 	if err != nil {
 		return nil, err
 	}
-	defer guest.Close()
-	s.deploys.remember(mod.Hash(), guest.Capabilities())
-	return guest.Capabilities(), nil
+	s.deploys.remember(mod.Hash(), skills)
+	return skills, nil
 }
 
 func (d *deploys) tried(h events.ModuleHash) (capabilities []string, tried bool) {

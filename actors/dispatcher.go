@@ -196,11 +196,7 @@ func (d *dispatcher) load(ctx context.Context, from events.AgentID, list []proje
 }
 
 func (d *dispatcher) sends(ctx context.Context, from events.AgentID, rev events.Revision) ([]events.Message, error) {
-	rec, err := events.EventAt(ctx, d.sys.deps.Store, from, rev)
-	if err != nil {
-		return nil, err
-	}
-	p, err := events.Decode(rec.Event)
+	_, p, err := events.PayloadAt(ctx, d.sys.deps.Store, from, rev)
 	if err != nil {
 		return nil, err
 	}

@@ -70,12 +70,10 @@ type manifest struct {
 // is on disk. dir must lie in one of Config.DumpDirs: an os.Root keeps links and dots
 // from leading out of it. Error: errLifted, when the stop ends meanwhile.
 func (s *System) dump(ctx context.Context, stop *licence, dir string) (_ Dump, err error) {
-	select {
-	case s.emergency.dumping <- struct{}{}:
-		defer func() { <-s.emergency.dumping }()
-	case <-ctx.Done():
-		return Dump{}, fmt.Errorf("dump to %s: another is being written: %w", dir, ctx.Err())
+	if err := s.emergency.dumping.begin(ctx); err != nil {
+		return Dump{}, fmt.Errorf("dump to %s: another is being written: %w", dir, err)
 	}
+	defer s.emergency.dumping.end()
 	root, rel, err := s.dumpRoot(dir)
 	if err != nil {
 		return Dump{}, err

@@ -21,7 +21,7 @@ type emergency struct {
 	one      oneAtATime // stop or lift is recorded; guards below
 	recorded bool       // the stop in force is in the log
 
-	dumping chan struct{} // holds a token while a dump is written: two would read everything twice at once
+	dumping oneAtATime // dump: two would read everything twice at once
 }
 
 // errLifted ends what goes on for a stop that is over.

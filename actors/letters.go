@@ -66,11 +66,7 @@ func (g *Gateway) RetryLetter(ctx context.Context, c Caller, id events.MessageID
 // readLetter returns the message that was set aside; toOwner says that it is for the
 // agent in whose stream it stands.
 func (s *System) readLetter(ctx context.Context, l projections.Letter) (m events.Message, toOwner bool, err error) {
-	rec, err := events.EventAt(ctx, s.deps.Store, l.Agent, l.Revision)
-	if err != nil {
-		return m, false, err
-	}
-	p, err := events.Decode(rec.Event)
+	rec, p, err := events.PayloadAt(ctx, s.deps.Store, l.Agent, l.Revision)
 	if err != nil {
 		return m, false, err
 	}

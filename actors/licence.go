@@ -4,6 +4,8 @@ import (
 	"context"
 	"sync/atomic"
 	"time"
+
+	"github.com/caxton-run/caxton/events"
 )
 
 // licence is what guests run under: in a turn, in a replay that wakes one, when a new
@@ -74,3 +76,21 @@ func (s *System) halted() bool { return s.licence.Load().isRevoked() }
 // StoppedSince is when the emergency stop in force began; zero without one. It waits
 // for nothing.
 func (s *System) StoppedSince() time.Time { return s.licence.Load().since() }
+
+// licensed does what runs a guest outside an agent's turn, with a context that ends
+// with the licence too. Errors: events.ErrEmergencyStop, do's.
+func (s *System) licensed(ctx context.Context, do func(context.Context) error) error {
+	l := s.licence.Load()
+	if !l.take() {
+		return events.ErrEmergencyStop
+	}
+	defer l.leave()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(l.ctx, cancel)()
+	err := do(ctx)
+	if err != nil && l.isRevoked() {
+		return events.ErrEmergencyStop
+	}
+	return err
+}

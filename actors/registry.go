@@ -47,13 +47,18 @@ func (r *registry) offer(id events.AgentID, e *envelope) (*Mailbox, error) {
 // room refuses what offer would refuse of messages: an agent's mailbox is full.
 // Error: events.ErrMailboxFull.
 func (r *registry) room(id events.AgentID) error {
-	r.mu.Lock()
-	box := r.awake[id]
-	r.mu.Unlock()
+	box := r.box(id)
 	if box == nil {
 		return nil
 	}
 	return box.room()
+}
+
+// box is the agent's mailbox; nil while it is not awake.
+func (r *registry) box(id events.AgentID) *Mailbox {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.awake[id]
 }
 
 func (r *registry) get(id events.AgentID) (box *Mailbox, fresh bool, err error) {
@@ -75,23 +80,17 @@ func (r *registry) get(id events.AgentID) (box *Mailbox, fresh bool, err error) 
 
 // isAwake reports whether box is still the agent's mailbox.
 func (r *registry) isAwake(id events.AgentID, box *Mailbox) bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.awake[id] == box
+	return r.box(id) == box
 }
 
 // holds reports whether the agent is awake.
 func (r *registry) holds(id events.AgentID) bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.awake[id] != nil
+	return r.box(id) != nil
 }
 
 // isBusy reports whether anything waits in the agent's mailbox or is in a turn.
 func (r *registry) isBusy(id events.AgentID) bool {
-	r.mu.Lock()
-	box := r.awake[id]
-	r.mu.Unlock()
+	box := r.box(id)
 	if box == nil {
 		return false
 	}

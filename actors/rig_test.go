@@ -7,6 +7,7 @@ import (
 	"errors"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -226,6 +227,21 @@ func (r *rig) eventually(what string, is func() bool) {
 	}
 }
 
+// workedOff waits until no inbox holds anything of what the log holds now. To
+// ask only for empty inboxes would be too early: they are empty as well before
+// the projections have followed what was put into them.
+func (r *rig) workedOff() {
+	r.t.Helper()
+	last := events.ReadAllOptions{From: events.EndOfLog, Direction: events.Backwards, Max: 1, Filter: projections.Followed()}
+	for rec, err := range r.log.ReadAll(context.Background(), last) {
+		if err != nil {
+			r.t.Fatal(err)
+		}
+		r.caughtUp(rec.Position)
+	}
+	r.eventually("no message waits", func() bool { return r.inboxes.Len() == 0 })
+}
+
 // payloads returns all events of a stream.
 func (r *rig) payloads(s events.Stream) []events.Payload {
 	r.t.Helper()
@@ -300,6 +316,36 @@ func (f *faultyStore) fail(before, after func(events.Stream) error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.before, f.after = before, after
+}
+
+// turnstile holds those who write, and counts them.
+type turnstile struct {
+	open          chan struct{} // closed to let all go on
+	writing, most atomic.Int64  // now, and at any time
+}
+
+func newTurnstile() *turnstile { return &turnstile{open: make(chan struct{})} }
+
+func (g *turnstile) enter() {
+	n := g.writing.Add(1)
+	for m := g.most.Load(); n > m && !g.most.CompareAndSwap(m, n); m = g.most.Load() {
+	}
+	<-g.open
+}
+
+func (g *turnstile) leave() { g.writing.Add(-1) }
+
+// hold has who writes to one of the streams wait at a turnstile first.
+func (f *faultyStore) hold(streams map[events.Stream]bool) *turnstile {
+	g := newTurnstile()
+	f.fail(func(s events.Stream) error {
+		if streams[s] {
+			g.enter()
+			g.leave()
+		}
+		return nil
+	}, nil)
+	return g
 }
 
 // Append implements events.Store.

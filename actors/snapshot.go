@@ -101,25 +101,18 @@ func (a *agentActor) keepParts(ctx context.Context, parts int) error {
 	if a.partsKept >= want {
 		return nil
 	}
-	stream := events.SnapshotStream(a.id)
-	md, at, ok, err := a.sys.deps.Store.StreamMetadata(ctx, stream)
-	if err != nil {
-		return err
+	var kept uint64
+	err := a.sys.changeMetadata(ctx, events.SnapshotStream(a.id), func(md *events.StreamMetadata) bool {
+		raise := md.MaxCount < want
+		md.MaxCount = max(md.MaxCount, want)
+		kept = md.MaxCount
+		return raise
+	})
+	if wrong := (*events.WrongRevisionError)(nil); errors.As(err, &wrong) {
+		return nil // another writer's; the next snapshot looks again
 	}
-	if md.MaxCount < want {
-		expected := events.NoStream()
-		if ok {
-			expected = events.Exact(at)
-		}
-		md.MaxCount = want
-		_, err = a.sys.deps.Store.SetStreamMetadata(ctx, stream, expected, md)
-		if wrong := (*events.WrongRevisionError)(nil); errors.As(err, &wrong) {
-			return nil // another writer's; the next snapshot looks again
-		}
-		if err != nil {
-			return err
-		}
+	if err == nil {
+		a.partsKept = kept
 	}
-	a.partsKept = max(md.MaxCount, want)
-	return nil
+	return err
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"runtime"
-	"sync/atomic"
 	"testing"
 
 	"github.com/caxton-run/caxton/events"
@@ -29,19 +28,15 @@ func snapshotsAtATime(t *testing.T, bytes uint64, want int64) {
 		r.ask(id, `{"op":"add","n":1}`)
 		own[events.SnapshotStream(id)] = true
 	}
-	var writing, most atomic.Int64
-	begin := make(chan struct{})
+	gate := newTurnstile()
 	r.store.fail(func(s events.Stream) error {
 		if own[s] {
-			n := writing.Add(1)
-			for m := most.Load(); n > m && !most.CompareAndSwap(m, n); m = most.Load() {
-			}
-			<-begin
+			gate.enter()
 		}
 		return nil
 	}, func(s events.Stream) error {
 		if own[s] {
-			writing.Add(-1)
+			gate.leave()
 		}
 		return nil
 	})
@@ -54,17 +49,17 @@ func snapshotsAtATime(t *testing.T, bytes uint64, want int64) {
 		rested <- n
 	}()
 	r.until("all sleep but for their snapshots", func() bool { return r.sys.Awake() == 0 })
-	r.until("some are written", func() bool { return writing.Load() >= want })
+	r.until("some are written", func() bool { return gate.writing.Load() >= want })
 	select {
 	case <-rested:
 		t.Error("Rest returned before memory was given back")
 	default:
 	}
-	close(begin)
+	close(gate.open)
 	if n := <-rested; n != agents {
 		t.Errorf("%d agents rested, want %d", n, agents)
 	}
-	if n := most.Load(); n != want {
+	if n := gate.most.Load(); n != want {
 		t.Errorf("%d snapshots were written at a time, want %d", n, want)
 	}
 	for s := range own {

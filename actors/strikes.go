@@ -41,12 +41,10 @@ func (a *agentActor) noneRuns() {
 func (a *agentActor) wake(ctx context.Context) (*replay.Agent, error) {
 	what := wakeRun(a.id)
 	if a.sys.deps.Running.strikes(what) > 0 {
-		select {
-		case a.sys.suspects <- struct{}{}:
-			defer func() { <-a.sys.suspects }()
-		case <-ctx.Done():
-			return nil, ctx.Err()
+		if err := a.sys.suspects.begin(ctx); err != nil {
+			return nil, err
 		}
+		defer a.sys.suspects.end()
 	}
 	l := a.sys.licence.Load()
 	if !l.take() {

@@ -60,7 +60,7 @@ type System struct {
 	deploys    deploys
 	recents    recents
 	saves      saves
-	suspects   chan struct{} // holds a token while an agent is woken whose wake has a strike
+	suspects   oneAtATime // wake of an agent whose wake has a strike
 	unwoken    unwoken
 	licence    atomic.Pointer[licence]
 	emergency  emergency
@@ -91,10 +91,10 @@ func New(cfg Config, deps Deps) (*System, error) {
 	if deps.Now == nil {
 		deps.Now = time.Now
 	}
-	s := &System{cfg: cfg, deps: deps, log: deps.Log, saves: saves{bytes: saveBytes}, suspects: make(chan struct{}, 1)}
+	s := &System{cfg: cfg, deps: deps, log: deps.Log, saves: saves{bytes: saveBytes}, suspects: newOneAtATime()}
 	s.life, s.end = context.WithCancel(context.Background())
 	s.licence.Store(newLicence(s.life))
-	s.emergency.one, s.emergency.dumping = newOneAtATime(), make(chan struct{}, 1)
+	s.emergency.one, s.emergency.dumping = newOneAtATime(), newOneAtATime()
 	s.deploys.unique = newOneAtATime()
 	s.breakers = newBreakers(s)
 	open, err := s.restoreBreakers(s.life)

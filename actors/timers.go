@@ -195,11 +195,7 @@ func (a *agentActor) timerMessage(ctx context.Context, e *envelope) (pending boo
 	if !e.message.ID.IsZero() {
 		return true, nil // read before a run that may pass
 	}
-	rec, err := events.EventAt(ctx, a.sys.deps.Store, a.id, rev)
-	if err != nil {
-		return true, err
-	}
-	p, err := events.Decode(rec.Event)
+	_, p, err := events.PayloadAt(ctx, a.sys.deps.Store, a.id, rev)
 	if err != nil {
 		return true, err
 	}

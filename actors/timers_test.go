@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -214,30 +213,19 @@ func timersAtATime(t *testing.T, agents, atOnce int, place time.Duration, want i
 		own[events.AgentStream(ids[i])] = true
 	}
 	r.eventually("all are set", func() bool { return r.timers.Len() == agents })
-	var writing, most atomic.Int64
-	open := make(chan struct{})
-	r.store.fail(func(s events.Stream) error {
-		if own[s] {
-			n := writing.Add(1)
-			for m := most.Load(); n > m && !most.CompareAndSwap(m, n); m = most.Load() {
-			}
-			<-open
-			writing.Add(-1)
-		}
-		return nil
-	}, nil)
+	gate := r.store.hold(own)
 	room.low.Store(true)
 	for _, d := range r.timers.TakeDue(time.Now().Add(2*time.Hour), agents) {
 		r.timers.Return(d, time.Now()) // as if its time had come
 	}
 	room.regain()
-	r.until("so many are being handled", func() bool { return writing.Load() == want })
-	close(open)
+	r.until("so many are being handled", func() bool { return gate.writing.Load() == want })
+	close(gate.open)
 	r.eventually("all have fired", func() bool { return r.timers.Len() == 0 })
 	for _, id := range ids {
 		if n := len(r.fired(id)); n != 1 {
 			t.Errorf("agent %s was told %d times, want once", id, n)
 		}
 	}
-	return most.Load()
+	return gate.most.Load()
 }

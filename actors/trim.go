@@ -144,19 +144,11 @@ func (p *trimPass) agent(ctx context.Context, v projections.AgentView) error {
 }
 
 // confirm has two snapshots confirmed by a replay.
-func (p *trimPass) confirm(ctx context.Context, id events.AgentID) (replay.Confirmed, bool, error) {
-	may := p.sys.licence.Load()
-	if !may.take() {
-		return replay.Confirmed{}, false, events.ErrEmergencyStop
-	}
-	defer may.leave()
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	defer context.AfterFunc(may.ctx, cancel)()
-	c, ok, err := p.sys.source.Confirm(ctx, id)
-	if err != nil && may.isRevoked() {
-		err = events.ErrEmergencyStop
-	}
+func (p *trimPass) confirm(ctx context.Context, id events.AgentID) (c replay.Confirmed, ok bool, err error) {
+	err = p.sys.licensed(ctx, func(ctx context.Context) error {
+		c, ok, err = p.sys.source.Confirm(ctx, id)
+		return err
+	})
 	return c, ok, err
 }
 
@@ -232,11 +224,7 @@ func (p *trimPass) give(ctx context.Context, v projections.AgentView, from, to e
 func (p *trimPass) saveBase(ctx context.Context, id events.AgentID, data [][]byte) error {
 	expected := events.Any()
 	for _, part := range data {
-		ev := events.Event{
-			ID: events.NewEventID(), Type: events.TypeSnapshotTaken, ContentType: events.Binary, Data: part,
-			Metadata: events.Metadata{SchemaVersion: events.SchemaVersion(events.TypeSnapshotTaken)}.Encode(),
-		}
-		r, err := p.sys.append(ctx, events.BaseStream(id), expected, ev)
+		r, err := p.sys.append(ctx, events.BaseStream(id), expected, replay.PartEvent(part))
 		if err != nil {
 			return err
 		}
@@ -248,47 +236,34 @@ func (p *trimPass) saveBase(ctx context.Context, id events.AgentID, data [][]byt
 // dropBases hides all but the newest base. It is read first, and what is left of the
 // history leads on from it: it lies beyond the one before.
 func (p *trimPass) dropBases(ctx context.Context, id events.AgentID) error {
-	stream := events.BaseStream(id)
 	newest, err := p.sys.source.NewestBase(ctx, id)
 	if err != nil {
 		return err
 	}
-	md, at, ok, err := p.sys.deps.Store.StreamMetadata(ctx, stream)
-	if err != nil || md.TruncateBefore >= newest {
-		return err
-	}
-	expected := events.NoStream()
-	if ok {
-		expected = events.Exact(at)
-	}
-	md.TruncateBefore = newest
-	_, err = p.sys.deps.Store.SetStreamMetadata(ctx, stream, expected, md)
-	return err
+	return p.sys.changeMetadata(ctx, events.BaseStream(id), func(md *events.StreamMetadata) bool {
+		if md.TruncateBefore >= newest {
+			return false
+		}
+		md.TruncateBefore = newest
+		return true
+	})
 }
 
 // hide has reads of an agent's stream begin where its newest HistoryTrimmed says.
 func (p *trimPass) hide(ctx context.Context, v projections.AgentView) error {
-	stream := events.AgentStream(v.ID)
-	md, at, ok, err := p.sys.deps.Store.StreamMetadata(ctx, stream)
-	if err != nil {
-		return err
-	}
-	expected := events.NoStream()
-	if ok {
-		expected = events.Exact(at)
-	}
 	trim := events.Trim{Before: v.HistoryFrom, Event: v.HistoryEvent, At: *v.HistoryRemovedAt}
-	_, err = p.sys.deps.Store.SetStreamMetadata(ctx, stream, expected, trim.In(md))
-	return err
+	return p.sys.changeMetadata(ctx, events.AgentStream(v.ID), func(md *events.StreamMetadata) bool {
+		*md = trim.In(*md)
+		return true
+	})
 }
 
 // trim records that the oldest events are given up, with what readers see of the agent
 // at that moment: the projection has to have come as far as the state.
 func (a *agentActor) trim(ctx context.Context, t *turn, e *envelope, c agent.Trim) (verdict, error) {
-	if err := a.flush(ctx, t); err != nil {
+	if err := a.flushOn(ctx, t); err != nil {
 		return goOn, err
 	}
-	*t = turn{began: t.began, expected: a.state().Expected()}
 	if a.state().Status == agent.Running {
 		if err := a.carry(ctx, &c.Event); err != nil {
 			t.tell(e, answer{err: err})

@@ -40,28 +40,17 @@ func TestAMassWakeIsPaced(t *testing.T) {
 			if _, err := r.sys.Rest(context.Background()); err != nil {
 				t.Fatal(err)
 			}
-			var writing, most atomic.Int64
-			open := make(chan struct{})
-			r.store.fail(func(s events.Stream) error {
-				if own[s] {
-					n := writing.Add(1)
-					for m := most.Load(); n > m && !most.CompareAndSwap(m, n); m = most.Load() {
-					}
-					<-open
-					writing.Add(-1)
-				}
-				return nil
-			}, nil)
+			gate := r.store.hold(own)
 			wake(r, room)
-			r.until("as many are on their way as may be", func() bool { return writing.Load() >= atOnce })
-			close(open)
-			r.eventually("all are handled", func() bool { return r.inboxes.Len() == 0 })
+			r.until("as many are on their way as may be", func() bool { return gate.writing.Load() >= atOnce })
+			close(gate.open)
+			r.workedOff()
 			for _, id := range ids {
 				if n := len(r.ends(id)); n != 1 {
 					t.Errorf("agent %s handled %d messages, want 1", id, n)
 				}
 			}
-			if n := most.Load(); n != atOnce {
+			if n := gate.most.Load(); n != atOnce {
 				t.Errorf("%d agents were woken at a time, want %d", n, atOnce)
 			}
 		})
@@ -93,5 +82,5 @@ func TestAStuckAgentKeepsItsPlaceForAWhile(t *testing.T) {
 	r.lift()
 	r.until("all are woken", func() bool { return on.Load() == 3 })
 	close(open)
-	r.eventually("all are handled", func() bool { return r.inboxes.Len() == 0 })
+	r.workedOff()
 }

@@ -102,23 +102,25 @@ func LoadBlob(ctx context.Context, s Store, ref BlobRef) ([]byte, error) {
 // StoreContent moves a message's content into a blob if it is too large for an
 // event, white space between its tokens aside. What stays behind is durable before whoever refers to it is.
 func StoreContent(ctx context.Context, s Store, m *Message) error {
-	return StoreContentIf(ctx, s, m, func() error { return nil })
+	return StoreContentIf(ctx, s, m, nil)
 }
 
 // StoreContentIf is StoreContent which, before it writes what the log has not got
-// already, asks admit, and returns its error.
+// already, asks admit, unless that is nil, and returns its error.
 func StoreContentIf(ctx context.Context, s Store, m *Message, admit func() error) error {
 	b, isJSON, err := m.bulk()
 	if b == nil || err != nil {
 		return err
 	}
-	there, err := hasBlob(ctx, s, HashBlob(b))
-	if err != nil {
-		return err
-	}
-	if !there {
-		if err := admit(); err != nil {
+	if admit != nil {
+		there, err := hasBlob(ctx, s, HashBlob(b))
+		if err != nil {
 			return err
+		}
+		if !there {
+			if err := admit(); err != nil {
+				return err
+			}
 		}
 	}
 	h, err := StoreBlob(ctx, s, b)

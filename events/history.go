@@ -125,3 +125,13 @@ func EventAt(ctx context.Context, s HistoryReader, id AgentID, rev Revision) (Re
 	}
 	return Recorded{}, &CorruptError{Where: fmt.Sprintf("%s, revision %d", AgentStream(id), uint64(rev)), Reason: "is not there"}
 }
+
+// PayloadAt is EventAt with what the event says. Errors: those of EventAt and Decode.
+func PayloadAt(ctx context.Context, s HistoryReader, id AgentID, rev Revision) (Recorded, Payload, error) {
+	rec, err := EventAt(ctx, s, id, rev)
+	if err != nil {
+		return Recorded{}, nil, err
+	}
+	p, err := Decode(rec.Event)
+	return rec, p, err
+}

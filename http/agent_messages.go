@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 
 	"github.com/caxton-run/caxton/events"
 	"github.com/caxton-run/caxton/projections"
@@ -137,10 +138,8 @@ func (p *messagePage) waiting(ctx context.Context, id events.AgentID, opts event
 		return fmt.Errorf("agent %s: %w", id, events.ErrAgentNotFound)
 	}
 	open := p.server.deps.Inboxes.Entries(id)
-	for len(open) > 0 && open[0] < opts.From {
-		open = open[1:]
-	}
-	if len(open) == 0 {
+	first, _ := slices.BinarySearch(open, opts.From)
+	if open = open[first:]; len(open) == 0 {
 		return nil
 	}
 	opts.From = open[0]
@@ -148,13 +147,10 @@ func (p *messagePage) waiting(ctx context.Context, id events.AgentID, opts event
 		if err != nil {
 			return err
 		}
-		for len(open) > 0 && open[0] < rec.Revision {
-			open = open[1:]
-		}
-		if len(open) == 0 {
+		if rec.Revision > open[len(open)-1] {
 			return nil
 		}
-		if open[0] != rec.Revision {
+		if _, waits := slices.BinarySearch(open, rec.Revision); !waits {
 			continue
 		}
 		if p.full(rec) {

@@ -68,14 +68,10 @@ func (s *Server) getLetter(r *request) error {
 	if !ok {
 		return unknown
 	}
-	rec, err := events.EventAt(r.ctx, s.deps.History, letter.Agent, letter.Revision)
+	_, p, err := events.PayloadAt(r.ctx, s.deps.History, letter.Agent, letter.Revision)
 	if errors.Is(err, events.ErrStreamNotFound) {
 		return unknown
 	}
-	if err != nil {
-		return err
-	}
-	p, err := events.Decode(rec.Event)
 	if err != nil {
 		return err
 	}

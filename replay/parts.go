@@ -112,12 +112,17 @@ func (w whole) events() []events.Event {
 				pieces = pieces[1:]
 			}
 		}
-		list = append(list, events.Event{
-			ID: events.NewEventID(), Type: events.TypeSnapshotTaken, ContentType: events.Binary,
-			Data: data, Metadata: events.Metadata{SchemaVersion: events.SchemaVersion(events.TypeSnapshotTaken)}.Encode(),
-		})
+		list = append(list, PartEvent(data))
 	}
 	return list
+}
+
+// PartEvent is a new SnapshotTaken event of one part's data.
+func PartEvent(data []byte) events.Event {
+	return events.Event{
+		ID: events.NewEventID(), Type: events.TypeSnapshotTaken, ContentType: events.Binary,
+		Data: data, Metadata: events.Metadata{SchemaVersion: events.SchemaVersion(events.TypeSnapshotTaken)}.Encode(),
+	}
 }
 
 // gatherer puts snapshots together from their events, read backwards. A snapshot

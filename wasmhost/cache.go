@@ -164,7 +164,12 @@ func (c *codeCache) has(key moduleKey) bool {
 
 // entry reads the note of a module. The caller holds mu.
 func (c *codeCache) entry(key moduleKey) (e codeEntry, ok bool) {
-	b, err := os.ReadFile(c.indexFile(key))
+	return readEntry(c.indexFile(key))
+}
+
+// readEntry reads a note; ok is false of what is none.
+func readEntry(note string) (e codeEntry, ok bool) {
+	b, err := os.ReadFile(note)
 	if err != nil || json.Unmarshal(b, &e) != nil || !filepath.IsLocal(e.File) {
 		return codeEntry{}, false
 	}

@@ -1,7 +1,6 @@
 package wasmhost
 
 import (
-	"encoding/json"
 	"errors"
 	"io/fs"
 	"os"
@@ -30,8 +29,8 @@ func (c *codeCache) notes() (all []codeNote, err error) {
 		if err != nil || !strings.HasSuffix(d.Name(), ".json") {
 			continue
 		}
-		b, err := os.ReadFile(n.name)
-		if err != nil || json.Unmarshal(b, &n.codeEntry) != nil || !filepath.IsLocal(n.File) {
+		var ok bool
+		if n.codeEntry, ok = readEntry(n.name); !ok {
 			continue
 		}
 		n.used = info.ModTime()

@@ -1,6 +1,8 @@
 package agent
 
 import (
+	"time"
+
 	"github.com/caxton-run/caxton/events"
 )
 
@@ -55,10 +57,7 @@ func (s *State) Apply(rev events.Revision, p events.Payload) error {
 		s.learn(e.Capability)
 	case events.MessageDeadLettered:
 		s.inbox.finish(e.Inbox) // a sequence that it used stays used
-		if e.At != nil {        // keys stand in the order of the clock
-			s.Clock = max(s.Clock, e.At.UnixMicro())
-			s.keys.add(e.IdempotencyKey, KeyUse{MessageID: e.Message.ID, BodyHash: e.BodyHash, Revision: rev, AtMicros: s.Clock})
-		}
+		s.useKey(e.IdempotencyKey, KeyUse{MessageID: e.Message.ID, BodyHash: e.BodyHash, Revision: rev}, e.At)
 	}
 	s.Revision = rev
 	return nil
@@ -126,6 +125,17 @@ func (s *State) finished(rev events.Revision, m *events.Message, end ending) {
 	if s.crash.message == m.ID {
 		s.crash.message, s.crash.attempts = events.MessageID{}, 0
 	}
+}
+
+// useKey notes the use of a key at a time that its event tells, if it does. Keys stand
+// in the order of the clock.
+func (s *State) useKey(key string, use KeyUse, at *time.Time) {
+	if at == nil {
+		return
+	}
+	s.Clock = max(s.Clock, at.UnixMicro())
+	use.AtMicros = s.Clock
+	s.keys.add(key, use)
 }
 
 func (s *State) sends(list []events.Message) {

@@ -76,10 +76,7 @@ func (s *State) restart(c Restart) ([]events.Payload, error) {
 func (s *State) restarted(rev events.Revision, e events.AgentRestarted) {
 	s.goTo(Running)
 	s.crash = crashes{}
-	if e.At != nil { // keys stand in the order of the clock
-		s.Clock = max(s.Clock, e.At.UnixMicro())
-		s.keys.add(e.IdempotencyKey, KeyUse{BodyHash: e.BodyHash, Revision: rev, AtMicros: s.Clock})
-	}
+	s.useKey(e.IdempotencyKey, KeyUse{BodyHash: e.BodyHash, Revision: rev}, e.At)
 }
 
 // plain is a text as it comes back from the log, which is UTF-8: a reason is part of

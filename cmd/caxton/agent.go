@@ -255,14 +255,15 @@ func (f *pageFlags) query(cmd *cobra.Command) (caxtonhttp.EventQuery, error) {
 	return q, nil
 }
 
-// noteRemoved says what is missing before the first event of a history.
-func (a *app) noteRemoved(ctx context.Context, c *caxtonhttp.Client, ref string, first events.Revision) {
+// noteRemoved says what is missing before the first event of a history, and since when,
+// if that is known.
+func (a *app) noteRemoved(first events.Revision, at *time.Time) {
 	if first == 0 {
 		return
 	}
 	when := ""
-	if v, err := c.Agent(ctx, ref); err == nil && v.HistoryRemovedAt != nil { // a removed agent has no view
-		when = " on " + v.HistoryRemovedAt.UTC().Format(time.RFC3339)
+	if at != nil {
+		when = " on " + at.UTC().Format(time.RFC3339)
 	}
 	a.note("history before revision %d was removed by events.retention%s", uint64(first), when)
 }
@@ -279,8 +280,12 @@ func (a *app) showEvents(ctx context.Context, ref string, q caxtonhttp.EventQuer
 	if next != nil { // beside the output: -o json is of this page alone
 		defer a.note("there are more: --from %d", uint64(*next.From))
 	}
-	if len(page) > 0 && q.From == nil && q.Direction == events.Forwards {
-		a.noteRemoved(ctx, c, ref, page[0].Revision)
+	if len(page) > 0 && page[0].Revision > 0 && q.From == nil && q.Direction == events.Forwards {
+		var at *time.Time
+		if v, err := c.Agent(ctx, ref); err == nil { // a removed agent has no view
+			at = v.HistoryRemovedAt
+		}
+		a.noteRemoved(page[0].Revision, at)
 	}
 	if done, err := a.structured(page); done {
 		return err

@@ -37,31 +37,31 @@ func (w *worker) record(d time.Duration) {
 	_ = w.hist.RecordValue(min(max(d, time.Microsecond), maxBenchLatency).Microseconds()) // within its bounds
 }
 
+// oneByOne sends messages, each when the one before it was answered, as long as more
+// says so of their number.
+func (w *worker) oneByOne(ctx context.Context, id int, send sendFunc, more func(i int64) bool) {
+	for i := int64(0); more(i); i++ {
+		start := time.Now()
+		if w.err = send(ctx, id, i); w.err != nil {
+			return
+		}
+		w.record(time.Since(start))
+	}
+}
+
 // closedLoop lets each worker send its next message when the last one was
 // answered, for d.
 func closedLoop(ctx context.Context, workers int, d time.Duration, send sendFunc) (load, error) {
 	end := time.Now().Add(d)
 	return drive(ctx, workers, func(id int, w *worker) {
-		for i := int64(0); time.Now().Before(end); i++ {
-			start := time.Now()
-			if w.err = send(ctx, id, i); w.err != nil {
-				return
-			}
-			w.record(time.Since(start))
-		}
+		w.oneByOne(ctx, id, send, func(int64) bool { return time.Now().Before(end) })
 	})
 }
 
 // each sends n messages, each when the one before it was answered.
 func each(ctx context.Context, n int, send sendFunc) (load, error) {
 	return drive(ctx, 1, func(id int, w *worker) {
-		for i := range int64(n) {
-			start := time.Now()
-			if w.err = send(ctx, id, i); w.err != nil {
-				return
-			}
-			w.record(time.Since(start))
-		}
+		w.oneByOne(ctx, id, send, func(i int64) bool { return i < int64(n) })
 	})
 }
 

@@ -45,7 +45,7 @@ func (a *app) measureNeighbour(ctx context.Context, o benchOptions, n *benchNode
 	out.Beside, err = openLoop(ctx, o.connections, out.Rate, o.duration, send)
 	stop()
 	spinning.Wait()
-	_, gone := n.system.Gateway().Remove(ctx, actors.Command{Caller: actors.Caller{Principal: "user:benchmark"}, Agent: id})
+	_, gone := n.system.Gateway().Remove(ctx, actors.Command{Caller: benchCaller, Agent: id})
 	return out, errors.Join(err, spinErr, gone)
 }
 
@@ -56,7 +56,7 @@ func (b *benchNode) deploySpinner(ctx context.Context) (events.AgentID, error) {
 	limits := events.DefaultLimits()
 	limits.MaxFuel, limits.MaxExecutionTimeMS = events.LimitCeilings().MaxFuel, 1000
 	d, err := b.system.Gateway().Deploy(ctx, actors.DeployRequest{
-		Caller: actors.Caller{Principal: "user:benchmark"}, Name: "spinner", Wasm: cases[i].Wasm, Limits: limits,
+		Caller: benchCaller, Name: "spinner", Wasm: cases[i].Wasm, Limits: limits,
 	})
 	return d.ID, err
 }
@@ -66,7 +66,7 @@ func (b *benchNode) deploySpinner(ctx context.Context) (events.AgentID, error) {
 func (b *benchNode) spin(ctx context.Context, id events.AgentID) (spins int64, err error) {
 	for ctx.Err() == nil {
 		sent, err := b.system.Gateway().Send(ctx, actors.SendRequest{
-			Caller: actors.Caller{Principal: "user:benchmark"}, To: id, Wait: actors.MaxWait,
+			Caller: benchCaller, To: id, Wait: actors.MaxWait,
 			Message: events.Message{Performative: events.Request, Content: json.RawMessage(benchContent)},
 		})
 		switch {

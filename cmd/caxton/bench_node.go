@@ -23,6 +23,9 @@ type benchNode struct {
 	done chan error // receives what the stages came to, once
 }
 
+// benchCaller is who asks for what is measured.
+var benchCaller = actors.Caller{Principal: "user:benchmark"}
+
 // startBenchNode opens a node on dir and serves on a free port. It returns when
 // the node is ready. End it with shut.
 func startBenchNode(ctx context.Context, dir string) (*benchNode, error) {
@@ -77,7 +80,7 @@ func (b *benchNode) deployMany(ctx context.Context, n int) ([]events.AgentID, er
 		for i := id; i < n; i += callers {
 			start := time.Now()
 			d, err := gateway.Deploy(ctx, actors.DeployRequest{
-				Caller: actors.Caller{Principal: "user:benchmark"}, Name: fmt.Sprintf("bench-%d", i),
+				Caller: benchCaller, Name: fmt.Sprintf("bench-%d", i),
 				Wasm: wasm, Limits: events.DefaultLimits(),
 			})
 			if err != nil {
@@ -98,7 +101,7 @@ func (b *benchNode) inProcess(ids []events.AgentID, workers int) sendFunc {
 	gateway := b.system.Gateway()
 	return func(ctx context.Context, worker int, i int64) error {
 		sent, err := gateway.Send(ctx, actors.SendRequest{
-			Caller:  actors.Caller{Principal: "user:benchmark"},
+			Caller:  benchCaller,
 			To:      pick(ids, worker, workers, i),
 			Message: events.Message{Performative: events.Request, Content: json.RawMessage(benchContent)},
 			Wait:    time.Minute,

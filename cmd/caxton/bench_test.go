@@ -53,13 +53,7 @@ func BenchmarkMessages(b *testing.B) {
 			var left atomic.Int64
 			left.Store(int64(b.N))
 			out, err := drive(ctx, benchSenders, func(id int, w *worker) {
-				for i := int64(0); left.Add(-1) >= 0; i++ {
-					start := time.Now()
-					if w.err = way.send(ctx, id, i); w.err != nil {
-						return
-					}
-					w.record(time.Since(start))
-				}
+				w.oneByOne(ctx, id, way.send, func(int64) bool { return left.Add(-1) >= 0 })
 			})
 			if err != nil {
 				b.Fatal(err)

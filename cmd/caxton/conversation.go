@@ -72,8 +72,10 @@ func (a *app) messageListCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if v, err := c.Agent(cmd.Context(), args[0]); err == nil && v.HistoryFrom > 0 && !waiting && q.From == nil && q.Direction == events.Forwards {
-				a.noteRemoved(cmd.Context(), c, args[0], v.HistoryFrom)
+			if !waiting && q.From == nil && q.Direction == events.Forwards {
+				if v, err := c.Agent(cmd.Context(), args[0]); err == nil { // a removed agent has no view
+					a.noteRemoved(v.HistoryFrom, v.HistoryRemovedAt)
+				}
 			}
 			if next != nil { // beside the output: -o json is of this page alone
 				defer a.note("there are more: --from %d", uint64(*next.From))

@@ -83,6 +83,14 @@ type streamID struct {
 	id     events.EventID
 }
 
+// begin sees to it that the group has a batch.
+func (g *group) begin(db *pebble.DB) {
+	if g.batch == nil {
+		g.batch = db.NewBatch()
+		g.knownIDs = make(map[streamID]struct{})
+	}
+}
+
 // full reports whether the group should take no further append.
 func (g *group) full() bool { return len(g.answers) >= maxGroupAppends || g.cost >= maxGroupBytes }
 
@@ -204,10 +212,7 @@ func (c *committer) add(g *group, r *request) {
 
 // write applies one decided request to the group's batch.
 func (c *committer) write(g *group, r *request, d decision) error {
-	if g.batch == nil {
-		g.batch = c.s.db.NewBatch()
-		g.knownIDs = make(map[streamID]struct{})
-	}
+	g.begin(c.s.db)
 	return c.state.write(g, r, d)
 }
 

@@ -203,10 +203,7 @@ func (r *Replica) decide(req *request, now time.Time) (decision, error) {
 }
 
 func (r *Replica) write(g *group, req *request, d decision) error {
-	if g.batch == nil {
-		g.batch = r.db.NewBatch()
-		g.knownIDs = make(map[streamID]struct{})
-	}
+	g.begin(r.db)
 	return r.state.write(g, req, d)
 }
 
