@@ -66,5 +66,5 @@ func TestATurnFlushedInItsMidst(t *testing.T) {
 	if !slices.ContainsFunc(only[events.InboxSkipped](r, events.AgentStream(id)), closes) {
 		t.Error("no entry was closed beside its message: the test misses what it is about")
 	}
-	r.eventually("nothing waits", func() bool { return r.inboxes.Len() == 0 })
+	r.workedOff()
 }

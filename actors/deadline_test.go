@@ -43,7 +43,7 @@ func TestExpiredMessagesAreNotRun(t *testing.T) {
 	if err := r.command(r.Resume, id); err != nil {
 		t.Fatal(err)
 	}
-	r.eventually("the inbox is worked off", func() bool { return r.inboxes.Len() == 0 })
+	r.workedOff()
 	woken := seen.woken.Load()
 	req.Message.ReplyBy, req.Wait = &past, MaxWait
 	if sent, err := r.Send(t.Context(), req); err != nil || sent.Status != Failed {

@@ -133,7 +133,7 @@ func TestARemovalGivesUpNothingThatWasHandled(t *testing.T) {
 	if err := r.command(r.Remove, id); err != nil {
 		t.Fatal(err)
 	}
-	r.eventually("the inbox is empty", func() bool { return r.inboxes.Len() == 0 })
+	r.workedOff()
 	if got := only[events.MessageDeadLettered](r, events.AgentStream(id)); len(got) > 0 {
 		t.Errorf("it was handled, and is a dead letter: %+v", got)
 	}

@@ -396,7 +396,7 @@ func TestAnExpiredKeyIsRefused(t *testing.T) {
 			t.Errorf("%s, %v; want queued", s.Status, err)
 		}
 	})
-	r.eventually("it is handled", func() bool { return r.inboxes.Len() == 0 })
+	r.eventually("it is handled", func() bool { return r.inboxes.Len() == 0 && len(r.ends(id)) == 2 })
 	c.pass(25 * time.Hour)
 	if _, err := r.Send(context.Background(), keyed(id, `{"op":"get"}`, "other")); err != nil {
 		t.Fatal(err)

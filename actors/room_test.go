@@ -149,7 +149,7 @@ func TestAFullDiskLosesNothing(t *testing.T) {
 	r.store.fail(nil, nil)
 	room.regain()
 	r.eventually("the game ends", func() bool { return len(only[events.MessageHandled](r, events.AgentStream(pong))) == 2 })
-	r.eventually("the inbox is empty", func() bool { return r.inboxes.Len() == 0 })
+	r.workedOff()
 	r.wants(counter, `{"op":"get"}`, `{"count":7}`)
 	if dead := only[events.MessageDeadLettered](r, events.AgentStream(ping)); len(dead) != 0 {
 		t.Errorf("dead letters: %+v", dead)

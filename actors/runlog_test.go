@@ -118,7 +118,7 @@ func TestAMessageThatEndedTheProcessTwice(t *testing.T) {
 	if err := r.command(r.Resume, id); err != nil {
 		t.Fatal(err)
 	}
-	r.eventually("both have ended", func() bool { return r.inboxes.Len() == 0 })
+	r.workedOff()
 	set := only[events.AgentQuarantined](r, events.AgentStream(id))
 	if len(set) != 1 || set[0].Message.ID != sent.MessageID || set[0].Outcome != events.OutcomeNodeCrash || set[0].Attempts != maxStrikes {
 		t.Errorf("quarantined: %+v", set)
