@@ -30,39 +30,70 @@ func (e *UnconfirmedError) Error() string {
 	return fmt.Sprintf("agent %s: the snapshot at revision %d has another %s than a replay comes to", e.Agent, uint64(e.Revision), e.What)
 }
 
-// Confirm replays an agent up to its newest snapshot and compares: from the third
-// newest, or from the beginning when there are two. Two must be right, so that one
-// which is damaged later leaves another to wake from. ok is false when there are not
-// enough, or the events between them are gone.
+// Confirm replays an agent up to its newest snapshot and compares the newest two. Two
+// must be right, so that one which is damaged later leaves another to wake from. It
+// begins where nothing has to be believed: at the base that an earlier call confirmed
+// and a trim kept, or else at the agent's first event. A snapshot in between proves
+// nothing, as those after it may have been made from it. MaxRerun does not bound it.
+// ok is false when there are not two snapshots from the base on.
 //
-// Errors: *UnconfirmedError, those of Agent.
+// Errors: *UnconfirmedError, *events.HistoryRemovedError (what was removed has no base
+// that reads), those of Agent.
 func (s Source) Confirm(ctx context.Context, id events.AgentID) (c Confirmed, ok bool, err error) {
-	var list []stored // the newest first
-	err = s.snapshots(ctx, id, func(one stored) bool {
-		if n := len(list); n == 0 || one.state.Revision < list[n-1].state.Revision {
-			list = append(list, one)
-		}
-		return len(list) == snapshotsTried
-	})
-	if err != nil || len(list) < 2 {
+	s.MaxRerun = 0
+	pair, err := s.newestTwo(ctx, id)
+	if err != nil || len(pair) < 2 {
 		return Confirmed{}, false, err
 	}
+	older, newer := pair[1], pair[0]
 	r := rebuild{src: s, guest: true, out: Agent{State: &agent.State{ID: id}}}
 	defer func() { r.out.Release() }()
-	next := events.Revision(0)
-	if len(list) == snapshotsTried {
-		base := list[snapshotsTried-1]
-		if next = base.state.Revision + 1; !r.use(ctx, base) {
-			return Confirmed{}, false, r.cause
+	next, err := r.base(ctx, id)
+	switch {
+	case err != nil:
+		return Confirmed{}, false, err
+	case older.state.Revision+1 < next:
+		return Confirmed{}, false, nil // nothing newer to confirm
+	case older.state.Revision+1 == next: // the base is a copy of it, and the trim did not follow
+		if err := r.compare(ctx, older); err != nil {
+			return Confirmed{}, false, err
 		}
+		err = r.meet(ctx, id, next, newer)
+	default:
+		err = r.meet(ctx, id, next, older, newer)
 	}
-	c = Confirmed{Older: list[1].state.Revision, Newer: list[0].state.Revision, Data: list[1].data}
-	err = r.meet(ctx, id, next, list[1], list[0])
-	if errors.Is(err, events.ErrHistoryRemoved) {
-		return Confirmed{}, false, nil // the newest two stand where an earlier trim left them
+	if err != nil {
+		return Confirmed{}, false, err
 	}
-	c.Replayed = r.out.Replayed
-	return c, err == nil, err
+	return Confirmed{
+		Older: older.state.Revision, Newer: newer.state.Revision,
+		Replayed: r.out.Replayed, Data: older.data,
+	}, true, nil
+}
+
+// newestTwo returns an agent's newest snapshots of two revisions, the newest first, or
+// the one that there is.
+func (s Source) newestTwo(ctx context.Context, id events.AgentID) (list []stored, err error) {
+	_, err = s.snapshotsIn(ctx, events.SnapshotStream(id), id, func(one stored, _ events.Revision) bool {
+		if len(list) == 0 || one.state.Revision < list[len(list)-1].state.Revision {
+			list = append(list, one)
+		}
+		return len(list) == 2
+	})
+	return list, err
+}
+
+// base puts the rebuild where nothing has to be believed, and returns the revision from
+// which it goes on. A base whose module or memory cannot be had is an error: to pass it
+// over would be to begin at what is gone.
+func (r *rebuild) base(ctx context.Context, id events.AgentID) (next events.Revision, err error) {
+	_, err = r.src.snapshotsIn(ctx, events.BaseStream(id), id, func(one stored, _ events.Revision) bool {
+		if r.use(ctx, one) {
+			next = one.state.Revision + 1
+		}
+		return true
+	})
+	return next, errors.Join(err, r.cause)
 }
 
 // meet replays from a revision on up to the last of some snapshots, and compares with
@@ -75,7 +106,10 @@ func (r *rebuild) meet(ctx context.Context, id events.AgentID, next events.Revis
 			return fmt.Errorf("confirm snapshots of agent %s: %w", id, err)
 		}
 		if rec.Revision != next {
-			return r.removed(ctx, id, next)
+			if err := r.removed(ctx, id, next); err != nil {
+				return err
+			}
+			break // nobody removed it
 		}
 		next++
 		p, err := events.Decode(rec.Event)

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"iter"
 	"testing"
 	"time"
 
@@ -42,6 +43,16 @@ func (b *bench) trim(before events.Revision) events.Trim {
 	return t
 }
 
+// keep makes a confirmed snapshot the agent's base.
+func (b *bench) keep(c Confirmed) {
+	b.t.Helper()
+	for _, part := range c.Data {
+		if _, err := b.store.Append(context.Background(), events.BaseStream(b.state.ID), events.Any(), PartEvent(part)); err != nil {
+			b.t.Fatal(err)
+		}
+	}
+}
+
 func (b *bench) confirm() (Confirmed, bool) {
 	b.t.Helper()
 	c, ok, err := b.src.Confirm(context.Background(), b.state.ID)
@@ -51,8 +62,8 @@ func (b *bench) confirm() (Confirmed, bool) {
 	return c, ok
 }
 
-// TestConfirm: two snapshots, from the beginning or from a third; and none before
-// there are two.
+// TestConfirm: two snapshots, from the beginning or from the base; and none before
+// there are two that are newer than it.
 func TestConfirm(t *testing.T) {
 	b := newBench(t, fixtures.Agent("counter-rust"))
 	if _, ok := b.confirm(); ok {
@@ -72,19 +83,72 @@ func TestConfirm(t *testing.T) {
 	}
 	third := b.count(4)
 	fourth := b.count(1)
-	if c, ok := b.confirm(); !ok || c.Older != third || c.Newer != fourth || c.Replayed != 5 {
-		t.Fatalf("%+v %v", c, ok)
+	b.src.MaxRerun = time.Nanosecond // is of wakes, and a whole history may take long
+	c, ok := b.confirm()
+	if b.src.MaxRerun = 0; !ok || c.Older != third || c.Newer != fourth || c.Replayed != 10 {
+		t.Fatalf("%d %d, %d replayed, %v", c.Older, c.Newer, c.Replayed, ok)
 	}
+	b.keep(c)
 	b.trim(third + 1)
-	if _, ok := b.confirm(); ok {
-		t.Fatal("confirmed with the events between the snapshots gone")
+	if c, ok := b.confirm(); !ok || c.Older != third || c.Replayed != 1 {
+		t.Fatalf("with the older one as the base: %d replayed, %v", c.Replayed, ok)
 	}
 	b.count(1)
 	b.count(1)
-	if c, ok := b.confirm(); !ok || c.Replayed != 2 {
-		t.Fatalf("after a trim: %+v %v", c, ok)
+	if c, ok := b.confirm(); !ok || c.Replayed != 3 {
+		t.Fatalf("after a trim: %d replayed, %v", c.Replayed, ok)
 	}
 	b.rebuilt()
+}
+
+// TestConfirmWithoutABase refuses: what the snapshots would be held against is gone.
+func TestConfirmWithoutABase(t *testing.T) {
+	for _, what := range []string{"none", "damaged"} {
+		t.Run(what, func(t *testing.T) {
+			b := newBench(t, fixtures.Agent("counter-rust"))
+			first := b.count(3)
+			b.count(1)
+			c, _ := b.confirm()
+			if what == "damaged" {
+				c.Data[0] = c.Data[0][:len(c.Data[0])/2]
+				b.keep(c)
+			}
+			b.trim(first + 1)
+			b.count(1)
+			b.count(1)
+			if _, ok, err := b.src.Confirm(context.Background(), b.state.ID); ok || !errors.Is(err, events.ErrHistoryRemoved) {
+				t.Fatalf("%v %v", ok, err)
+			}
+		})
+	}
+}
+
+// without is a store that has lost each stream's event of one revision.
+type without struct {
+	events.Store
+	lost events.Revision
+}
+
+func (w without) ReadStream(ctx context.Context, s events.Stream, opts events.ReadStreamOptions) iter.Seq2[events.Recorded, error] {
+	return func(yield func(events.Recorded, error) bool) {
+		for rec, err := range w.Store.ReadStream(ctx, s, opts) {
+			if (err != nil || rec.Revision != w.lost) && !yield(rec, err) {
+				return
+			}
+		}
+	}
+}
+
+// TestConfirmMissesAnEvent that nobody says was removed.
+func TestConfirmMissesAnEvent(t *testing.T) {
+	b := newBench(t, fixtures.Agent("counter-rust"))
+	b.count(3)
+	b.count(1)
+	b.src.Store = without{b.src.Store, 2}
+	var bad *events.CorruptError
+	if _, ok, err := b.src.Confirm(context.Background(), b.state.ID); ok || !errors.As(err, &bad) {
+		t.Fatalf("%v %v, want *events.CorruptError", ok, err)
+	}
 }
 
 // TestUnconfirmed: a snapshot of another state or memory is named, and so is a
@@ -110,6 +174,15 @@ func TestUnconfirmed(t *testing.T) {
 			refused(t, b, "state", at)
 		})
 	}
+	t.Run("state, and all later ones made from it", func(t *testing.T) {
+		b := newBench(t, fixtures.Agent("counter-rust"))
+		b.state.Handled++
+		b.count(1)
+		b.count(1)
+		at := b.count(1)
+		b.count(1)
+		refused(t, b, "state", at)
+	})
 	t.Run("memory", func(t *testing.T) {
 		b := newBench(t, fixtures.Agent("counter-rust"))
 		b.count(1)
