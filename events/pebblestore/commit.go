@@ -246,18 +246,16 @@ func (s *Store) syncLoop() {
 		if err := s.waitSync(g); err != nil {
 			s.isolate(err.Error())
 		}
-		if s.isolated.Load() {
+		if g.batch != nil && !s.isolated.Load() {
+			s.low.raise(g.next)
+			s.disk.wrote(g.bytes)
+		}
+		if !s.advance(Root{Next: g.next, Hash: g.root}) {
 			for _, a := range g.answers {
 				a.req.answer <- answer{err: fmt.Errorf("append to %s: %w", a.req.stream, events.ErrUnknownOutcome)}
 			}
 			continue
 		}
-		if g.batch != nil {
-			s.low.raise(g.next)
-			s.disk.wrote(g.bytes)
-		}
-		s.durableRoot.Store(&Root{Next: g.next, Hash: g.root})
-		s.durable.Store(uint64(g.next))
 		s.counters.count(g)
 		for _, a := range g.answers {
 			a.req.answer <- a.answer

@@ -356,33 +356,67 @@ func TestFailedWriteNeverAcknowledges(t *testing.T) {
 			if _, err := s.Append(t.Context(), "x-1", events.Any(), part("x", 1, 1)...); !errors.Is(err, events.ErrReadOnly) || !s.ReadOnly() {
 				t.Errorf("append after the failure: %v", err)
 			}
+			killed := mem.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: 100, RNG: rand.New(rand.NewPCG(1, 1))})
 			if err := s.Close(); err != nil {
 				t.Error(err)
 			}
+			if name == "sync" && ends(t, killed) == len(acked) {
+				t.Error("nothing unacknowledged was left behind: the test misses what it is about")
+			}
+			checkIsolated(t, killed, maps.Clone(acked)) // the page cache has what the disk refused
 			checkIsolated(t, mem.CrashClone(vfs.CrashCloneCfg{}), acked)
 		})
 	}
 }
 
+// ends looks at the files of a log and returns how many events there are.
+func ends(t *testing.T, fsys vfs.FS) int {
+	t.Helper()
+	opts := smallOptions(fsys)
+	opts.ReadOnly = true
+	s := open(t, "log", opts)
+	n := int(s.Root().Next)
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+	return n
+}
+
 // checkIsolated opens a marked directory: read-only, with all that was
-// acknowledged. With the marker removed it takes appends again.
+// acknowledged and nothing else. With the marker removed it takes appends again.
 func checkIsolated(t *testing.T, fsys vfs.FS, acked map[events.EventID]events.Recorded) {
 	t.Helper()
 	s := open(t, "log", smallOptions(fsys))
 	if _, err := s.Append(t.Context(), "x-1", events.Any(), part("x", 1, 1)...); !errors.Is(err, events.ErrReadOnly) || !s.ReadOnly() {
 		t.Errorf("append to an isolated log: %v", err)
 	}
-	found := 0
+	streams := make(map[events.Stream]int)
 	for ev, err := range s.ReadAll(t.Context(), events.ReadAllOptions{}) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, ok := acked[ev.ID]; ok {
-			found++
+		if _, ok := acked[ev.ID]; !ok {
+			t.Errorf("position %d of %s was not acknowledged", ev.Position, ev.Stream)
+		}
+		streams[ev.Stream]++
+	}
+	found := 0
+	for stream, n := range streams {
+		for _, err := range s.ReadStream(t.Context(), stream, events.ReadStreamOptions{From: events.EndOfStream, Direction: events.Backwards}) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			found, n = found+1, n-1
+		}
+		if n != 0 {
+			t.Errorf("%s is %d events shorter than what all has of it", stream, n)
 		}
 	}
 	if found != len(acked) {
 		t.Errorf("%d of %d acknowledged events are there", found, len(acked))
+	}
+	if v, err := s.Verify(t.Context(), func(fault error) { t.Error(fault) }, nil); err != nil || int(v.Root.Next) != found || v.Root != s.Root() {
+		t.Errorf("verified up to %s, root %s, %v", v.Root, s.Root(), err)
 	}
 	if err := s.Close(); err != nil {
 		t.Error(err)

@@ -3,13 +3,17 @@ package pebblestore
 import (
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"io"
 	"io/fs"
 	"log/slog"
 	"runtime"
+	"strings"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/caxton-run/caxton/events"
 )
 
 // isolatedName is the file that marks a data directory whose last process met
@@ -17,10 +21,46 @@ import (
 // removes it after verifying the log.
 const isolatedName = "isolated"
 
-// marked returns the text of the marker; ok is false when there is none.
-func marked(fsys vfs.FS, dir string) (text string, ok bool, err error) {
+// isolation is what the marker says. Its first line has the root of all that was
+// durable: what was written beyond it nobody was told of, and it may be in the page
+// cache only, so it is not served until it was verified and written anew.
+//
+//	durable <next position> <hash, hex> <CRC-32C of the words before, hex>
+//
+// The other lines are why, for people.
+type isolation struct {
+	why     string
+	durable *Root // nil where the marker does not say
+}
+
+// durableLine is the first line of a marker, with its end.
+func durableLine(r Root) string {
+	said := fmt.Sprintf("durable %d %x", uint64(r.Next), r.Hash)
+	return fmt.Sprintf("%s %08x\n", said, crc32.Checksum([]byte(said), castagnoli()))
+}
+
+// parseIsolation reads a marker. A first line that durableLine did not write, as in
+// markers from before there was one, is part of why.
+func parseIsolation(text string) isolation {
+	line, why, _ := strings.Cut(text, "\n")
+	var (
+		next uint64
+		hash []byte
+		crc  string
+		r    Root
+	)
+	_, err := fmt.Sscanf(line, "durable %d %x %s", &next, &hash, &crc)
+	r.Next = events.Position(next)
+	if copy(r.Hash[:], hash); err != nil || durableLine(r) != line+"\n" {
+		return isolation{why: text}
+	}
+	return isolation{why: why, durable: &r}
+}
+
+// marked returns what the marker says; ok is false when there is none.
+func marked(fsys vfs.FS, dir string) (m isolation, ok bool, err error) {
 	b, ok, err := readNote(fsys, fsys.PathJoin(dir, isolatedName), 4<<10)
-	return string(b), ok, err
+	return parseIsolation(string(b)), ok, err
 }
 
 // readNote reads a small file beside the log, most bytes of it; ok is false when
@@ -38,7 +78,10 @@ func readNote(fsys vfs.FS, path string, most int64) (b []byte, ok bool, err erro
 }
 
 // Isolated returns why a data directory is isolated; ok is false when it is not.
-func Isolated(dir string) (why string, ok bool, err error) { return marked(vfs.Default, dir) }
+func Isolated(dir string) (why string, ok bool, err error) {
+	m, ok, err := marked(vfs.Default, dir)
+	return m.why, ok, err
+}
 
 // ClearIsolation removes the marker of a directory whose log was verified: the
 // next Open takes appends again. One without a marker is left as it is.
@@ -50,13 +93,18 @@ func ClearIsolation(dir string) error {
 	return errors.Join(err, syncDir(vfs.Default, dir))
 }
 
-// mark writes the marker and syncs it and its directory.
-func mark(fsys vfs.FS, dir, text string) error {
+// mark writes the marker and syncs it and its directory. Without durable it does not
+// say how far the log was.
+func mark(fsys vfs.FS, dir, why string, durable *Root) error {
+	text := why + "\n"
+	if durable != nil {
+		text = durableLine(*durable) + text
+	}
 	f, err := fsys.Create(fsys.PathJoin(dir, isolatedName), vfs.WriteCategoryUnspecified)
 	if err != nil {
 		return err
 	}
-	_, err = f.Write([]byte(text + "\n"))
+	_, err = f.Write([]byte(text))
 	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
 		return err
 	}
@@ -77,11 +125,13 @@ func syncDir(fsys vfs.FS, dir string) error {
 // caller waits for the first, so that no one goes on before the marker is
 // written.
 func (s *Store) isolate(why string) {
+	s.advancing.Lock()
 	s.isolated.Store(true)
+	s.advancing.Unlock()
 	s.ending.Do(func() {
 		if !s.opened.Load() {
 			// As for writeFailed: no marker.
-		} else if err := mark(s.fs, s.dir, why); err != nil {
+		} else if err := mark(s.fs, s.dir, why, s.durableRoot.Load()); err != nil {
 			// The disk that failed may refuse this too. The next start then opens
 			// the log as after a crash, which is safe: nothing unsynced was
 			// acknowledged.
@@ -89,6 +139,43 @@ func (s *Store) isolate(why string) {
 		}
 		s.opts.Fatal(fmt.Sprintf("log in %s failed and is read-only from now on: %s", s.dir, why))
 	})
+}
+
+// advance moves the durable head, unless a write has failed: what is acknowledged is
+// below the head that the marker tells.
+func (s *Store) advance(to Root) bool {
+	s.advancing.Lock()
+	defer s.advancing.Unlock()
+	if s.isolated.Load() {
+		return false
+	}
+	s.durableRoot.Store(&to)
+	s.durable.Store(uint64(to.Next))
+	return true
+}
+
+// serve makes the durable head of a log that ends at found: its end, but of an isolated
+// one what was durable when its write failed. A look at the files, which is what
+// Options.ReadOnly is for, is at all of them; and of a replica its group knows what was
+// acknowledged. Error: *events.CorruptError for a log that is shorter than the marker
+// says.
+func (s *Store) serve(found Root) error {
+	if mark := s.marker.durable; mark != nil && s.propose == nil {
+		if mark.Next > found.Next {
+			return &events.CorruptError{
+				Where:  "end of the log",
+				Reason: fmt.Sprintf("the next position is %d, and was %d when the log was isolated", found.Next, mark.Next),
+			}
+		}
+		if mark.Next < found.Next && !s.opts.ReadOnly {
+			s.log.Warn("events that were never acknowledged are not served before the log was verified",
+				"from", uint64(mark.Next), "to", uint64(found.Next))
+			found = *mark
+		}
+	}
+	s.durableRoot.Store(&found)
+	s.durable.Store(uint64(found.Next))
+	return nil
 }
 
 // writeFailed is told by guardFS. Before Pebble is open a failure is simply an

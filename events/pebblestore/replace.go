@@ -36,12 +36,9 @@ func (r *Replica) Replace(from string) error {
 	if err != nil {
 		return fmt.Errorf("replace log in %s: %w", r.dir, err)
 	}
-	next, hash, err := r.openFiles()
-	if err != nil {
+	if _, _, err := r.openFiles(); err != nil {
 		return fmt.Errorf("open log in %s: %w", r.dir, err)
 	}
-	r.durableRoot.Store(&Root{Next: next, Hash: hash})
-	r.durable.Store(uint64(next))
 	if err := r.load(); err != nil {
 		return fmt.Errorf("open log in %s: %w", r.dir, err)
 	}

@@ -236,8 +236,9 @@ func (r *Replica) flush(g **group) error {
 	}
 	r.state.heads.age()
 	r.disk.wrote(full.bytes)
-	r.durableRoot.Store(&Root{Next: r.state.next, Hash: r.state.root})
-	r.durable.Store(uint64(r.state.next))
+	if !r.advance(Root{Next: r.state.next, Hash: r.state.root}) {
+		return events.ErrReadOnly
+	}
 	r.counters.count(full)
 	r.hub.publish(full.streams)
 	return full.batch.Close()

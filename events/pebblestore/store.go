@@ -32,7 +32,8 @@ type Store struct {
 	log      *slog.Logger
 	lock     *pebble.Lock // of dir, from before the first look into it until Close
 	db       *pebble.DB
-	readOnly bool // the directory was isolated before Open
+	readOnly bool      // Options.ReadOnly, or the directory was isolated before Open
+	marker   isolation // that Open found
 
 	propose Proposer // nil where this store decides by itself; set by OpenReplica
 
@@ -45,6 +46,7 @@ type Store struct {
 	// below it never changes and was fsynced; no read goes beyond it.
 	durable     atomic.Uint64
 	durableRoot atomic.Pointer[Root] // of what is below durable; the syncer's
+	advancing   sync.Mutex           // held while they move, and while isolated is set
 
 	groups atomic.Uint64 // written; all of them can be seen in db
 
@@ -72,8 +74,10 @@ var _ events.Store = (*Store)(nil)
 // Open opens the log in dir, and makes it if there is none.
 //
 // A directory that a failed write left isolated is opened read-only: Append is
-// events.ErrReadOnly. Errors: *events.InvalidError (options), ErrInUse, ErrNoLog
-// (with Options.ReadOnly), ErrReplicated (without it), *events.CorruptError.
+// events.ErrReadOnly, and nothing is read that was not durable then.
+//
+// Errors: *events.InvalidError (options), ErrInUse, ErrNoLog (with
+// Options.ReadOnly), ErrReplicated (without it), *events.CorruptError.
 func Open(dir string, opts Options) (*Store, error) { return openWith(dir, opts, nil) }
 
 func openWith(dir string, opts Options, propose Proposer) (*Store, error) {
@@ -96,8 +100,6 @@ func openWith(dir string, opts Options, propose Proposer) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open log in %s: %w", dir, err)
 	}
-	s.durable.Store(uint64(next))
-	s.durableRoot.Store(&Root{Next: next, Hash: hash})
 	s.hub.init()
 	s.start(next, hash)
 	s.log.Info("log opened", "dir", dir, "next_position", uint64(next), "read_only", s.readOnly)
@@ -175,8 +177,8 @@ func (s *Store) openFiles() (next events.Position, hash root, err error) {
 			Reason: fmt.Sprintf("the next position is %d once the log is open, and was %d before", next, found.next),
 		}
 	}
-	if s.readOnly {
-		return next, hash, nil
+	if err = s.serve(Root{Next: next, Hash: hash}); err != nil || s.readOnly {
+		return next, hash, err
 	}
 	if err = sealed.sealOptions(); err == nil && !found.noted {
 		err = s.makeNotes(sealed, next)
@@ -185,7 +187,7 @@ func (s *Store) openFiles() (next events.Position, hash root, err error) {
 }
 
 // prepare makes the directory if need be, locks it, and reads the marker.
-func (s *Store) prepare() error {
+func (s *Store) prepare() (err error) {
 	if s.opts.ReadOnly {
 		s.readOnly = true
 		if err := holdsLog(s.fs, s.dir); err != nil {
@@ -197,14 +199,14 @@ func (s *Store) prepare() error {
 	if err := s.acquire(); err != nil {
 		return err
 	}
-	why, isolated, err := marked(s.fs, s.dir)
-	if err != nil {
+	var isolated bool
+	if s.marker, isolated, err = marked(s.fs, s.dir); err != nil {
 		return errors.Join(fmt.Errorf("read marker %s: %w", isolatedName, err), s.lock.Close())
 	}
 	if isolated {
 		s.readOnly = true
 		s.log.Error("log is isolated after a failed write: opened read-only; verify it, then remove the marker",
-			"file", s.fs.PathJoin(s.dir, isolatedName), "err", why)
+			"file", s.fs.PathJoin(s.dir, isolatedName), "err", s.marker.why)
 	}
 	s.disk.begin(s.readOnly)
 	return nil
