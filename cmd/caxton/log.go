@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/caxton-run/caxton/events"
 	"github.com/caxton-run/caxton/events/pebblestore"
 )
 
@@ -184,9 +185,42 @@ type census struct {
 	Next       uint64              `json:"next_position"`
 	Root       string              `json:"root"`
 	DiskBytes  uint64              `json:"disk_bytes"`
+	Trimmed    *trimmed            `json:"trimmed,omitempty"`
 	Categories []pebblestore.Count `json:"categories"`
 	Types      []pebblestore.Count `json:"types"`
 	Largest    []pebblestore.Count `json:"largest_streams"`
+}
+
+// trimmed is what events.retention let go: of the agents whose events can be read.
+type trimmed struct {
+	Agents uint64 `json:"agents"`
+	Events uint64 `json:"events"`
+}
+
+// trimmedIn sums the newest HistoryTrimmed of each agent; it is nil without one.
+func trimmedIn(ctx context.Context, s events.Store) (*trimmed, error) {
+	before := make(map[events.Stream]events.Revision)
+	filter := events.Filter{Types: []events.Type{events.HistoryTrimmed{}.EventType()}}
+	for rec, err := range s.ReadAll(ctx, events.ReadAllOptions{Filter: filter}) {
+		if err != nil {
+			return nil, err
+		}
+		p, err := events.Decode(rec.Event)
+		if err != nil {
+			return nil, err
+		}
+		if e, ok := p.(events.HistoryTrimmed); ok {
+			before[rec.Stream] = max(before[rec.Stream], e.Before)
+		}
+	}
+	if len(before) == 0 {
+		return nil, nil
+	}
+	sum := &trimmed{Agents: uint64(len(before))}
+	for _, n := range before {
+		sum.Events += uint64(n)
+	}
+	return sum, nil
 }
 
 func (a *app) logStatCommand() *cobra.Command {
@@ -214,13 +248,14 @@ func (a *app) statLog(ctx context.Context, dir string) error {
 		return err
 	}
 	c, err := s.Census(ctx, largestStreams)
+	gone, readErr := trimmedIn(ctx, s)
 	root, disk := s.Root(), s.Stats().DiskBytes
-	if err = errors.Join(err, s.Close()); err != nil {
+	if err = errors.Join(err, readErr, s.Close()); err != nil {
 		return fmt.Errorf("count %s: %w", dir, err)
 	}
 	out := census{
 		DataDir: dir,
-		Events:  c.Events, Streams: c.Streams, Next: uint64(root.Next), Root: fmt.Sprintf("%x", root.Hash), DiskBytes: disk,
+		Events:  c.Events, Streams: c.Streams, Next: uint64(root.Next), Root: fmt.Sprintf("%x", root.Hash), DiskBytes: disk, Trimmed: gone,
 		Categories: c.Categories, Types: c.Types, Largest: c.Largest,
 	}
 	if c.Events > 0 {
@@ -232,6 +267,9 @@ func (a *app) statLog(ctx context.Context, dir string) error {
 	a.printf("Directory:  %s\nEvents:     %d\nStreams:    %d\nOn disk:    %s\nRoot:       %s\n", oneLine(dir), out.Events, out.Streams, bytesOf(disk), out.Root)
 	if out.First != nil {
 		a.printf("Recorded:   %s to %s\n", c.First.Format(time.RFC3339), c.Last.Format(time.RFC3339))
+	}
+	if gone != nil {
+		a.printf("Trimmed:    %s of %s\n", count(gone.Events, "event"), count(gone.Agents, "agent"))
 	}
 	for _, part := range []struct {
 		name   string
