@@ -54,7 +54,7 @@ func (s Source) Confirm(ctx context.Context, id events.AgentID) (c Confirmed, ok
 		return Confirmed{}, false, err
 	case older.state.Revision+1 < next:
 		return Confirmed{}, false, nil // nothing newer to confirm
-	case older.state.Revision+1 == next: // the base is a copy of it, and the trim did not follow
+	case older.state.Revision+1 == next: // the base is a copy of it
 		if err := r.compare(ctx, older); err != nil {
 			return Confirmed{}, false, err
 		}

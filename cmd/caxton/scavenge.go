@@ -29,10 +29,28 @@ func (n *node) scavenge(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		}
-		n.scavengeOnce(ctx) // first: it makes room at once, and trimming takes its time
-		if n.trimOnce(ctx) {
-			n.scavengeOnce(ctx)
+		for rose := true; rose; {
+			n.scavengeOnce(ctx) // first: it makes room at once, and trimming takes its time
+			var some bool
+			if some, rose = untilRung(ctx, n.store.DiskRose(), n.trimOnce); some && !rose {
+				n.scavengeOnce(ctx)
+			}
 		}
+	}
+}
+
+// untilRung does something, and cancels it when the bell rings; it ends with it.
+func untilRung(ctx context.Context, bell <-chan struct{}, do func(context.Context) bool) (done, rung bool) {
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	ended := make(chan bool, 1)
+	go func() { ended <- do(ctx) }()
+	select {
+	case done = <-ended:
+		return done, false
+	case <-bell:
+		stop()
+		return <-ended, true
 	}
 }
 

@@ -129,9 +129,10 @@ func (s *Store) isolate(why string) {
 	s.isolated.Store(true)
 	s.advancing.Unlock()
 	s.ending.Do(func() {
-		if !s.opened.Load() {
-			// As for writeFailed: no marker.
-		} else if err := mark(s.fs, s.dir, why, s.durableRoot.Load()); err != nil {
+		if !s.opened.Load() || s.readOnly {
+			// As for writeFailed: no marker. One that is there already tells of the
+			// failure that made the log read-only.
+		} else if err := mark(s.fs, s.dir, why, s.acknowledged()); err != nil {
 			// The disk that failed may refuse this too. The next start then opens
 			// the log as after a crash, which is safe: nothing unsynced was
 			// acknowledged.
@@ -139,6 +140,15 @@ func (s *Store) isolate(why string) {
 		}
 		s.opts.Fatal(fmt.Sprintf("log in %s failed and is read-only from now on: %s", s.dir, why))
 	})
+}
+
+// acknowledged is the root of all that was durable when a write failed. It is nil for
+// a replica, which is written without syncs: its group knows what was acknowledged.
+func (s *Store) acknowledged() *Root {
+	if s.propose != nil {
+		return nil
+	}
+	return s.durableRoot.Load()
 }
 
 // advance moves the durable head, unless a write has failed: what is acknowledged is
@@ -155,27 +165,42 @@ func (s *Store) advance(to Root) bool {
 }
 
 // serve makes the durable head of a log that ends at found: its end, but of an isolated
-// one what was durable when its write failed. A look at the files, which is what
-// Options.ReadOnly is for, is at all of them; and of a replica its group knows what was
-// acknowledged. Error: *events.CorruptError for a log that is shorter than the marker
-// says.
+// one what its marker says was durable. A look at the files, which is what
+// Options.ReadOnly is for, is at all of them, and Verify holds them against the marker.
+// Error: *events.CorruptError for a log that is not what the marker says.
 func (s *Store) serve(found Root) error {
-	if mark := s.marker.durable; mark != nil && s.propose == nil {
+	if mark := s.marker.durable; mark != nil && !s.opts.ReadOnly {
 		if mark.Next > found.Next {
-			return &events.CorruptError{
-				Where:  "end of the log",
-				Reason: fmt.Sprintf("the next position is %d, and was %d when the log was isolated", found.Next, mark.Next),
-			}
+			return mark.shorter(found.Next)
 		}
-		if mark.Next < found.Next && !s.opts.ReadOnly {
+		if mark.Next == found.Next && mark.Hash != found.Hash {
+			return mark.differs(found.Hash)
+		}
+		if mark.Next < found.Next {
 			s.log.Warn("events that were never acknowledged are not served before the log was verified",
 				"from", uint64(mark.Next), "to", uint64(found.Next))
-			found = *mark
 		}
+		found = *mark
 	}
 	s.durableRoot.Store(&found)
 	s.durable.Store(uint64(found.Next))
 	return nil
+}
+
+// shorter is the fault of a log that ends before the root of its marker.
+func (r Root) shorter(next events.Position) error {
+	return &events.CorruptError{
+		Where:  "end of the log",
+		Reason: fmt.Sprintf("the next position is %d, and by the file %s it was %d when a write failed", next, isolatedName, r.Next),
+	}
+}
+
+// differs is the fault of a log that has another root where its marker has one.
+func (r Root) differs(hash root) error {
+	return &events.CorruptError{
+		Where:  fmt.Sprintf("root below position %d", r.Next),
+		Reason: fmt.Sprintf("is %x by the file %s, the events make %x", r.Hash[:8], isolatedName, hash[:8]),
+	}
 }
 
 // writeFailed is told by guardFS. Before Pebble is open a failure is simply an

@@ -3,7 +3,9 @@ package pebblestore
 import (
 	"context"
 	"errors"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
@@ -32,33 +34,107 @@ func TestIsolationMarker(t *testing.T) {
 	}
 }
 
-// TestIsolatedLogIsShorter than its marker says it was durable: damage, and named.
-func TestIsolatedLogIsShorter(t *testing.T) {
+// TestIsolatedLogIsAnother than its marker says: shorter, or with another root. It is
+// not served; a look at it opens, and names the fault.
+func TestIsolatedLogIsAnother(t *testing.T) {
 	mem, _, want := closedLog(t)
 	next := events.Position(len(want))
-	if err := mark(mem, "log", "why", &Root{Next: next + 1}); err != nil {
-		t.Fatal(err)
-	}
-	for _, look := range []bool{false, true} {
-		opts := smallOptions(mem)
-		opts.ReadOnly = look
-		var bad *events.CorruptError
-		if s, err := Open("log", opts); !errors.As(err, &bad) {
-			t.Errorf("opened, %v", err)
-			if err == nil {
-				_ = s.Close()
+	for name, root := range map[string]Root{"shorter": {Next: next + 1}, "another": {Next: next}, "another before its end": {Next: next - 1}} {
+		t.Run(name, func(t *testing.T) {
+			if err := mark(mem, "log", "why", &root); err != nil {
+				t.Fatal(err)
 			}
-		}
+			opts := smallOptions(mem)
+			if root.Next >= next { // of one before the end only a walk knows the root
+				var bad *events.CorruptError
+				if s, err := Open("log", opts); !errors.As(err, &bad) {
+					t.Errorf("opened, %v", err)
+					if err == nil {
+						_ = s.Close()
+					}
+				}
+			}
+			opts.ReadOnly = true
+			s := open(t, "log", opts)
+			defer s.Close()
+			for what, verify := range map[string]func(func(error)) (Verified, error){
+				"all": func(report func(error)) (Verified, error) { return s.Verify(t.Context(), report, nil) },
+				"end": func(report func(error)) (Verified, error) { return s.VerifyEnd(t.Context(), report) },
+			} {
+				found := 0
+				if _, err := verify(func(fault error) {
+					if found++; !strings.Contains(fault.Error(), isolatedName) {
+						t.Error(fault)
+					}
+				}); err != nil || found != 1 {
+					t.Errorf("%s: %d faults, %v", what, found, err)
+				}
+			}
+		})
 	}
 }
 
-// TestMarkerOfAReplica does not bound it: its group knows what was acknowledged.
-func TestMarkerOfAReplica(t *testing.T) {
+// TestIsolatedReplica: its marker does not bound it, since it is written without syncs
+// and its group knows what was acknowledged; and opened again it leaves the marker.
+func TestIsolatedReplica(t *testing.T) {
 	mem := vfs.NewMem()
 	opts := smallOptions(mem)
-	s := &Store{opts: opts, propose: func(context.Context, []byte) Outcome { return Outcome{} }, marker: isolation{durable: &Root{Next: 1}}}
-	if err := s.serve(Root{Next: 7}); err != nil || s.limit() != 7 {
-		t.Errorf("serves up to %d, %v", s.limit(), err)
+	opts.Fatal = func(string) {}
+	apply := func(index uint64) error {
+		t.Helper()
+		r, err := OpenReplica("log", opts, func(context.Context, []byte) Outcome { return Outcome{} })
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer r.Close()
+		p, err := encodeProposal(&request{stream: "x-1", expected: events.Any(), events: part("x", 1, int(index)), correlations: []string{""}}, time.Now())
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = r.Apply([]Entry{{Index: index, Proposals: [][]byte{p}}})
+		if index == 1 {
+			r.isolate("the real reason")
+		}
+		return err
+	}
+	if err := apply(1); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if m, ok, err := marked(mem, "log"); err != nil || !ok || m.durable != nil || m.why != "the real reason\n" {
+			t.Errorf("%+v %v %v", m, ok, err)
+		}
+		if err := apply(2); !errors.Is(err, events.ErrReadOnly) {
+			t.Errorf("apply to an isolated replica: %v", err)
+		}
+	}
+	opts.ReadOnly = true
+	s := open(t, "log", opts)
+	if s.Root().Next != 1 {
+		t.Errorf("a look sees %d events", s.Root().Next)
+	}
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestNothingAdvancesOnceIsolated: what the marker says is the last word.
+func TestNothingAdvancesOnceIsolated(t *testing.T) {
+	mem := vfs.NewMem()
+	opts := smallOptions(mem)
+	opts.Fatal = func(string) {}
+	s := open(t, "log", opts)
+	defer s.Close()
+	if _, err := s.Append(t.Context(), "x-1", events.Any(), part("x", 1, 3)...); err != nil {
+		t.Fatal(err)
+	}
+	head := s.Root()
+	s.isolate("why")
+	if s.advance(Root{Next: 9}) || s.Root() != head || s.limit() != head.Next {
+		t.Errorf("advanced to %s", s.Root())
+	}
+	if m, _, err := marked(mem, "log"); err != nil || m.durable == nil || *m.durable != head {
+		t.Errorf("the marker says %v, %v; want %s", m.durable, err, head)
 	}
 }
 

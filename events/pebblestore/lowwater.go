@@ -17,7 +17,7 @@ import (
 //
 // It is written after each group's fsync and before its acknowledgements, and
 // not synced itself: a killed process leaves it exact, a power cut leaves an
-// older one. Invariant: mark ≤ durable head. Numbers are big-endian:
+// older one. Invariant: all below the mark was fsynced. Numbers are big-endian:
 //
 //	0  version (1)
 //	1  CRC-32C of all that follows, 4 bytes

@@ -227,8 +227,8 @@ func (r *Replica) flush(g **group) error {
 	*g = &group{}
 	mustSet(full.batch, appliedKey(), encodeApplied(r.state.next, r.state.root))
 	mustSet(full.batch, []byte{kindReplica}, r.at.encode())
-	if r.isolated.Load() {
-		return events.ErrReadOnly
+	if r.ReadOnly() {
+		return errors.Join(events.ErrReadOnly, full.batch.Close())
 	}
 	if err := r.db.Apply(full.batch, pebble.NoSync); err != nil {
 		r.isolate(fmt.Sprintf("write to the log: %v", err))
@@ -237,7 +237,7 @@ func (r *Replica) flush(g **group) error {
 	r.state.heads.age()
 	r.disk.wrote(full.bytes)
 	if !r.advance(Root{Next: r.state.next, Hash: r.state.root}) {
-		return events.ErrReadOnly
+		return errors.Join(events.ErrReadOnly, full.batch.Close())
 	}
 	r.counters.count(full)
 	r.hub.publish(full.streams)

@@ -74,7 +74,7 @@ var _ events.Store = (*Store)(nil)
 // Open opens the log in dir, and makes it if there is none.
 //
 // A directory that a failed write left isolated is opened read-only: Append is
-// events.ErrReadOnly, and nothing is read that was not durable then.
+// events.ErrReadOnly, and nothing is read beyond what its marker says was durable.
 //
 // Errors: *events.InvalidError (options), ErrInUse, ErrNoLog (with
 // Options.ReadOnly), ErrReplicated (without it), *events.CorruptError.

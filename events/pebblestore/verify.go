@@ -160,7 +160,7 @@ func (v *verifier) records(from events.Position) (err error) {
 			if r.scavenged() {
 				v.done.Scavenged++
 			}
-			if err := v.fault(v.chain(&r, recs.it.Value())); err != nil {
+			if err := errors.Join(v.fault(v.chain(&r, recs.it.Value())), v.fault(v.marked(pos+1))); err != nil {
 				return err
 			}
 			err = v.indexesOf(&r)
@@ -193,10 +193,23 @@ func (v *verifier) chain(r *record, raw []byte) error {
 	return err
 }
 
+// marked holds the computed root at a position against that of an isolated log's marker.
+func (v *verifier) marked(next events.Position) error {
+	if m := v.s.marker.durable; m != nil && m.Next == next && !v.broken && root(m.Hash) != v.root {
+		return m.differs(v.root)
+	}
+	return nil
+}
+
 // roots holds the computed root of the whole log against the one that the log
 // ends with.
 func (v *verifier) roots(end Root) error {
 	v.done.Root = Root{Next: v.limit, Hash: v.root}
+	if m := v.s.marker.durable; m != nil && m.Next > v.limit {
+		if err := v.fault(m.shorter(v.limit)); err != nil {
+			return err
+		}
+	}
 	if v.broken || end.Hash == [len(root{})]byte(v.root) {
 		return nil
 	}
