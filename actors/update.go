@@ -68,13 +68,12 @@ func (g *Gateway) TryUpdate(ctx context.Context, r UpdateRequest) (replay.Trial,
 	}
 	own, cancel := context.WithTimeout(ctx, maxTrialTime)
 	defer cancel()
-	may := g.sys.licence.Load()
-	if !may.take() {
-		return replay.Trial{}, events.ErrEmergencyStop
-	}
-	defer may.leave()
-	defer context.AfterFunc(may.ctx, cancel)()
-	return g.sys.source.Trial(own, r.Agent, module, cmd.LimitsOf(view.Limits))
+	var out replay.Trial
+	err = g.sys.licensed(own, func(own context.Context) error {
+		out, err = g.sys.source.Trial(own, r.Agent, module, cmd.LimitsOf(view.Limits))
+		return err
+	})
+	return out, err
 }
 
 // prepareUpdate checks a request, and that its module compiles and starts. The

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/caxton-run/caxton/events"
 	"github.com/caxton-run/caxton/wasmhost"
@@ -21,7 +22,53 @@ type recorded struct {
 	revision events.Revision
 	handled  events.MessageHandled
 	said     []events.Message // sends, those that led nowhere too
+	timers   []string         // set and cancelled, in order
+	learned  []string         // capabilities
 }
+
+// also takes an event that the message's run led to besides its own. They stand behind
+// it, in the same append.
+func (r *recorded) also(p events.Payload) bool {
+	id := r.handled.Message.ID
+	switch e := p.(type) {
+	case events.MessageDeadLettered:
+		if e.Message.Sequence != 0 || e.Inbox != nil {
+			return false
+		}
+		r.said = append(r.said, e.Message) // a send that led nowhere
+	case events.TimerFired:
+		return e.MessageID == id // the message was the timer's
+	case events.TimerSet:
+		if e.SetBy != id {
+			return false
+		}
+		r.timers = append(r.timers, timerSet(e, r.handled.Host))
+	case events.TimerCancelled:
+		if e.CancelledBy != id {
+			return false
+		}
+		r.timers = append(r.timers, timerCancelled(e.Timer))
+	case events.CapabilityRegistered:
+		if e.RegisteredBy != id {
+			return false
+		}
+		r.learned = append(r.learned, e.Capability)
+	default:
+		return false
+	}
+	return true
+}
+
+func timerSet(e events.TimerSet, host events.HostRecord) string {
+	after := e.DueAt.Sub(time.UnixMicro(host.NowMicros))
+	m := events.Message{Content: e.Content, ContentBase64: e.ContentBase64}
+	if m.ContentSize() == 0 {
+		return fmt.Sprintf("set %d after %s", e.Timer, after)
+	}
+	return fmt.Sprintf("set %d after %s: %s", e.Timer, after, content(&m))
+}
+
+func timerCancelled(id events.TimerID) string { return fmt.Sprintf("cancel %d", id) }
 
 // tried runs a recorded message and reports whether the trial has come to a
 // difference, or to the end of its time.
@@ -59,7 +106,45 @@ func (t *trial) tried(ctx context.Context, r *recorded) bool {
 	reply, sends := said(&h.Message, &out)
 	return differs("reply", content(h.Reply), content(reply)) ||
 		differs("sends", lines(r.said), lines(sends)) ||
-		differs("state", changes(h.State), changes(out.State))
+		differs("state", changes(h.State), changes(out.State)) ||
+		differs("timers", joined(r.timers), joined(timers(&out, h.Host))) ||
+		differs("capabilities", joined(t.beyond(r.learned)), joined(t.beyond(out.Capabilities)))
+}
+
+// timers writes what a run did to timers as also does.
+func timers(out *wasmhost.Outcome, host events.HostRecord) []string {
+	var done []string
+	for _, c := range out.Timers {
+		if c.Cancel {
+			done = append(done, timerCancelled(c.Timer))
+			continue
+		}
+		var m events.Message
+		m.SetContent(c.Content)
+		due := time.UnixMicro(host.NowMicros).Add(c.After)
+		done = append(done, timerSet(events.TimerSet{Timer: c.Timer, DueAt: due, Content: m.Content, ContentBase64: m.ContentBase64}, host))
+	}
+	return done
+}
+
+// beyond returns, sorted, the capabilities that the agent would not have had from the
+// update on: the new module may register while it starts what the old one did later.
+func (t *trial) beyond(names []string) []string {
+	var out []string
+	for _, n := range names {
+		if !slices.Contains(t.offers, n) {
+			out = append(out, n)
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+func joined(of []string) string {
+	if len(of) == 0 {
+		return "none"
+	}
+	return strings.Join(of, "\n")
 }
 
 // said is what a run tells whoever asked from outside, and what it tells agents.

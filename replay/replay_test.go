@@ -118,10 +118,13 @@ func (b *bench) handle(content string, change func(*events.MessageHandled)) {
 		Content: json.RawMessage(content), ConversationID: "c",
 	}
 	host := events.HostRecord{NowMicros: b.state.Now(1), Seed: 42}
-	out := b.guest.Handle(context.Background(), wasmhost.Call{Message: &m, Host: host, Fuel: b.state.Limits.MaxFuel, State: b.state})
+	out := b.guest.Handle(context.Background(), wasmhost.Call{Message: &m, Host: host, Fuel: b.state.Limits.MaxFuel, State: b.state, Agent: b.state})
 	run := agent.Run{
 		Message: m, Host: host, MeterVersion: meter.Version, Status: out.Status, Detail: out.Detail, Replied: out.Replied,
-		Reply: out.Reply, Logs: out.Logs, State: out.State, Fuel: out.Fuel,
+		Reply: out.Reply, Logs: out.Logs, State: out.State, Fuel: out.Fuel, Capabilities: out.Capabilities,
+	}
+	for _, c := range out.Timers {
+		run.Timers = append(run.Timers, agent.TimerChange(c))
 	}
 	payloads, err := agent.Decide(b.state, agent.Finish{Run: run})
 	if err != nil {

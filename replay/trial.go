@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/caxton-run/caxton/actors/agent"
 	"github.com/caxton-run/caxton/events"
@@ -42,14 +43,16 @@ type TrialMigration struct {
 type Difference struct {
 	Revision  events.Revision  `json:"revision"`
 	MessageID events.MessageID `json:"message_id"`
-	What      string           `json:"what"` // outcome, reply, sends, state
+	What      string           `json:"what"` // outcome, reply, sends, state, timers, capabilities; message, when it cannot be read
 	Recorded  string           `json:"recorded"`
 	Now       string           `json:"now"`
 }
 
 // Trial runs the messages that an agent has handled on another module, as if the
 // agent had been updated before them, and tells the first difference: of outcome,
-// reply, sends (their receivers apart) or changes of the state. It begins where the
+// reply, sends (their receivers apart), changes of the state, timers set and cancelled,
+// or capabilities registered (but for those that the new module has from its start).
+// It begins where the
 // agent's present memory began, or MaxTrial messages back, or at a snapshot where what
 // was before it is removed, and tries no messages that failed. When ctx ends it tells
 // how far it came.
@@ -88,6 +91,7 @@ type trial struct {
 
 	mod    *wasmhost.Module
 	guest  *wasmhost.Instance
+	offers []string // capabilities that the module has before any message
 	state  overlay
 	folded *agent.State // as recorded, before the message that is tried next
 	since  []step       // events not folded yet
@@ -134,16 +138,22 @@ func (t *trial) close() {
 // nothing to migrate.
 func (t *trial) begin(ctx context.Context, st *agent.State) (m *TrialMigration, err error) {
 	t.close()
+	t.offers = nil
 	t.state = overlay{below: st, changes: make(map[string]events.StateChange)}
 	if t.mod, t.guest, err = t.src.Begin(ctx, t.module, t.limits.MaxMemoryBytes); err != nil {
 		return nil, err
 	}
-	if t.guest == nil || !t.mod.Info().Migrates {
+	if t.guest == nil {
+		return nil, nil
+	}
+	t.offers = slices.Clone(t.guest.Capabilities())
+	if !t.mod.Info().Migrates {
 		return nil, nil
 	}
 	call := wasmhost.Call{Host: events.HostRecord{NowMicros: st.Now(0)}, Fuel: t.limits.MaxFuel, State: &t.state, Agent: st}
 	out := t.guest.Migrate(ctx, call, wasmhost.Change{From: st.Module, To: t.module})
 	t.state.apply(out.State)
+	t.offers = append(t.offers, out.Capabilities...)
 	return &TrialMigration{out.Status, out.Detail, out.Fuel, len(out.State)}, nil
 }
 
@@ -285,9 +295,7 @@ func (t *trial) run(ctx context.Context, id events.AgentID) error {
 		if err != nil {
 			return err
 		}
-		d, ok := p.(events.MessageDeadLettered)
-		if ok && d.Message.Sequence == 0 && d.Inbox == nil && pending != nil {
-			pending.said = append(pending.said, d.Message) // a send of the message before it, which led nowhere
+		if pending != nil && pending.also(p) {
 			t.since = append(t.since, step{rec.Revision, p})
 			continue
 		}
