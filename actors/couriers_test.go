@@ -53,11 +53,7 @@ func (r *rig) endOf(list []game) {
 // TestSendsAreCarriedAFewAtATime, however many pairs wait for room.
 func TestSendsAreCarriedAFewAtATime(t *testing.T) {
 	const atOnce = 3
-	room := newCloset()
-	r := newRigWith(t, func(r *rig) {
-		r.room = room
-		r.before = func() { r.sys.dispatcher.atOnce, r.sys.dispatcher.place = atOnce, time.Hour }
-	})
+	r, room := paced(t, atOnce, time.Hour)
 	list, pongs := r.games(4*atOnce, room)
 	gate := r.store.hold(pongs)
 	room.regain()
@@ -77,11 +73,7 @@ func TestSendsAreCarriedAFewAtATime(t *testing.T) {
 
 // TestASlowReceiverKeepsNoPlace from the sends to others.
 func TestASlowReceiverKeepsNoPlace(t *testing.T) {
-	room := newCloset()
-	r := newRigWith(t, func(r *rig) {
-		r.room = room
-		r.before = func() { r.sys.dispatcher.atOnce, r.sys.dispatcher.place = 1, time.Millisecond }
-	})
+	r, room := paced(t, 1, time.Millisecond)
 	list, pongs := r.games(3, room)
 	var writing atomic.Int64
 	open := make(chan struct{})
@@ -101,11 +93,7 @@ func TestASlowReceiverKeepsNoPlace(t *testing.T) {
 // TestAPauseKeepsNoPlace: a receiver whose mailbox is full keeps nobody waiting, and
 // gets its send in the end.
 func TestAPauseKeepsNoPlace(t *testing.T) {
-	room := newCloset()
-	r := newRigWith(t, func(r *rig) {
-		r.room, r.cfg.MailboxSize, r.cfg.SpillAfter = room, 1, patience
-		r.before = func() { r.sys.dispatcher.atOnce, r.sys.dispatcher.place = 1, time.Hour }
-	})
+	r, room := paced(t, 1, time.Hour, func(r *rig) { r.cfg.MailboxSize, r.cfg.SpillAfter = 1, patience })
 	list, _ := r.games(2, room)
 	full := list[0].pong
 	hook, reached, open := gate(events.AgentStream(full))

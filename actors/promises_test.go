@@ -8,9 +8,7 @@ import (
 	"os"
 	"runtime"
 	"slices"
-	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -19,92 +17,6 @@ import (
 
 // What these tests are about: a message that was acknowledged is handled once or
 // ended by name, whatever happens to its agent meanwhile.
-
-// gate blocks the first append to a stream until it is opened.
-func gate(to events.Stream) (hook func(events.Stream) error, reached, open chan struct{}) {
-	reached, open = make(chan struct{}), make(chan struct{})
-	var once sync.Once
-	return func(s events.Stream) error {
-		if s == to {
-			once.Do(func() { close(reached); <-open })
-		}
-		return nil
-	}, reached, open
-}
-
-// waitDepth waits until so many envelopes are in mailboxes and turns.
-func (r *rig) waitDepth(n int) {
-	r.t.Helper()
-	for late := time.Now().Add(patience); r.sys.QueueDepth() < n; runtime.Gosched() {
-		if time.Now().After(late) {
-			r.t.Fatalf("%d envelopes wait, want %d", r.sys.QueueDepth(), n)
-		}
-	}
-}
-
-// ends returns how an agent's messages ended, in order.
-func (r *rig) ends(id events.AgentID) []string {
-	r.t.Helper()
-	var out []string
-	for _, p := range r.payloads(events.AgentStream(id)) {
-		switch p := p.(type) {
-		case events.MessageHandled:
-			out = append(out, string(p.Message.Content))
-		case events.MessageFailed:
-			out = append(out, "failed "+string(p.Message.Content))
-		case events.MessageDeadLettered:
-			out = append(out, fmt.Sprintf("dead %s %s", p.Reason, p.Message.Content))
-		}
-	}
-	return out
-}
-
-func keyed(to events.AgentID, content, key string) SendRequest {
-	q := request(to, content)
-	q.IdempotencyKey = key
-	return q
-}
-
-// clock is a time that a test moves.
-type clock struct{ micros atomic.Int64 }
-
-func newClock() *clock {
-	c := new(clock)
-	c.pass(time.Duration(time.Now().UnixNano()))
-	return c
-}
-
-func (c *clock) now() time.Time       { return time.UnixMicro(c.micros.Load()) }
-func (c *clock) pass(d time.Duration) { c.micros.Add(d.Microseconds()) }
-
-// hold suspends an agent and sends it a message, which is acknowledged as held.
-func (r *rig) hold(id events.AgentID, q SendRequest) {
-	r.t.Helper()
-	if err := r.command(r.Suspend, id); err != nil {
-		r.t.Fatal(err)
-	}
-	if s, err := r.Send(context.Background(), q); err != nil || s.Status != Held {
-		r.t.Fatalf("%s, %v; want held", s.Status, err)
-	}
-}
-
-// behindAnAppend runs what follows while the actor of a suspended agent is busy
-// putting a message into its inbox, and then lets it go on.
-func (r *rig) behindAnAppend(id events.AgentID, content string, then ...func()) {
-	r.t.Helper()
-	hook, reached, open := gate(events.InboxStream(id))
-	r.store.fail(hook, nil)
-	var g sync.WaitGroup
-	g.Go(func() { r.ask(id, content) })
-	<-reached
-	for i, f := range then {
-		g.Go(f)
-		r.waitDepth(i + 2)
-	}
-	close(open)
-	g.Wait()
-	r.store.fail(nil, nil)
-}
 
 // TestWhatWasHeldGoesFirst: what arrives beside a resume does not overtake what
 // was acknowledged before it.
@@ -158,28 +70,6 @@ func TestWhatATurnHoldsIsOneAppend(t *testing.T) {
 	r.eventually("all stand there", func() bool { return r.inboxes.Len() == 18 })
 }
 
-// TestABatchLeavesTheInboxItsBound, and its append the log's.
-func TestABatchLeavesTheInboxItsBound(t *testing.T) {
-	r := newRig(t, func(c *Config) { c.SpillAfter, c.InboxSize = time.Minute, 8 })
-	id := r.deploy("counter", "counter-c")
-	content := fmt.Sprintf("%q", strings.Repeat("x", 200_000))
-	r.hold(id, request(id, content))
-	r.eventually("it stands there", func() bool { return r.inboxes.Len() == 1 })
-	var full atomic.Int64
-	send := func() {
-		s, err := r.Send(context.Background(), request(id, content))
-		if errors.Is(err, events.ErrMailboxFull) {
-			full.Add(1)
-		} else if err != nil || s.Status != Held {
-			t.Errorf("%s, %v; want held, or events.ErrMailboxFull", s.Status, err)
-		}
-	}
-	r.behindAnAppend(id, `1`, slices.Repeat([]func(){send}, 10)...)
-	if got := len(r.payloads(events.InboxStream(id))); got > 9 || got+int(full.Load()) != 12 { // the one under way may not have been seen yet
-		t.Errorf("%d stand in an inbox for 8, %d were refused", got, full.Load())
-	}
-}
-
 // TestAKeptRequestIsHandledOnce: it waits in the inbox, its sender asks again
 // while it is resumed, and the key expires afterwards.
 func TestAKeptRequestIsHandledOnce(t *testing.T) {
@@ -203,29 +93,6 @@ func TestAKeptRequestIsHandledOnce(t *testing.T) {
 		}
 	}
 	r.wants(id, `{"op":"get"}`, `{"count":1}`)
-}
-
-// TestTheInboxKeepsItsOrder although its first entry fails and it is longer than
-// one page.
-func TestTheInboxKeepsItsOrder(t *testing.T) {
-	r := newRig(t, nil)
-	id := r.deployWasm("trap", hostile(t, "trap"))
-	if err := r.command(r.Suspend, id); err != nil {
-		t.Fatal(err)
-	}
-	const n = inboxPage + 6
-	for i := range n {
-		r.ask(id, fmt.Sprint(i))
-	}
-	if err := r.command(r.Resume, id); err != nil {
-		t.Fatal(err)
-	}
-	r.eventually("all failed", func() bool { return len(r.ends(id)) == n })
-	for i, got := range r.ends(id) {
-		if got != fmt.Sprintf("failed %d", i) {
-			t.Fatalf("order: %v", r.ends(id))
-		}
-	}
 }
 
 // unreadable fails reads of modules a number of times.
@@ -441,88 +308,6 @@ func TestAKeyForTwoRequests(t *testing.T) {
 	r.wants(id, `{"op":"get"}`, `{"count":1}`)
 	if n := len(only[events.MessageDeadLettered](r, events.AgentStream(id))); n != 1 {
 		t.Errorf("%d dead letters", n)
-	}
-}
-
-// TestAStrangersEntryIsEndedByName: what somebody else wrote into an inbox is no
-// message; it is told of once, whole, and stops nothing.
-func TestAStrangersEntryIsEndedByName(t *testing.T) {
-	r := newRig(t, nil)
-	id := r.deploy("counter", "counter-c")
-	r.hold(id, request(id, `{"op":"add","n":1}`))
-	var list []events.Event
-	for _, of := range []events.Type{"Stranger", "AgentResumed"} {
-		list = append(list, events.Event{ID: events.NewEventID(), Type: of, ContentType: events.JSON, Data: []byte(`{"reason":"mine"}`)})
-	}
-	if _, err := r.log.Append(context.Background(), events.InboxStream(id), events.Any(), list...); err != nil {
-		t.Fatal(err)
-	}
-	r.ask(id, `{"op":"add","n":1}`)
-	if err := r.command(r.Resume, id); err != nil {
-		t.Fatal(err)
-	}
-	const dead = `dead Invalid {"reason":"mine"}`
-	r.eventually("all has ended", func() bool { return len(r.ends(id)) == 4 && r.inboxes.Len() == 0 })
-	r.restart()
-	r.wants(id, `{"op":"get"}`, `{"count":2}`)
-	letters := slices.DeleteFunc(r.ends(id), func(s string) bool { return s != dead })
-	if len(letters) != len(list) {
-		t.Errorf("%v", r.ends(id))
-	}
-}
-
-// TestNobodyHasNoInbox: a message to an agent that was never deployed is not
-// acknowledged, however long it takes to find that out.
-func TestNobodyHasNoInbox(t *testing.T) {
-	r := newRig(t, nil)
-	id := events.NewAgentID()
-	env, err := newMessage(request(id, `1`), r.cfg.MaxContent)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got, ok := r.spill(context.Background(), id, env, NewMailbox(1)); ok {
-		t.Errorf("receipt %+v", got)
-	}
-	if n := r.store.offered(events.InboxStream(id)); n != 0 {
-		t.Errorf("%d appends to its inbox", n)
-	}
-	if _, err := r.Send(context.Background(), request(id, `1`)); !errors.Is(err, events.ErrAgentNotFound) {
-		t.Errorf("%v, want events.ErrAgentNotFound", err)
-	}
-}
-
-// behindATurn sends while a turn of the agent is in its append, whose own message is
-// sealed by then, and lets that end once what is sent was offered to the inbox.
-func (r *rig) behindATurn(id events.AgentID, send func()) {
-	r.t.Helper()
-	hook, reached, open := gate(events.AgentStream(id))
-	r.store.fail(hook, nil)
-	var g sync.WaitGroup
-	g.Go(func() { r.ask(id, `{"op":"get"}`) })
-	<-reached
-	before := r.store.offered(events.InboxStream(id))
-	g.Go(send)
-	for late := time.Now().Add(patience); r.store.offered(events.InboxStream(id)) < before+1; runtime.Gosched() {
-		if time.Now().After(late) {
-			r.t.Fatal("it is not offered to the inbox")
-		}
-	}
-	close(open)
-	g.Wait()
-	r.store.fail(nil, nil)
-}
-
-// TestAnInboxIsBounded: an agent that is held is promised no more than it may
-// keep.
-func TestAnInboxIsBounded(t *testing.T) {
-	r := newRig(t, func(c *Config) { c.InboxSize = 3 })
-	id := r.deploy("counter", "counter-c")
-	r.hold(id, request(id, `0`))
-	for i := range 2 {
-		r.caughtUp(r.ask(id, fmt.Sprint(i+1)).Position)
-	}
-	if s, err := r.Send(context.Background(), request(id, `3`)); !errors.Is(err, events.ErrMailboxFull) {
-		t.Errorf("%s, %v; want events.ErrMailboxFull", s.Status, err)
 	}
 }
 

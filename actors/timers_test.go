@@ -200,11 +200,7 @@ func TestTimersAreGivenOutAFewAtATime(t *testing.T) {
 // timersAtATime lets timers of so many agents be due at once, waits until so many of
 // them are being handled, which then go on, and returns how many were at a time.
 func timersAtATime(t *testing.T, agents, atOnce int, place time.Duration, want int64) int64 {
-	room := newCloset()
-	r := newRigWith(t, func(r *rig) {
-		r.room = room
-		r.before = func() { r.sys.timekeeper.atOnce, r.sys.timekeeper.place = atOnce, place }
-	})
+	r, room := paced(t, atOnce, place)
 	own := make(map[events.Stream]bool)
 	var ids []events.AgentID
 	for i := range agents {

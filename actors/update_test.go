@@ -197,6 +197,10 @@ func TestTryUpdateTellsTheFirstDifference(t *testing.T) {
 	if !strings.Contains(stored.String(), "not found") {
 		t.Errorf("the module that was tried is stored: %s", stored.String())
 	}
+	r.stopAll(StopAllRequest{})
+	if out, err := r.TryUpdate(context.Background(), UpdateRequest{Command: Command{Agent: id}}); !errors.Is(err, events.ErrEmergencyStop) {
+		t.Errorf("during an emergency stop: %+v, %v", out, err)
+	}
 }
 
 // TestAnAppendLostByAnUpdateLeavesTheOldAgent.

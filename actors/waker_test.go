@@ -20,11 +20,7 @@ func TestAMassWakeIsPaced(t *testing.T) {
 	}
 	for name, wake := range begin {
 		t.Run(name, func(t *testing.T) {
-			room := newCloset()
-			r := newRigWith(t, func(r *rig) {
-				r.room = room
-				r.before = func() { r.sys.waker.atOnce, r.sys.waker.place = atOnce, time.Hour }
-			})
+			r, room := paced(t, atOnce, time.Hour)
 			own := make(map[events.Stream]bool)
 			var ids []events.AgentID
 			for i := range agents {
@@ -60,9 +56,7 @@ func TestAMassWakeIsPaced(t *testing.T) {
 // TestAStuckAgentKeepsItsPlaceForAWhile: those behind it are woken though it is never
 // done.
 func TestAStuckAgentKeepsItsPlaceForAWhile(t *testing.T) {
-	r := newRigWith(t, func(r *rig) {
-		r.before = func() { r.sys.waker.atOnce, r.sys.waker.place = 1, time.Millisecond }
-	})
+	r, _ := paced(t, 1, time.Millisecond)
 	var ids []events.AgentID
 	for i := range 3 {
 		ids = append(ids, r.deploy(fmt.Sprint("echo", i), "echo"))
