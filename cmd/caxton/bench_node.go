@@ -72,10 +72,10 @@ const benchGuest = "counter-c"
 
 // deployMany deploys n agents with the same module, from some callers at a time
 // as an operator's scripts would.
-func (b *benchNode) deployMany(ctx context.Context, n int) ([]events.AgentID, error) {
+func (b *benchNode) deployMany(ctx context.Context, guest string, n int) ([]events.AgentID, error) {
 	ids := make([]events.AgentID, n)
 	const callers = 32
-	gateway, wasm := b.system.Gateway(), fixtures.Agent(benchGuest)
+	gateway, wasm := b.system.Gateway(), fixtures.Agent(guest)
 	_, err := drive(ctx, callers, func(id int, w *worker) {
 		for i := id; i < n; i += callers {
 			start := time.Now()
@@ -114,10 +114,10 @@ func (b *benchNode) inProcess(ids []events.AgentID, workers int) sendFunc {
 }
 
 // overHTTP sends through the REST API, one connection a worker.
-func overHTTP(client *caxtonhttp.Client, ids []events.AgentID, workers int) sendFunc {
+func overHTTP(client *caxtonhttp.Client, ids []events.AgentID, workers int, content json.RawMessage) sendFunc {
 	return func(ctx context.Context, worker int, i int64) error {
 		r, err := client.Send(ctx, pick(ids, worker, workers, i).String(), caxtonhttp.Outgoing{
-			Content: json.RawMessage(benchContent), Wait: time.Minute,
+			Content: content, Wait: time.Minute,
 		})
 		if err == nil && r.Status != actors.Handled {
 			return fmt.Errorf("a message was %s, not %s", r.Status, actors.Handled)

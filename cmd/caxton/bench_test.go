@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -35,7 +36,7 @@ func BenchmarkMessages(b *testing.B) {
 			b.Error(err)
 		}
 	}()
-	ids, err := n.deployMany(ctx, benchAgents)
+	ids, err := n.deployMany(ctx, benchGuest, benchAgents)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -47,7 +48,7 @@ func BenchmarkMessages(b *testing.B) {
 	for _, way := range []struct {
 		name string
 		send sendFunc
-	}{{"in_process", n.inProcess(ids, benchSenders)}, {"http", overHTTP(client, ids, benchSenders)}} {
+	}{{"in_process", n.inProcess(ids, benchSenders)}, {"http", overHTTP(client, ids, benchSenders, json.RawMessage(benchContent))}} {
 		b.Run(way.name, func(b *testing.B) {
 			before := n.store.Stats()
 			var left atomic.Int64

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -42,6 +43,7 @@ type report struct {
 	RoutingP50   time.Duration `json:"routing_p50_ns"` // from the gateway to the mailbox, of the messages at rates
 	RoutingP99   time.Duration `json:"routing_p99_ns"`
 	Neighbour    neighbour     `json:"neighbour"`
+	Echo         load          `json:"echo"` // of echoAgents, each with a caller of its own
 	IdleAgents   int           `json:"idle_agents"`
 	IdleResident uint64        `json:"idle_resident_bytes"`
 	IdleRestart  time.Duration `json:"idle_restart_ns"`
@@ -127,8 +129,8 @@ func (a *app) benchmark(ctx context.Context, o benchOptions) (r report, err erro
 	if err := a.measureMessages(ctx, o, filepath.Join(root, "messages"), &r); err != nil {
 		return r, err
 	}
-	if o.idle == 0 {
-		return r, nil
+	if r.Echo, err = a.measureEcho(ctx, o, filepath.Join(root, "echo")); err != nil || o.idle == 0 {
+		return r, err
 	}
 	return r, a.measureIdle(ctx, o, filepath.Join(root, "idle"), &r)
 }
@@ -140,7 +142,7 @@ func (a *app) measureMessages(ctx context.Context, o benchOptions, dir string, r
 	}
 	defer func() { err = errors.Join(err, n.shut(ctx)) }()
 	a.note("deploying %d agents", o.agents)
-	ids, err := n.deployMany(ctx, o.agents)
+	ids, err := n.deployMany(ctx, benchGuest, o.agents)
 	if err != nil {
 		return err
 	}
@@ -149,7 +151,7 @@ func (a *app) measureMessages(ctx context.Context, o benchOptions, dir string, r
 		return err
 	}
 	defer client.Close()
-	local, remote := n.inProcess(ids, o.connections), overHTTP(client, ids, o.connections)
+	local, remote := n.inProcess(ids, o.connections), overHTTP(client, ids, o.connections, json.RawMessage(benchContent))
 	a.note("waking them")
 	if _, err := each(ctx, len(ids), local); err != nil {
 		return err
@@ -187,7 +189,7 @@ func (a *app) measureIdle(ctx context.Context, o benchOptions, dir string, r *re
 		return err
 	}
 	a.note("deploying %d agents that stay idle", o.idle)
-	ids, err := n.deployMany(ctx, o.idle)
+	ids, err := n.deployMany(ctx, benchGuest, o.idle)
 	if err != nil {
 		return errors.Join(err, n.shut(ctx))
 	}
@@ -209,41 +211,4 @@ func (a *app) measureIdle(ctx context.Context, o benchOptions, dir string, r *re
 	a.note("waking %d of them", len(spread))
 	r.Wakes, err = each(ctx, len(spread), n.inProcess(spread, 1))
 	return errors.Join(err, n.shut(ctx))
-}
-
-func (a *app) printReport(r report) {
-	ratio := func(l load) string { return fmt.Sprintf("%.1fx the sync floor", l.PerSecond/r.FloorPerSec) }
-	row := func(what string, l load, beside string) []string {
-		return []string{what, fmt.Sprintf("%.0f/s", l.PerSecond), fmt.Sprint(l.Messages), short(l.P50), short(l.P99), short(l.Max), beside}
-	}
-	a.printf("caxton %s on %s: %d agents, %d senders\n", r.Version, r.Machine, r.Agents, r.Connections)
-	a.printf("sync floor: %.0f records of 300 B per second, one writer, each synced\n\n", r.FloorPerSec)
-	rows := [][]string{
-		row("in process", r.InProcess, ratio(r.InProcess)),
-		row("over HTTP", r.HTTP, ratio(r.HTTP)),
-	}
-	for _, s := range r.Steady {
-		rows = append(rows, row(fmt.Sprintf("over HTTP at %g/s", s.Rate), s.load, "latency from when a message was due"))
-	}
-	nb := r.Neighbour
-	rows = append(rows,
-		row(fmt.Sprintf("over HTTP at %g/s, again", nb.Rate), nb.Alone, ""),
-		row("beside an agent that spins", nb.Beside, fmt.Sprintf("p99 %.1fx; it spun %d times to its limit", nb.ratio(), nb.Spins)))
-	a.grid([]string{"durable messages", "rate", "messages", "p50", "p99", "max", ""}, rows)
-	a.printf("\nrouting, from the gateway to the mailbox: p50 %s, p99 %s\n", short(r.RoutingP50), short(r.RoutingP99))
-	if r.IdleAgents > 0 {
-		a.printf("%d idle agents: %s resident, serving %s after a restart\n", r.IdleAgents, bytesOf(r.IdleResident), short(r.IdleRestart))
-		a.printf("a message that wakes its agent: p50 %s, p99 %s, of %d\n", short(r.Wakes.P50), short(r.Wakes.P99), r.Wakes.Messages)
-	}
-}
-
-// short is a duration in three digits.
-func short(d time.Duration) string {
-	switch {
-	case d < time.Millisecond:
-		return d.Round(time.Microsecond).String()
-	case d < time.Second:
-		return d.Round(10 * time.Microsecond).String()
-	}
-	return d.Round(10 * time.Millisecond).String()
 }
