@@ -18,6 +18,8 @@ type history struct {
 	lifted  []events.Position                    // of the ends of emergency stops
 	inbox   map[events.MessageID]events.Position // of messages put into inboxes
 	retried []events.DeadLetterRetried
+	blobs   int                                 // messages whose content stands in one
+	whole   func(events.Message) events.Message // a message with its content
 	faults  []string
 }
 
@@ -32,6 +34,8 @@ type life struct {
 	timers  map[events.TimerID]string
 	due     map[events.TimerID]time.Time
 	passed  []*ending // ends of messages, in order
+	skills  map[string]skill
+	asked   bool // to stop
 }
 
 // ending is one event that ends a message.
@@ -45,6 +49,7 @@ type ending struct {
 	reason   events.DeadLetterReason // of a dead letter
 	reply    *events.Message
 	expired  bool // its reply_by was over when its turn came
+	unsent   int  // sends of its run that nobody was there for
 }
 
 // String is the ending as a failure shows it.
@@ -72,7 +77,7 @@ func (h *history) fault(format string, args ...any) {
 
 func (h *history) life(id events.AgentID) *life {
 	if h.agents[id] == nil {
-		h.agents[id] = &life{id: id, timers: make(map[events.TimerID]string), due: make(map[events.TimerID]time.Time)}
+		h.agents[id] = &life{id: id, timers: make(map[events.TimerID]string), due: make(map[events.TimerID]time.Time), skills: make(map[string]skill)}
 	}
 	return h.agents[id]
 }
@@ -115,7 +120,13 @@ func (h *history) add(rec events.Recorded, p events.Payload) {
 		h.sends(l, &e.Message, e.Sends)
 	case events.MessageDeadLettered:
 		end := ending{agent: id, position: rec.Position, recorded: rec.RecordedAt, message: e.Message, payload: p, reason: e.Reason}
+		end.message = h.full(end.message)
 		h.ends[e.Message.ID] = append(h.ends[e.Message.ID], end)
+		if e.Message.Sequence == 0 && e.Inbox == nil && len(l.passed) > 0 {
+			h.unsent(l.passed[len(l.passed)-1], &end)
+		}
+	case events.CapabilityRegistered:
+		h.learns(l, e.Capability, rec)
 	default:
 		if f, ok := p.(events.TimerFired); ok && rec.RecordedAt.Before(l.due[f.Timer]) {
 			h.fault("agent %s: timer %d fired at %s, due at %s", id, f.Timer, rec.RecordedAt, l.due[f.Timer])
@@ -144,6 +155,8 @@ func (l *life) changes(h *history, p events.Payload) {
 		}
 	case events.AgentResumed, events.AgentRestarted:
 		l.holds = ""
+	case events.AgentStopRequested:
+		l.asked = true
 	case events.AgentSuspended:
 		l.holds = "suspended"
 	case events.AgentStopped:
@@ -176,6 +189,7 @@ func late(m *events.Message, host events.HostRecord) bool {
 // end takes the end of a message that an agent came to.
 func (h *history) end(l *life, rec events.Recorded, e ending) {
 	e.agent, e.position, e.recorded = l.id, rec.Position, rec.RecordedAt
+	e.message = h.full(e.message)
 	h.ends[e.message.ID] = append(h.ends[e.message.ID], e)
 	h.runs = append(h.runs, e.position)
 	l.passed = append(l.passed, &e)
@@ -189,10 +203,19 @@ func (h *history) sends(l *life, cause *events.Message, list []events.Message) {
 		if h.sent[list[i].ID] != nil {
 			h.fault("agent %s sent %s twice, for %s", l.id, list[i].ID, cause.ID)
 		}
-		s := &sent{from: l.id, message: list[i]}
+		s := &sent{from: l.id, message: h.full(list[i])}
 		h.sent[list[i].ID] = s
 		h.order = append(h.order, s)
 	}
+}
+
+// full is a message with its content in place.
+func (h *history) full(m events.Message) events.Message {
+	if m.Blob == nil {
+		return m
+	}
+	h.blobs++
+	return h.whole(m)
 }
 
 // link is how a ledger takes a message into its chain.

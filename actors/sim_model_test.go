@@ -155,27 +155,27 @@ func (w *world) checkEffects(h *history, e *ending) {
 	if !ok || s.Op == "get" {
 		return
 	}
-	type effect struct{ to, content string }
 	var wants, got []effect
 	for _, x := range []struct {
 		to   string
 		then *say
 	}{{s.To, s.Then}, {s.Also, s.Other}} {
 		if x.to != "" {
-			text, _ := json.Marshal(x.then)
+			text, _ := json.Marshal(x.then.fat(s.Fat))
 			wants = append(wants, effect{x.to, string(text)})
 		}
 	}
 	for i := range done.Sends {
-		got = append(got, effect{done.Sends[i].Receiver, string(done.Sends[i].Content)})
+		full := &h.sent[done.Sends[i].ID].message
+		got = append(got, effect{full.Receiver, string(full.Content)})
 	}
 	if from, agent := e.message.FromAgent(); agent && e.message.Performative == events.Request && len(got) > 0 {
 		if last := got[len(got)-1]; last.to == from.String() { // the reply
 			got = got[:len(got)-1]
 		}
 	}
-	if !slices.Equal(got, wants) {
-		h.fault("message %s made %+v, want %+v", e.message.ID, got, wants)
+	if !h.fits(e, got, wants) {
+		h.fault("message %s made %.400v, want %.400v", e.message.ID, got, wants)
 	}
 }
 

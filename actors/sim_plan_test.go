@@ -6,10 +6,9 @@ import (
 	"strings"
 	"time"
 
-	"pgregory.net/rapid"
-
 	"github.com/caxton-run/caxton/actors"
 	"github.com/caxton-run/caxton/events"
+	"pgregory.net/rapid"
 )
 
 // plan is one schedule: what clients send, what operators do, and where the power is
@@ -65,6 +64,7 @@ type step struct {
 	keyed    bool          // repeated until the outcome is known
 	wait     time.Duration // for a reply
 	by       string        // reply_by
+	fat      int           // letters behind what
 	at       failpoint
 	hits     int
 	survives int // share of what was not synced that survives a cut, in percent
@@ -79,7 +79,7 @@ func (s step) String() string {
 	switch s.do {
 	case doSend:
 		text, _ := json.Marshal(s.what)
-		return fmt.Sprintf("%s client %d → ledger %d %s keyed=%v wait=%s by=%s %s", b, s.client, s.agent, s.class, s.keyed, s.wait, s.by, text)
+		return fmt.Sprintf("%s client %d → ledger %d %s keyed=%v wait=%s by=%s fat=%d %s", b, s.client, s.agent, s.class, s.keyed, s.wait, s.by, s.fat, text)
 	case doPay:
 		return fmt.Sprintf("%s client %d: account %d → %d keyed=%v", b, s.client, s.agent, s.peer, s.keyed)
 	case doCrash:
@@ -121,6 +121,29 @@ type say struct {
 	Us     int64           `json:"us,omitempty"` // a timer
 	Later  *say            `json:"later,omitempty"`
 	Cancel int64           `json:"cancel,omitempty"`
+	Can    string          `json:"can,omitempty"` // a capability that it registers
+	Fat    int             `json:"fat,omitempty"` // letters that fill up what it passes on
+	Pad    string          `json:"pad,omitempty"` // such letters, behind all else
+}
+
+// simFat makes a content that stands in a blob.
+const simFat = events.MaxMessageContent + 1000
+
+// fat is what is said with so many letters behind it, as a ledger passes it on.
+func (s *say) fat(letters int) *say {
+	if letters == 0 {
+		return s
+	}
+	var full say
+	if s != nil {
+		full = *s
+	}
+	pad := make([]byte, letters)
+	for i := range pad {
+		pad[i] = 'a' + byte(i%23)
+	}
+	full.Pad = string(pad)
+	return &full
 }
 
 // maxSteps bounds a schedule: what a fault takes is found in short ones too, and those
@@ -147,6 +170,7 @@ func drawPlan(t *rapid.T) *plan {
 	c.IdleTimeout = rapid.SampledFrom([]time.Duration{time.Minute, 50 * time.Millisecond}).Draw(t, "idle")
 	c.SnapshotEvery = rapid.SampledFrom([]int{1000, 1, 7}).Draw(t, "snapshot")
 	c.DrainTimeout = 500 * time.Millisecond
+	c.MaxContent = 2 * simFat
 	for range rapid.IntRange(1, maxSteps).Draw(t, "steps") { // a slice of rapid's own is mostly short
 		p.steps = append(p.steps, drawStep(t, p))
 	}
@@ -176,7 +200,7 @@ func drawStep(t *rapid.T, p *plan) step {
 		s.what, s.keyed = drawSay(t, p, 3), rapid.Bool().Draw(t, "keyed")
 		s.class = rapid.SampledFrom([]events.Priority{"", events.Low, events.Critical}).Draw(t, "class")
 		s.wait = rapid.SampledFrom([]time.Duration{0, time.Second}).Draw(t, "wait")
-		s.by = drawBy(t)
+		s.by, s.fat = drawBy(t), drawFat(t)
 	case doPay:
 		if p.accounts == 0 {
 			s.do = doWait
@@ -210,40 +234,6 @@ func drawPause(t *rapid.T) time.Duration {
 
 // simBegin is when the time of a bubble begins.
 func simBegin() time.Time { return time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC) }
-
-// drawBy draws a reply_by: seldom one.
-func drawBy(t *rapid.T) string {
-	after := rapid.SampledFrom([]time.Duration{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, time.Millisecond, 300 * time.Millisecond, 5 * time.Second, time.Minute}).Draw(t, "by")
-	if after == 0 {
-		return ""
-	}
-	return simBegin().Add(after).Format(time.RFC3339Nano)
-}
-
-// drawSay draws what a ledger is told; up to depth ledgers pass it on.
-func drawSay(t *rapid.T, p *plan, depth int) *say {
-	s := &say{Op: rapid.SampledFrom([]string{"", "", "", "", "", "", "trap", "refuse"}).Draw(t, "op")}
-	if depth == 0 {
-		return s
-	}
-	ledger := rapid.IntRange(0, p.ledgers-1)
-	switch rapid.IntRange(0, 7).Draw(t, "shape") {
-	case 0, 1, 2:
-		s.To, s.Then = ledgerID(ledger.Draw(t, "to")).String(), drawSay(t, p, depth-1)
-	case 3:
-		s.To, s.Then = ledgerID(ledger.Draw(t, "to")).String(), drawSay(t, p, depth-1)
-		s.Also, s.Other = ledgerID(ledger.Draw(t, "also")).String(), drawSay(t, p, depth-1)
-	case 4:
-		s.Us = rapid.SampledFrom([]int64{10_000, 200_000, 5_000_000}).Draw(t, "us")
-		s.Later = drawSay(t, p, depth-1)
-	case 5:
-		s.Cancel = int64(rapid.IntRange(1, 3).Draw(t, "cancel"))
-	}
-	s.Ask = rapid.IntRange(0, 1).Draw(t, "ask")
-	s.Class = rapid.SampledFrom([]events.Priority{"", "", events.Low, events.Critical}).Draw(t, "class")
-	s.By = drawBy(t)
-	return s
-}
 
 // simPrincipal is who deploys.
 const simPrincipal = "user:sim"

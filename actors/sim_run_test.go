@@ -65,7 +65,7 @@ func (w *world) doAll() (ok bool) {
 	for i, s := range w.plan.steps {
 		switch s.do {
 		case doSend:
-			queues[s.client] <- func() { w.send(s.client, i, ledgerID(s.agent), s, s.what) }
+			queues[s.client] <- func() { w.send(s.client, i, ledgerID(s.agent), s, s.what.fat(s.fat)) }
 		case doPay:
 			content := map[string]any{"op": "transfer", "to": accountID(s.peer).String(), "n": 1 + i%7}
 			queues[s.client] <- func() { w.send(s.client, i, accountID(s.agent), s, content) }
@@ -321,6 +321,13 @@ func (w *world) revoke(ctx context.Context, n *node) {
 // read reads the whole log.
 func (w *world) read(n *node) *history {
 	h := newHistory()
+	h.whole = func(m events.Message) events.Message {
+		full, err := events.WithContent(context.Background(), n.log, m)
+		if err != nil {
+			w.fault("the content of message %s: %v", m.ID, err)
+		}
+		return full
+	}
 	for rec, err := range n.log.ReadAll(context.Background(), events.ReadAllOptions{}) {
 		if err != nil {
 			w.fault("read the log: %v", err)

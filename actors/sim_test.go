@@ -58,6 +58,7 @@ func TestSimulation(t *testing.T) {
 // does what it says.
 type seen struct {
 	schedules, sent, acked, sends, timers, halts int
+	blobs, skilled                               int
 	cuts                                         map[failpoint]int
 	ends                                         map[string]int
 }
@@ -82,15 +83,19 @@ func (s *seen) add(w *world, h *history) {
 	for _, ends := range h.ends {
 		s.ends[string(ends[0].outcome)+string(ends[0].reason)]++
 	}
+	s.blobs += h.blobs
 	for _, l := range h.agents {
 		s.timers += len(l.timers)
+		for _, e := range l.passed {
+			s.skilled += skilled(e)
+		}
 	}
 }
 
 // String is one line for each kind of thing.
 func (s *seen) String() string {
-	return fmt.Sprintf("%d schedules, %d requests, %d of them acknowledged, %d sends, %d timers, %d emergency stops\ncuts: %v\nends of messages: %v",
-		s.schedules, s.sent, s.acked, s.sends, s.timers, s.halts, s.cuts, s.ends)
+	return fmt.Sprintf("%d schedules, %d requests, %d of them acknowledged, %d sends, %d timers, %d emergency stops\n%d contents in blobs, %d sends to capabilities\ncuts: %v\nends of messages: %v",
+		s.schedules, s.sent, s.acked, s.sends, s.timers, s.halts, s.blobs, s.skilled, s.cuts, s.ends)
 }
 
 func simulateMany(t *testing.T, host *wasmhost.Host, sum *seen) {

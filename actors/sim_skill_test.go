@@ -1,0 +1,77 @@
+package actors_test
+
+import (
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/caxton-run/caxton/events"
+)
+
+// simKnown is how long after an agent registered a capability every node must know of it.
+const simKnown = time.Minute
+
+// skill is when an agent registered a capability.
+type skill struct {
+	position events.Position
+	recorded time.Time
+}
+
+// learns takes an agent's registration, which it does once.
+func (h *history) learns(l *life, name string, rec events.Recorded) {
+	if _, twice := l.skills[name]; twice {
+		h.fault("agent %s registered %q twice", l.id, name)
+	}
+	l.skills[name] = skill{rec.Position, rec.RecordedAt}
+}
+
+// unsent takes a send that nobody was there for: nobody, as every node must know by
+// then.
+func (h *history) unsent(cause, end *ending) {
+	cause.unsent++
+	name, ok := strings.CutPrefix(end.message.Receiver, events.CapabilityPrefix)
+	if !ok || end.reason != events.DeadAgentNotFound {
+		h.fault("the send %s to %s led nowhere: %s", end.message.ID, end.message.Receiver, end.reason)
+		return
+	}
+	for _, l := range h.agents {
+		s, can := l.skills[name]
+		if can && end.recorded.Sub(s.recorded) > simKnown && !l.asked && (l.holds == "" || l.holds == "suspended") {
+			h.fault("the send %s to %s led nowhere, and agent %s was there", end.message.ID, end.message.Receiver, l.id)
+		}
+	}
+}
+
+// effect is one send, as asked for or as it went out.
+type effect struct{ to, content string }
+
+// fits compares the sends of a run with those that were asked for. One to a capability
+// goes to an agent that has it, or nowhere.
+func (h *history) fits(e *ending, got, wants []effect) bool {
+	nowhere := 0
+	for _, want := range wants {
+		name, by := strings.CutPrefix(want.to, events.CapabilityPrefix)
+		switch {
+		case len(got) > 0 && got[0].content == want.content && (got[0].to == want.to || by && h.could(got[0].to, name, e.position)):
+			got = got[1:]
+		case by:
+			nowhere++
+		default:
+			return false
+		}
+	}
+	return len(got) == 0 && nowhere == e.unsent
+}
+
+// could reports whether an agent had registered a capability by then.
+func (h *history) could(id, name string, at events.Position) bool {
+	to, err := events.ParseAgentID(id)
+	s, ok := h.life(to).skills[name]
+	return err == nil && ok && s.position < at
+}
+
+// skilled counts the sends that went to whoever has a capability.
+func skilled(e *ending) int {
+	s := content(&e.message)
+	return len(slices.DeleteFunc([]string{s.To, s.Also}, func(to string) bool { return !strings.HasPrefix(to, events.CapabilityPrefix) }))
+}
