@@ -2,6 +2,7 @@ package actors_test
 
 import (
 	"fmt"
+	"maps"
 	"time"
 
 	"github.com/caxton-run/caxton/events"
@@ -21,6 +22,12 @@ type history struct {
 	blobs   int                                 // messages whose content stands in one
 	whole   func(events.Message) events.Message // a message with its content
 	faults  []string
+
+	shut        map[events.BreakerScope]bool // breakers that are not closed
+	openings    []opening
+	misfortunes map[string][]misfortune // lately, by conversation
+	stormy      map[string]bool         // conversations that had a storm
+	storms      []storm
 }
 
 // life is one agent in a log.
@@ -35,7 +42,11 @@ type life struct {
 	due     map[events.TimerID]time.Time
 	passed  []*ending // ends of messages, in order
 	skills  map[string]skill
-	asked   bool // to stop
+	asked   bool // to stop, ever
+	drains  bool // it is to stop, and works off what waits
+
+	deployed events.AgentDeployed
+	changed  []change
 }
 
 // ending is one event that ends a message.
@@ -67,7 +78,8 @@ func newHistory() *history {
 	return &history{
 		agents: make(map[events.AgentID]*life), ends: make(map[events.MessageID][]ending),
 		sent: make(map[events.MessageID]*sent), barred: make(map[events.BreakerScope]struct{}),
-		inbox: make(map[events.MessageID]events.Position),
+		inbox: make(map[events.MessageID]events.Position), shut: make(map[events.BreakerScope]bool),
+		misfortunes: make(map[string][]misfortune), stormy: make(map[string]bool),
 	}
 }
 
@@ -85,9 +97,11 @@ func (h *history) life(id events.AgentID) *life {
 // add takes the next event of the log.
 func (h *history) add(rec events.Recorded, p events.Payload) {
 	switch e := p.(type) {
-	case events.BreakerOpened, events.BreakerForced, events.BreakerResetStarted, events.BreakerHalfOpened:
-		_, scope := scopeOf(rec.Stream)
-		h.barred[scope] = struct{}{}
+	case events.BreakerOpened, events.BreakerForced, events.BreakerResetStarted, events.BreakerHalfOpened, events.BreakerClosed:
+		h.breaker(rec, p)
+		return
+	case events.AgentStormDetected:
+		h.storms = append(h.storms, storm{rec.Position, e, maps.Clone(h.shut)})
 		return
 	case events.EmergencyLifted:
 		h.lifted = append(h.lifted, rec.Position)
@@ -112,7 +126,10 @@ func (h *history) add(rec events.Recorded, p events.Payload) {
 			l.count++
 			l.chain = link(l.chain, e.Message.ID)
 		}
+	case events.AgentCrashed:
+		h.fails(l, rec, e.Outcome)
 	case events.MessageFailed:
+		h.fails(l, rec, e.Outcome)
 		h.end(l, rec, ending{message: e.Message, payload: p, outcome: e.Outcome, reply: e.Reply, expired: late(&e.Message, e.Host)})
 		h.sends(l, &e.Message, e.Sends)
 	case events.AgentQuarantined:
@@ -134,7 +151,7 @@ func (h *history) add(rec events.Recorded, p events.Payload) {
 		if r, ok := p.(events.DeadLetterRetried); ok {
 			h.retried = append(h.retried, r)
 		}
-		l.changes(h, p)
+		l.changes(h, rec, p)
 	}
 }
 
@@ -145,22 +162,23 @@ func scopeOf(s events.Stream) (events.Category, events.BreakerScope) {
 }
 
 // changes takes an event of an agent's life, or of its timers.
-func (l *life) changes(h *history, p events.Payload) {
+func (l *life) changes(h *history, rec events.Recorded, p events.Payload) {
+	reason := ""
 	switch e := p.(type) {
 	case events.AgentDeployed:
-		l.holds, l.module = "", e.Module
+		l.holds, l.module, l.deployed = "", e.Module, e
 	case events.AgentUpdated:
 		if e.Module != "" {
 			l.module = e.Module
 		}
 	case events.AgentResumed, events.AgentRestarted:
-		l.holds = ""
+		l.holds, l.drains = "", false
 	case events.AgentStopRequested:
-		l.asked = true
+		l.asked, l.drains, reason = true, true, e.Reason
 	case events.AgentSuspended:
-		l.holds = "suspended"
+		l.holds, reason = "suspended", e.Reason
 	case events.AgentStopped:
-		l.holds = "stopped"
+		l.holds, reason = "stopped", e.Reason
 	case events.AgentFailed:
 		l.holds = "failed"
 	case events.AgentRemoved:
@@ -172,6 +190,15 @@ func (l *life) changes(h *history, p events.Payload) {
 	case events.TimerCancelled:
 		l.timer(h, e.Timer, "cancelled")
 	}
+	l.changed = append(l.changed, change{rec.Position, l.status(), reason})
+}
+
+// status is why an agent is held, or that it drains; empty: it runs.
+func (l *life) status() string {
+	if l.holds == "" && l.drains {
+		return "draining"
+	}
+	return l.holds
 }
 
 func (l *life) timer(h *history, id events.TimerID, what string) {

@@ -50,6 +50,8 @@ func (w *world) check(h *history) {
 	}
 	h.checkOutside(w.sortedSends())
 	h.checkHalts(w.halts)
+	w.checkBulks(h)
+	w.checkStorms(h)
 }
 
 func (w *world) isLedger(id events.AgentID) bool {

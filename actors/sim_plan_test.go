@@ -51,6 +51,8 @@ const (
 	doFault   action = "fault" // of one append
 	doBurst   action = "burst" // of messages that fail, as many as open a breaker
 	doRetry   action = "retry" // of a dead letter to a ledger
+	doBulk    action = "bulk"  // one action to many agents
+	doStorm   action = "storm" // one message for which all ledgers fail
 )
 
 // step is one action, and how long until the next one.
@@ -69,7 +71,9 @@ type step struct {
 	hits     int
 	survives int // share of what was not synced that survives a cut, in percent
 	all      bool
-	grace    time.Duration // doStop, doDrain
+	bulk     actors.Action
+	filter   actors.Filter
+	grace    time.Duration // doStop, doDrain, doBulk
 	then     time.Duration
 }
 
@@ -92,6 +96,8 @@ func (s step) String() string {
 		return fmt.Sprintf("%s ledger %d, all=%v over=%s", b, s.agent, s.all, s.grace)
 	case doDrain:
 		return fmt.Sprintf("%s within %s, discard=%v", b, s.grace, s.all)
+	case doBulk:
+		return fmt.Sprintf("%s %s grace=%s dry=%v %+v", b, s.bulk, s.grace, s.all, s.filter)
 	case doStop:
 		return fmt.Sprintf("%s ledger %d, drain=%v grace=%s", b, s.agent, s.all, s.grace)
 	}
@@ -155,7 +161,7 @@ func drawPlan(t *rapid.T) *plan {
 	p := &plan{
 		seed:     rapid.Uint64().Draw(t, "seed"),
 		slow:     rapid.SampledFrom([]time.Duration{0, time.Millisecond, 20 * time.Millisecond, 150 * time.Millisecond}).Draw(t, "slow"),
-		ledgers:  rapid.SampledFrom([]int{3, 2, 4, 1}).Draw(t, "ledgers"),
+		ledgers:  rapid.SampledFrom([]int{3, 2, 6, 1}).Draw(t, "ledgers"),
 		accounts: rapid.SampledFrom([]int{0, 3}).Draw(t, "accounts"),
 		clients:  rapid.SampledFrom([]int{2, 3, 1}).Draw(t, "clients"),
 		cfg:      actors.DefaultConfig(),
@@ -184,7 +190,7 @@ func menu() []action {
 		doPay, doPay, doPay, doWait, doWait, doCrash, doCrash, doCrash, doReboot,
 		doSuspend, doSuspend, doResume, doResume, doStop, doFresh, doUpdate, doRemove,
 		doHalt, doLift, doTrip, doReset, doDrain, doRest, doFault, doFault,
-		doBurst, doRetry, doRetry,
+		doBurst, doRetry, doRetry, doBulk, doBulk, doBulk, doStorm,
 	}
 }
 
@@ -218,6 +224,9 @@ func drawStep(t *rapid.T, p *plan) step {
 	case doTrip, doReset:
 		s.all = rapid.Bool().Draw(t, "all")
 		s.grace = rapid.SampledFrom([]time.Duration{0, actors.MinReset}).Draw(t, "over")
+	case doBulk:
+		s.bulk = rapid.SampledFrom([]actors.Action{actors.ActionSuspend, actors.ActionResume, actors.ActionStop}).Draw(t, "bulk")
+		s.filter, s.grace, s.all = drawFilter(t), drawPause(t), rapid.IntRange(0, 3).Draw(t, "dry") == 3
 	case doStop, doDrain:
 		s.all = rapid.Bool().Draw(t, "drain")
 		s.grace = drawPause(t)

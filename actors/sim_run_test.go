@@ -71,6 +71,8 @@ func (w *world) doAll() (ok bool) {
 			queues[s.client] <- func() { w.send(s.client, i, accountID(s.agent), s, content) }
 		case doBurst:
 			queues[s.client] <- func() { w.burst(s.client, i, s) }
+		case doStorm:
+			queues[s.client] <- func() { w.storm(s.client, i) }
 		case doWait:
 			ok = w.passes(10 * s.then)
 		case doCrash:
@@ -148,6 +150,8 @@ func (w *world) operate(number int, s step) {
 		_, err = n.LiftStop(ctx, by.Caller)
 	case doRetry:
 		err = w.retry(ctx, n)
+	case doBulk:
+		err = w.bulk(ctx, n, number, s)
 	case doTrip, doReset:
 		err = w.order(ctx, n, s)
 	}
@@ -185,6 +189,15 @@ func (w *world) burst(client, number int, s step) {
 	for i := range 11 {
 		w.send(client, 1000*(number+1)+i, ledgerID(s.agent), step{wait: time.Second}, &say{Op: "trap"})
 	}
+}
+
+// storm has all ledgers fail for one message.
+func (w *world) storm(client, number int) {
+	var list []int
+	for i := range w.plan.ledgers {
+		list = append(list, i)
+	}
+	w.send(client, number, ledgerID(0), step{}, stormSay(list))
 }
 
 // retry gives a dead letter to its ledger again, if there is one.

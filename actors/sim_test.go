@@ -58,7 +58,7 @@ func TestSimulation(t *testing.T) {
 // does what it says.
 type seen struct {
 	schedules, sent, acked, sends, timers, halts int
-	blobs, skilled                               int
+	blobs, skilled, bulks, storms                int
 	cuts                                         map[failpoint]int
 	ends                                         map[string]int
 }
@@ -83,7 +83,7 @@ func (s *seen) add(w *world, h *history) {
 	for _, ends := range h.ends {
 		s.ends[string(ends[0].outcome)+string(ends[0].reason)]++
 	}
-	s.blobs += h.blobs
+	s.blobs, s.bulks, s.storms = s.blobs+h.blobs, s.bulks+len(w.bulks), s.storms+len(h.storms)
 	for _, l := range h.agents {
 		s.timers += len(l.timers)
 		for _, e := range l.passed {
@@ -94,8 +94,8 @@ func (s *seen) add(w *world, h *history) {
 
 // String is one line for each kind of thing.
 func (s *seen) String() string {
-	return fmt.Sprintf("%d schedules, %d requests, %d of them acknowledged, %d sends, %d timers, %d emergency stops\n%d contents in blobs, %d sends to capabilities\ncuts: %v\nends of messages: %v",
-		s.schedules, s.sent, s.acked, s.sends, s.timers, s.halts, s.blobs, s.skilled, s.cuts, s.ends)
+	return fmt.Sprintf("%d schedules, %d requests, %d of them acknowledged, %d sends, %d timers, %d emergency stops\n%d contents in blobs, %d sends to capabilities, %d bulk actions, %d storms\ncuts: %v\nends of messages: %v",
+		s.schedules, s.sent, s.acked, s.sends, s.timers, s.halts, s.blobs, s.skilled, s.bulks, s.storms, s.cuts, s.ends)
 }
 
 func simulateMany(t *testing.T, host *wasmhost.Host, sum *seen) {

@@ -44,7 +44,10 @@ type world struct {
 	sends  []*sending
 	open   map[events.BreakerScope]int // forced open for certain; a number for each time
 	opened int
-	halts  []events.Position // heads of the log as emergency stops returned
+	halts  []events.Position             // heads of the log as emergency stops returned
+	orders map[string]actors.BulkRequest // by their reasons
+	bulks  []*bulk
+	boots  []events.Position // heads of the log as the node started
 	faults []string
 }
 
@@ -60,7 +63,7 @@ type sending struct {
 }
 
 func newWorld(p *plan, host *wasmhost.Host, dir string) *world {
-	w := &world{plan: p, host: host, dir: dir, open: make(map[events.BreakerScope]int), cutAt: make(map[failpoint]int)}
+	w := &world{plan: p, host: host, dir: dir, open: make(map[events.BreakerScope]int), cutAt: make(map[failpoint]int), orders: make(map[string]actors.BulkRequest)}
 	w.up = sync.NewCond(&w.mu)
 	return w
 }
@@ -85,7 +88,12 @@ func (w *world) boot(disk *vfs.MemFS) bool {
 	case <-n.runner.Ready():
 	case <-n.cut:
 	}
+	head, _, err := n.log.Head(context.Background())
+	if err != nil && !n.isCut() {
+		w.fault("life %d: %v", w.life, err)
+	}
 	w.mu.Lock()
+	w.boots = append(w.boots, head)
 	w.node = n
 	w.up.Broadcast()
 	w.mu.Unlock()
@@ -260,10 +268,10 @@ func (w *world) barred(id events.AgentID) int {
 // deploy makes the agents, whatever happens meanwhile.
 func (w *world) deploy() {
 	for i := range w.plan.ledgers {
-		w.deployOne(fmt.Sprintf("ledger-%d", i), "ledger", ledgerID(i))
+		w.deployOne("ledger", i, ledgerID(i))
 	}
 	for i := range w.plan.accounts {
-		w.deployOne(fmt.Sprintf("account-%d", i), "account", accountID(i))
+		w.deployOne("account", i, accountID(i))
 		s := step{keyed: true, wait: time.Second}
 		w.send(w.plan.clients, i, accountID(i), s, map[string]any{"op": "open", "n": simMoney})
 	}
@@ -273,13 +281,18 @@ func (w *world) deploy() {
 const simMoney = 100
 
 // deployOne deploys until the outcome is known: the same request is the same agent.
-func (w *world) deployOne(name, guest string, id events.AgentID) {
+func (w *world) deployOne(guest string, i int, id events.AgentID) {
+	name := fmt.Sprintf("%s-%d", guest, i)
+	request := actors.DeployRequest{
+		Caller: actors.Caller{Principal: simPrincipal, IdempotencyKey: name}, Name: name,
+		Wasm: fixtures.Agent(guest), Limits: events.DefaultLimits(), Labels: simLabels(guest, i), Priority: simPriority(i),
+	}
 	for range simTries {
 		n := w.current()
 		if n == nil {
 			return
 		}
-		err := deployTo(n, name, guest, id)
+		err := deployTo(n, request, id)
 		if err == nil && !n.isCut() {
 			return
 		}
@@ -291,13 +304,10 @@ func (w *world) deployOne(name, guest string, id events.AgentID) {
 	}
 }
 
-func deployTo(n *node, name, guest string, id events.AgentID) error {
+func deployTo(n *node, request actors.DeployRequest, id events.AgentID) error {
 	ctx, cancel := context.WithTimeout(context.Background(), simAnswer)
 	defer cancel()
-	d, err := n.Deploy(ctx, actors.DeployRequest{
-		Caller: actors.Caller{Principal: simPrincipal, IdempotencyKey: name}, Name: name,
-		Wasm: fixtures.Agent(guest), Limits: events.DefaultLimits(),
-	})
+	d, err := n.Deploy(ctx, request)
 	if err == nil && d.ID != id {
 		err = fmt.Errorf("deployed as %s, want %s", d.ID, id)
 	}
