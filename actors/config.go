@@ -18,6 +18,7 @@ type Config struct {
 	MaxAgents     int           // deployed at once
 	DrainTimeout  time.Duration // at shutdown, for turns under way and messages waiting
 	SnapshotEvery int           // events that a wake may have to replay before a snapshot is written
+	TrimEvents    int           // events that an agent's history has to have too many before they are given up
 	Ceiling       events.ResourceLimits
 	Breakers      BreakerRules
 	DumpDirs      []string // absolute; where dumps may be written
@@ -36,6 +37,7 @@ func DefaultConfig() Config {
 		MaxAgents:     1_000_000,
 		DrainTimeout:  30 * time.Second,
 		SnapshotEvery: 1000,
+		TrimEvents:    trimMin,
 		Ceiling:       events.LimitCeilings(),
 		Breakers:      DefaultBreakerRules(),
 	}
@@ -59,6 +61,7 @@ func (c Config) Validate() error {
 	atLeast("runtime.max_agents", int64(c.MaxAgents), 1)
 	atLeast("runtime.drain_timeout", int64(c.DrainTimeout), 0)
 	atLeast("runtime.snapshot_every", int64(c.SnapshotEvery), 1)
+	atLeast("events.trim_events", int64(c.TrimEvents), 1)
 	if c.MaxContent < 1 || c.MaxContent > events.MaxContentCeiling {
 		f.Add("messaging.max_message_bytes", "must be 1 to %d, got %d", events.MaxContentCeiling, c.MaxContent)
 	}

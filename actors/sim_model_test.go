@@ -127,7 +127,11 @@ func (h *history) lostMoney() (total int64) {
 }
 
 func (h *history) wasBarred(id events.AgentID) bool {
-	for _, scope := range []events.BreakerScope{events.ScopeAll, events.AgentScope(id), "node-here"} {
+	scopes := []events.BreakerScope{events.ScopeAll, events.AgentScope(id), "node-here"}
+	for name := range h.life(id).skills {
+		scopes = append(scopes, events.ScopeOf(events.BreakerCapability, name))
+	}
+	for _, scope := range scopes {
 		if _, ok := h.barred[scope]; ok {
 			return true
 		}

@@ -41,7 +41,7 @@ type node struct {
 
 	survives atomic.Int64  // share of what is not synced that a cut leaves, in percent
 	cut      chan struct{} // closed when the power is cut
-	after    *vfs.MemFS    // the disk as the cut left it; set before cut is closed
+	left     *vfs.MemFS    // the disk as the cut left it; set before cut is closed
 	stop     func() error  // an orderly end, or the end of what a cut left behind
 }
 
@@ -103,7 +103,7 @@ func (n *node) run() {
 // powerCut keeps the disk as a power cut leaves it, with any part of what was not
 // synced, and has nothing that the node does any more be seen.
 func (n *node) powerCut(rng *rand.Rand) {
-	n.after = n.disk.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: int(n.survives.Load()), RNG: rng})
+	n.left = n.disk.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: int(n.survives.Load()), RNG: rng})
 	n.keepRunning()
 	close(n.cut) // before anyone meets a store that is dead, and wonders why
 	n.store.die()
@@ -143,6 +143,14 @@ func (n *node) isCut() bool {
 		return true
 	default:
 		return false
+	}
+}
+
+// after returns when so much time is over, or the power is cut.
+func (n *node) after(d time.Duration) {
+	select {
+	case <-time.After(d):
+	case <-n.cut:
 	}
 }
 

@@ -21,6 +21,8 @@ type plan struct {
 	clients  int
 	early    failpoint // armed before anything is deployed; empty: none
 	earlyAt  int
+	keyless  bool // no request has a key, whose answer its agent's history would keep for a day
+	late     bool // in the end, when no key has its answer any more, what nothing needs is given up
 	running  bool // messages that run are recorded, as the next life's suspects
 	cfg      actors.Config
 	steps    []step
@@ -52,6 +54,7 @@ const (
 	doBurst   action = "burst" // of messages that fail, as many as open a breaker
 	doRetry   action = "retry" // of a dead letter to a ledger
 	doBulk    action = "bulk"  // one action to many agents
+	doTrim    action = "trim"  // old events are given up, and scavenged
 	doStorm   action = "storm" // one message for which all ledgers fail
 )
 
@@ -90,7 +93,7 @@ func (s step) String() string {
 		return fmt.Sprintf("%s %s, hit %d, %d%% of what was not synced survives", b, s.at, s.hits, s.survives)
 	case doFault:
 		return fmt.Sprintf("%s %s, hit %d", b, s.at, s.hits)
-	case doWait, doReboot, doHalt, doLift, doRest, doRetry:
+	case doWait, doReboot, doHalt, doLift, doRest, doRetry, doTrim:
 		return b
 	case doTrip, doReset:
 		return fmt.Sprintf("%s ledger %d, all=%v over=%s", b, s.agent, s.all, s.grace)
@@ -106,8 +109,8 @@ func (s step) String() string {
 
 func (p *plan) String() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "seed %d, slow %s, %d ledgers, %d accounts, %d clients, turns of %d, mailboxes of %d, spill after %s, idle after %s, snapshot every %d, running=%v, early %q %d\n",
-		p.seed, p.slow, p.ledgers, p.accounts, p.clients, p.cfg.TurnMessages, p.cfg.MailboxSize, p.cfg.SpillAfter, p.cfg.IdleTimeout, p.cfg.SnapshotEvery, p.running, p.early, p.earlyAt)
+	fmt.Fprintf(&b, "seed %d, slow %s, %d ledgers, %d accounts, %d clients, turns of %d, mailboxes of %d, spill after %s, idle after %s, snapshot every %d, running=%v, late=%v, early %q %d\n",
+		p.seed, p.slow, p.ledgers, p.accounts, p.clients, p.cfg.TurnMessages, p.cfg.MailboxSize, p.cfg.SpillAfter, p.cfg.IdleTimeout, p.cfg.SnapshotEvery, p.running, p.late, p.early, p.earlyAt)
 	for i, s := range p.steps {
 		fmt.Fprintf(&b, "%3d %s\n", i, s)
 	}
@@ -168,6 +171,9 @@ func drawPlan(t *rapid.T) *plan {
 	}
 	p.early = rapid.SampledFrom([]failpoint{"", "", cutAfter, cutBefore, unknownWritten, unknownLost}).Draw(t, "early")
 	p.earlyAt = rapid.SampledFrom([]int{1, 2, 3, 4, 5, 7, 9}).Draw(t, "earlyAt")
+	p.late = rapid.IntRange(0, 3).Draw(t, "late") == 3
+	// A day of simulated time takes half a second.
+	p.keyless = rapid.IntRange(0, 2).Draw(t, "keyless") == 2 || p.late && rapid.IntRange(0, 9).Draw(t, "day") < 9
 	p.running = rapid.IntRange(0, 3).Draw(t, "running") == 3
 	c := &p.cfg
 	c.TurnMessages = rapid.SampledFrom([]int{1, 3, 64}).Draw(t, "turn")
@@ -176,7 +182,7 @@ func drawPlan(t *rapid.T) *plan {
 	c.IdleTimeout = rapid.SampledFrom([]time.Duration{time.Minute, 50 * time.Millisecond}).Draw(t, "idle")
 	c.SnapshotEvery = rapid.SampledFrom([]int{1000, 1, 7}).Draw(t, "snapshot")
 	c.DrainTimeout = 500 * time.Millisecond
-	c.MaxContent = 2 * simFat
+	c.MaxContent, c.TrimEvents = 2*simFat, 1
 	for range rapid.IntRange(1, maxSteps).Draw(t, "steps") { // a slice of rapid's own is mostly short
 		p.steps = append(p.steps, drawStep(t, p))
 	}
@@ -190,7 +196,7 @@ func menu() []action {
 		doPay, doPay, doPay, doWait, doWait, doCrash, doCrash, doCrash, doReboot,
 		doSuspend, doSuspend, doResume, doResume, doStop, doFresh, doUpdate, doRemove,
 		doHalt, doLift, doTrip, doReset, doDrain, doRest, doFault, doFault,
-		doBurst, doRetry, doRetry, doBulk, doBulk, doBulk, doStorm,
+		doBurst, doRetry, doRetry, doBulk, doBulk, doBulk, doStorm, doStorm, doTrim, doTrim, doTrim,
 	}
 }
 
@@ -231,6 +237,7 @@ func drawStep(t *rapid.T, p *plan) step {
 		s.all = rapid.Bool().Draw(t, "drain")
 		s.grace = drawPause(t)
 	}
+	s.keyed = s.keyed && !p.keyless
 	return s
 }
 

@@ -9,11 +9,10 @@ import (
 	"sync"
 	"time"
 
-	"github.com/cockroachdb/pebble/v2/vfs"
-
 	"github.com/caxton-run/caxton/actors"
 	"github.com/caxton-run/caxton/events"
 	"github.com/caxton-run/caxton/fixtures"
+	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
 // run does the plan, lets everything come to its end, and returns what the log has.
@@ -39,6 +38,9 @@ func (w *world) run() *history {
 	n := w.settle()
 	if n == nil {
 		return nil
+	}
+	if w.plan.late {
+		w.age(n)
 	}
 	h := w.read(n)
 	w.fold(n)
@@ -150,6 +152,8 @@ func (w *world) operate(number int, s step) {
 		_, err = n.LiftStop(ctx, by.Caller)
 	case doRetry:
 		err = w.retry(ctx, n)
+	case doTrim:
+		err = w.trim(ctx, n)
 	case doBulk:
 		err = w.bulk(ctx, n, number, s)
 	case doTrip, doReset:
@@ -260,6 +264,7 @@ func (w *world) settle() *node {
 		n := w.current()
 		w.release(n)
 		left := w.wait(n)
+		n.after(simQuiet) // breakers move after what moves them
 		n.store.disarm()
 		passes(simPoll) // a cut that had begun is over
 		if n.isCut() {
@@ -331,35 +336,10 @@ func (w *world) revoke(ctx context.Context, n *node) {
 	}
 }
 
-// read reads the whole log.
-func (w *world) read(n *node) *history {
-	h := newHistory()
-	h.whole = func(m events.Message) events.Message {
-		full, err := events.WithContent(context.Background(), n.log, m)
-		if err != nil {
-			w.fault("the content of message %s: %v", m.ID, err)
-		}
-		return full
-	}
-	for rec, err := range n.log.ReadAll(context.Background(), events.ReadAllOptions{}) {
-		if err != nil {
-			w.fault("read the log: %v", err)
-			break
-		}
-		if p, err := events.Decode(rec.Event); err == nil {
-			h.add(rec, p)
-		}
-	}
-	return h
-}
-
 // askAll asks each ledger for its chain, which must be that of the log, and the accounts
 // for their money.
 func (w *world) askAll(n *node, h *history) {
-	// What came at the end may have opened breakers again.
-	if _, err := n.OrderBreaker(context.Background(), actors.BreakerRequest{Caller: actors.Caller{Principal: simPrincipal}}); err != nil {
-		w.fault("reset breakers: %v", err)
-	}
+	w.closeBreakers(n)
 	for i := range w.plan.ledgers {
 		id := ledgerID(i)
 		if h.agents[id].removed {
@@ -379,6 +359,13 @@ func (w *world) askAll(n *node, h *history) {
 	// What was given up on its way is in the dead letters, and nowhere else.
 	if lost, want := h.lostMoney(), int64(w.plan.accounts)*simMoney; total+lost != want {
 		w.fault("accounts have %d, and dead letters %d, want %d", total, lost, want)
+	}
+}
+
+// closeBreakers closes those that what came at the end may have opened.
+func (w *world) closeBreakers(n *node) {
+	if _, err := n.OrderBreaker(context.Background(), actors.BreakerRequest{Caller: actors.Caller{Principal: simPrincipal}}); err != nil {
+		w.fault("reset breakers: %v", err)
 	}
 }
 

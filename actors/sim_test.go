@@ -59,6 +59,7 @@ func TestSimulation(t *testing.T) {
 type seen struct {
 	schedules, sent, acked, sends, timers, halts int
 	blobs, skilled, bulks, storms                int
+	trimmed, given                               uint64
 	cuts                                         map[failpoint]int
 	ends                                         map[string]int
 }
@@ -76,6 +77,7 @@ func (s *seen) add(w *world, h *history) {
 			s.acked++
 		}
 	}
+	s.trimmed, s.given = s.trimmed+w.trims.Agents, s.given+w.trims.Events
 	if h == nil {
 		return
 	}
@@ -94,8 +96,8 @@ func (s *seen) add(w *world, h *history) {
 
 // String is one line for each kind of thing.
 func (s *seen) String() string {
-	return fmt.Sprintf("%d schedules, %d requests, %d of them acknowledged, %d sends, %d timers, %d emergency stops\n%d contents in blobs, %d sends to capabilities, %d bulk actions, %d storms\ncuts: %v\nends of messages: %v",
-		s.schedules, s.sent, s.acked, s.sends, s.timers, s.halts, s.blobs, s.skilled, s.bulks, s.storms, s.cuts, s.ends)
+	return fmt.Sprintf("%d schedules, %d requests, %d of them acknowledged, %d sends, %d timers, %d emergency stops\n%d contents in blobs, %d sends to capabilities, %d bulk actions, %d storms\n%d histories trimmed, of %d events\ncuts: %v\nends of messages: %v",
+		s.schedules, s.sent, s.acked, s.sends, s.timers, s.halts, s.blobs, s.skilled, s.bulks, s.storms, s.trimmed, s.given, s.cuts, s.ends)
 }
 
 func simulateMany(t *testing.T, host *wasmhost.Host, sum *seen) {

@@ -24,6 +24,7 @@ const (
 	simAnswer   = 30 * time.Second // for one answer, as clients have it
 	simDown     = 250 * time.Millisecond
 	simPoll     = 100 * time.Millisecond
+	simQuiet    = 10 * time.Second
 	simEnd      = 9 * time.Second // of a node: less than the first wait for its actors
 	simTries    = 40              // of one request whose outcome is unknown
 )
@@ -47,7 +48,9 @@ type world struct {
 	halts  []events.Position             // heads of the log as emergency stops returned
 	orders map[string]actors.BulkRequest // by their reasons
 	bulks  []*bulk
-	boots  []events.Position // heads of the log as the node started
+	kept   map[events.Position]events.Recorded // read before the log gave anything up
+	trims  actors.Trimmed                      // in all
+	boots  []events.Position                   // heads of the log as the node started
 	faults []string
 }
 
@@ -63,7 +66,7 @@ type sending struct {
 }
 
 func newWorld(p *plan, host *wasmhost.Host, dir string) *world {
-	w := &world{plan: p, host: host, dir: dir, open: make(map[events.BreakerScope]int), cutAt: make(map[failpoint]int), orders: make(map[string]actors.BulkRequest)}
+	w := &world{plan: p, host: host, dir: dir, open: make(map[events.BreakerScope]int), cutAt: make(map[failpoint]int), orders: make(map[string]actors.BulkRequest), kept: make(map[events.Position]events.Recorded)}
 	w.up = sync.NewCond(&w.mu)
 	return w
 }
@@ -176,7 +179,7 @@ func (w *world) revive(n *node) bool {
 	w.cuts++
 	_ = w.stopIn(n) // it fails in every way that there is
 	passes(simDown)
-	return w.boot(n.after)
+	return w.boot(n.left)
 }
 
 // reboot is an orderly end and a start.
@@ -185,7 +188,7 @@ func (w *world) reboot() bool {
 	err := w.stopIn(n)
 	if n.isCut() { // at the very end
 		w.cuts++
-		return w.boot(n.after)
+		return w.boot(n.left)
 	}
 	if err != nil {
 		w.fault("life %d: orderly end: %v", w.life, err)

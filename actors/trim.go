@@ -14,7 +14,8 @@ import (
 )
 
 const (
-	// trimMin spares the log a HistoryTrimmed and metadata for few events.
+	// trimMin is Config.TrimEvents of a server: it spares the log a HistoryTrimmed and
+	// metadata for few events.
 	trimMin = 256
 
 	// trimLag is how long an agent waits for its projection, to carry over what that
@@ -53,6 +54,7 @@ func (s *System) TrimHistories(ctx context.Context, retention time.Duration) (Tr
 		return Trimmed{}, ctx.Err() // half a log would look as if nothing was open
 	}
 	p := trimPass{sys: s, retention: retention, before: s.deps.Now().Add(-retention), needed: make(map[events.AgentID]events.Revision)}
+	p.least = events.Revision(s.cfg.TrimEvents)
 	// First how far everything is settled: what opens from now on lies beyond it.
 	p.settled = min(s.deps.Talks.Settled(), s.deps.Storms.Settled())
 	p.done.Settled = p.settled
@@ -82,6 +84,7 @@ type trimPass struct {
 	retention time.Duration
 	before    time.Time                          // events recorded from then on stay
 	settled   events.Position                    // events from there on stay
+	least     events.Revision                    // events that are worth it
 	needed    map[events.AgentID]events.Revision // first revision, by agent
 	done      Trimmed
 }
@@ -123,17 +126,17 @@ func (p *trimPass) agent(ctx context.Context, v projections.AgentView) error {
 	if at, ok := p.needed[v.ID]; ok {
 		limit = min(limit, at)
 	}
-	if limit < from+trimMin {
+	if limit < from+p.least {
 		return nil
 	}
-	if end, err := p.scan(ctx, v.ID, from, from+trimMin, nil); err != nil || end < from+trimMin {
+	if end, err := p.scan(ctx, v.ID, from, from+p.least, nil); err != nil || end < from+p.least {
 		return err
 	}
 	st, err := p.sys.source.State(ctx, v.ID)
 	if err != nil {
 		return err
 	}
-	if limit = min(limit, st.SafeLine()); limit < from+trimMin { // it only rises; the actor looks again
+	if limit = min(limit, st.SafeLine()); limit < from+p.least { // it only rises; the actor looks again
 		return nil
 	}
 	confirmed, ok, err := p.confirm(ctx, v.ID)
@@ -185,7 +188,7 @@ func (p *trimPass) give(ctx context.Context, v projections.AgentView, from, to e
 			e.Until = rec.RecordedAt
 		}
 	})
-	if err != nil || e.Before < from+trimMin {
+	if err != nil || e.Before < from+p.least {
 		return err
 	}
 	first, err := p.sys.firstEvent(ctx, v.ID)
