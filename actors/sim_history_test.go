@@ -28,6 +28,10 @@ type history struct {
 	misfortunes map[string][]misfortune // lately, by conversation
 	stormy      map[string]bool         // conversations that had a storm
 	storms      []storm
+
+	questions map[pair]*question
+	timeouts  map[string]int  // by conversation
+	silences  map[string]bool // by conversation and since when
 }
 
 // life is one agent in a log.
@@ -79,6 +83,7 @@ func newHistory() *history {
 		agents: make(map[events.AgentID]*life), ends: make(map[events.MessageID][]ending),
 		sent: make(map[events.MessageID]*sent), barred: make(map[events.BreakerScope]struct{}),
 		inbox: make(map[events.MessageID]events.Position), shut: make(map[events.BreakerScope]bool),
+		questions: make(map[pair]*question), timeouts: make(map[string]int), silences: make(map[string]bool),
 		misfortunes: make(map[string][]misfortune), stormy: make(map[string]bool),
 	}
 }
@@ -126,6 +131,8 @@ func (h *history) add(rec events.Recorded, p events.Payload) {
 			l.count++
 			l.chain = link(l.chain, e.Message.ID)
 		}
+	case events.ConversationTimedOut:
+		h.timesOut(rec, e)
 	case events.AgentCrashed:
 		h.fails(l, rec, e.Outcome)
 	case events.MessageFailed:
@@ -232,6 +239,7 @@ func (h *history) sends(l *life, cause *events.Message, list []events.Message) {
 		}
 		s := &sent{from: l.id, message: h.full(list[i])}
 		h.sent[list[i].ID] = s
+		h.says(l.id, &list[i])
 		h.order = append(h.order, s)
 	}
 }

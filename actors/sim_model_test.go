@@ -52,6 +52,7 @@ func (w *world) check(h *history) {
 	h.checkHalts(w.halts)
 	w.checkBulks(h)
 	w.checkStorms(h)
+	h.checkTalks()
 }
 
 func (w *world) isLedger(id events.AgentID) bool {

@@ -32,6 +32,7 @@ type node struct {
 	inboxes *projections.Inboxes
 	timers  *projections.Timers
 	letters *projections.Letters
+	talks   *projections.Conversations
 	runner  *projections.Runner
 	running *actors.RunLog // nil: none
 	dir     string
@@ -67,13 +68,13 @@ func startNode(disk *vfs.MemFS, host *wasmhost.Host, plan *plan, life int, dir s
 	}
 	n.store = newSlowStore(log, plan.seed+uint64(life)<<32, plan.slow)
 	n.agents, n.flight, n.inboxes, n.timers = projections.NewAgents("here"), projections.NewInFlight(), projections.NewInboxes(), projections.NewTimers()
-	talks, storms := projections.NewConversations(time.Hour), projections.NewStorms()
-	n.letters = projections.NewLetters()
+	storms := projections.NewStorms()
+	n.letters, n.talks = projections.NewLetters(), projections.NewConversations(simTalk)
 	quiet := slog.New(slog.DiscardHandler)
-	n.runner = projections.NewRunner(n.store, quiet, n.agents, n.flight, n.inboxes, n.timers, talks, n.letters, storms)
+	n.runner = projections.NewRunner(n.store, quiet, n.agents, n.flight, n.inboxes, n.timers, n.talks, n.letters, storms)
 	n.sys, err = actors.New(plan.cfg, actors.Deps{
 		Store: n.store, Host: host, Agents: n.agents, InFlight: n.flight, Inboxes: n.inboxes, Timers: n.timers,
-		Talks: talks, Letters: n.letters, Storms: storms, Runner: n.runner, Running: n.running, Log: quiet, Member: "here",
+		Talks: n.talks, Letters: n.letters, Storms: storms, Runner: n.runner, Running: n.running, Log: quiet, Member: "here",
 	})
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("start: %w", err), n.running.Close(), log.Close())
@@ -168,6 +169,8 @@ func (n *node) idle(ctx context.Context) (left string, err error) {
 		return fmt.Sprintf("%d wait in inboxes", n.inboxes.Len()), nil
 	case n.flight.Len() > 0:
 		return fmt.Sprintf("%d sends are in flight", n.flight.Len()), nil
+	case n.talks.Len() > 0:
+		return fmt.Sprintf("somebody waits in %d conversations", n.talks.Len()), nil
 	case n.timers.Len() > 0:
 		return fmt.Sprintf("%d timers are pending", n.timers.Len()), nil
 	}

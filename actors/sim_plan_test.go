@@ -21,6 +21,7 @@ type plan struct {
 	clients  int
 	early    failpoint // armed before anything is deployed; empty: none
 	earlyAt  int
+	traders  bool // there are a manager and contractors
 	keyless  bool // no request has a key, whose answer its agent's history would keep for a day
 	late     bool // in the end, when no key has its answer any more, what nothing needs is given up
 	running  bool // messages that run are recorded, as the next life's suspects
@@ -55,6 +56,7 @@ const (
 	doRetry   action = "retry" // of a dead letter to a ledger
 	doBulk    action = "bulk"  // one action to many agents
 	doTrim    action = "trim"  // old events are given up, and scavenged
+	doCall    action = "call"  // for proposals
 	doStorm   action = "storm" // one message for which all ledgers fail
 )
 
@@ -71,7 +73,7 @@ type step struct {
 	by       string        // reply_by
 	fat      int           // letters behind what
 	at       failpoint
-	hits     int
+	hits     int // and the highest price of doCall
 	survives int // share of what was not synced that survives a cut, in percent
 	all      bool
 	bulk     actors.Action
@@ -89,6 +91,8 @@ func (s step) String() string {
 		return fmt.Sprintf("%s client %d → ledger %d %s keyed=%v wait=%s by=%s fat=%d %s", b, s.client, s.agent, s.class, s.keyed, s.wait, s.by, s.fat, text)
 	case doPay:
 		return fmt.Sprintf("%s client %d: account %d → %d keyed=%v", b, s.client, s.agent, s.peer, s.keyed)
+	case doCall:
+		return fmt.Sprintf("%s client %d, for %d at most, keyed=%v", b, s.client, s.hits, s.keyed)
 	case doCrash:
 		return fmt.Sprintf("%s %s, hit %d, %d%% of what was not synced survives", b, s.at, s.hits, s.survives)
 	case doFault:
@@ -171,6 +175,7 @@ func drawPlan(t *rapid.T) *plan {
 	}
 	p.early = rapid.SampledFrom([]failpoint{"", "", cutAfter, cutBefore, unknownWritten, unknownLost}).Draw(t, "early")
 	p.earlyAt = rapid.SampledFrom([]int{1, 2, 3, 4, 5, 7, 9}).Draw(t, "earlyAt")
+	p.traders = rapid.IntRange(0, 2).Draw(t, "traders") == 2
 	p.late = rapid.IntRange(0, 3).Draw(t, "late") == 3
 	// A day of simulated time takes half a second.
 	p.keyless = rapid.IntRange(0, 2).Draw(t, "keyless") == 2 || p.late && rapid.IntRange(0, 9).Draw(t, "day") < 9
@@ -196,7 +201,7 @@ func menu() []action {
 		doPay, doPay, doPay, doWait, doWait, doCrash, doCrash, doCrash, doReboot,
 		doSuspend, doSuspend, doResume, doResume, doStop, doFresh, doUpdate, doRemove,
 		doHalt, doLift, doTrip, doReset, doDrain, doRest, doFault, doFault,
-		doBurst, doRetry, doRetry, doBulk, doBulk, doBulk, doStorm, doStorm, doTrim, doTrim, doTrim,
+		doBurst, doRetry, doRetry, doBulk, doBulk, doBulk, doStorm, doStorm, doCall, doCall, doCall, doTrim, doTrim, doTrim,
 	}
 }
 
@@ -220,6 +225,12 @@ func drawStep(t *rapid.T, p *plan) step {
 		}
 		s.agent, s.peer = rapid.IntRange(0, p.accounts-1).Draw(t, "from"), rapid.IntRange(0, p.accounts-1).Draw(t, "to")
 		s.keyed = rapid.Bool().Draw(t, "keyed")
+	case doCall:
+		if !p.traders {
+			s.do = doWait
+			break
+		}
+		s.keyed, s.hits = rapid.Bool().Draw(t, "keyed"), rapid.SampledFrom([]int{100, 30}).Draw(t, "limit")
 	case doCrash:
 		s.at = rapid.SampledFrom([]failpoint{cutNow, cutBefore, cutRun, cutAfter, cutSnapshot, cutWake, cutInbox, cutLifecycle}).Draw(t, "at")
 		s.hits = rapid.SampledFrom([]int{1, 1, 2, 3, 5, 9, 17}).Draw(t, "hits")

@@ -45,6 +45,7 @@ func (w *world) run() *history {
 	h := w.read(n)
 	w.fold(n)
 	w.askAll(n, h)
+	w.askTraders(n, h)
 	w.rebuildAll(n, h)
 	return h
 }
@@ -71,6 +72,8 @@ func (w *world) doAll() (ok bool) {
 		case doPay:
 			content := map[string]any{"op": "transfer", "to": accountID(s.peer).String(), "n": 1 + i%7}
 			queues[s.client] <- func() { w.send(s.client, i, accountID(s.agent), s, content) }
+		case doCall:
+			queues[s.client] <- func() { w.send(s.client, i, managerID(), s, callContent(s.hits, time.Second)) }
 		case doBurst:
 			queues[s.client] <- func() { w.burst(s.client, i, s) }
 		case doStorm:

@@ -36,7 +36,7 @@ func drawSay(t *rapid.T, p *plan, depth int) *say {
 		s.Cancel = int64(rapid.IntRange(1, 3).Draw(t, "cancel"))
 	}
 	s.Can, s.Fat = drawSkill(t), drawFat(t)
-	s.Ask = rapid.IntRange(0, 1).Draw(t, "ask")
+	s.Ask = rapid.SampledFrom([]int{0, 1, 0, 1, 2}).Draw(t, "ask")
 	s.Class = rapid.SampledFrom([]events.Priority{"", "", events.Low, events.Critical}).Draw(t, "class")
 	s.By = drawBy(t)
 	return s

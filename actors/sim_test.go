@@ -59,6 +59,7 @@ func TestSimulation(t *testing.T) {
 type seen struct {
 	schedules, sent, acked, sends, timers, halts int
 	blobs, skilled, bulks, storms                int
+	timeouts, jobs                               int
 	trimmed, given                               uint64
 	cuts                                         map[failpoint]int
 	ends                                         map[string]int
@@ -85,6 +86,12 @@ func (s *seen) add(w *world, h *history) {
 	for _, ends := range h.ends {
 		s.ends[string(ends[0].outcome)+string(ends[0].reason)]++
 	}
+	s.timeouts += len(h.silences)
+	for _, t := range h.tasks() {
+		if t.done {
+			s.jobs++
+		}
+	}
 	s.blobs, s.bulks, s.storms = s.blobs+h.blobs, s.bulks+len(w.bulks), s.storms+len(h.storms)
 	for _, l := range h.agents {
 		s.timers += len(l.timers)
@@ -96,8 +103,8 @@ func (s *seen) add(w *world, h *history) {
 
 // String is one line for each kind of thing.
 func (s *seen) String() string {
-	return fmt.Sprintf("%d schedules, %d requests, %d of them acknowledged, %d sends, %d timers, %d emergency stops\n%d contents in blobs, %d sends to capabilities, %d bulk actions, %d storms\n%d histories trimmed, of %d events\ncuts: %v\nends of messages: %v",
-		s.schedules, s.sent, s.acked, s.sends, s.timers, s.halts, s.blobs, s.skilled, s.bulks, s.storms, s.trimmed, s.given, s.cuts, s.ends)
+	return fmt.Sprintf("%d schedules, %d requests, %d of them acknowledged, %d sends, %d timers, %d emergency stops\n%d contents in blobs, %d sends to capabilities, %d bulk actions, %d storms\n%d histories trimmed, of %d events\n%d conversations timed out, %d jobs done\ncuts: %v\nends of messages: %v",
+		s.schedules, s.sent, s.acked, s.sends, s.timers, s.halts, s.blobs, s.skilled, s.bulks, s.storms, s.trimmed, s.given, s.timeouts, s.jobs, s.cuts, s.ends)
 }
 
 func simulateMany(t *testing.T, host *wasmhost.Host, sum *seen) {
@@ -173,7 +180,7 @@ func simHost(t *testing.T) *wasmhost.Host {
 			t.Error(err)
 		}
 	})
-	list := [][]byte{fixtures.Agent("account")}
+	list := [][]byte{fixtures.Agent("account"), fixtures.Agent("manager"), fixtures.Agent("contractor")}
 	for i := range ledgerVersions {
 		list = append(list, ledgerVersion(i))
 	}

@@ -273,6 +273,12 @@ func (w *world) deploy() {
 	for i := range w.plan.ledgers {
 		w.deployOne("ledger", i, ledgerID(i))
 	}
+	if w.plan.traders {
+		w.deployOne("manager", 0, managerID())
+		for i := range contractors {
+			w.deployOne("contractor", i, contractorID(i))
+		}
+	}
 	for i := range w.plan.accounts {
 		w.deployOne("account", i, accountID(i))
 		s := step{keyed: true, wait: time.Second}
