@@ -292,9 +292,7 @@ func (a *agentActor) run(ctx context.Context, e *envelope) (agent.Run, error) {
 		run.Timers = append(run.Timers, agent.TimerChange(c))
 	}
 	run.Capabilities = out.Capabilities
-	for _, m := range out.Sends {
-		run.Sends = append(run.Sends, a.address(m, &run.Message))
-	}
+	run.Sends = a.addressAll(out.Sends, &run.Message)
 	return run, nil
 }
 
@@ -302,6 +300,30 @@ func (a *agentActor) run(ctx context.Context, e *envelope) (agent.Run, error) {
 // end of the system.
 func (a *agentActor) interrupted(ctx context.Context) bool {
 	return ctx.Err() == nil && a.running != nil && a.running.Err() != nil
+}
+
+// addressLag is how long a turn waits for the projection when it knows nobody that a send
+// could be for. It does nothing else meanwhile.
+const addressLag = time.Second
+
+// addressAll finds whom the sends of a run are for. Nobody is given up before the
+// projection has seen what was durable by then: the agent may just have been deployed or
+// resumed, or have registered the capability.
+func (a *agentActor) addressAll(list []events.Message, cause *events.Message) []agent.Outgoing {
+	out := make([]agent.Outgoing, 0, len(list))
+	waited := false
+	for _, m := range list {
+		to := a.address(m, cause)
+		if to.Dead != "" && !waited {
+			waited = true
+			ctx, cancel := context.WithTimeout(a.running, addressLag)
+			_ = a.sys.caughtUp(ctx) // too late is as if nobody was there
+			cancel()
+			to = a.address(m, cause)
+		}
+		out = append(out, to)
+	}
+	return out
 }
 
 // address finds whom a guest's send is for. It is looked up once, now; the log

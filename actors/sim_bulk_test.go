@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"pgregory.net/rapid"
 
@@ -64,6 +65,7 @@ func (w *world) bulk(ctx context.Context, n *node, number int, s step) error {
 // change is one of an agent's life by an operator: from then on it is held, or not.
 type change struct {
 	position events.Position
+	recorded time.Time
 	status   string // empty: it runs
 	reason   string // the operator's
 }

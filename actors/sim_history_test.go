@@ -43,10 +43,10 @@ type life struct {
 	holds   string // why it may handle nothing; empty: it may
 	module  events.ModuleHash
 	timers  map[events.TimerID]string
+	set     map[events.MessageID]int // timers, by the message of the run
 	due     map[events.TimerID]time.Time
 	passed  []*ending // ends of messages, in order
 	skills  map[string]skill
-	asked   bool // to stop, ever
 	drains  bool // it is to stop, and works off what waits
 
 	deployed events.AgentDeployed
@@ -94,7 +94,7 @@ func (h *history) fault(format string, args ...any) {
 
 func (h *history) life(id events.AgentID) *life {
 	if h.agents[id] == nil {
-		h.agents[id] = &life{id: id, timers: make(map[events.TimerID]string), due: make(map[events.TimerID]time.Time), skills: make(map[string]skill)}
+		h.agents[id] = &life{id: id, timers: make(map[events.TimerID]string), due: make(map[events.TimerID]time.Time), skills: make(map[string]skill), set: make(map[events.MessageID]int)}
 	}
 	return h.agents[id]
 }
@@ -181,7 +181,7 @@ func (l *life) changes(h *history, rec events.Recorded, p events.Payload) {
 	case events.AgentResumed, events.AgentRestarted:
 		l.holds, l.drains = "", false
 	case events.AgentStopRequested:
-		l.asked, l.drains, reason = true, true, e.Reason
+		l.drains, reason = true, e.Reason
 	case events.AgentSuspended:
 		l.holds, reason = "suspended", e.Reason
 	case events.AgentStopped:
@@ -191,13 +191,14 @@ func (l *life) changes(h *history, rec events.Recorded, p events.Payload) {
 	case events.AgentRemoved:
 		l.holds, l.removed = "removed", true
 	case events.TimerSet:
+		l.set[e.SetBy]++
 		l.timers[e.Timer], l.due[e.Timer] = "pending", e.DueAt
 	case events.TimerFired:
 		l.timer(h, e.Timer, "fired")
 	case events.TimerCancelled:
 		l.timer(h, e.Timer, "cancelled")
 	}
-	l.changed = append(l.changed, change{rec.Position, l.status(), reason})
+	l.changed = append(l.changed, change{rec.Position, rec.RecordedAt, l.status(), reason})
 }
 
 // status is why an agent is held, or that it drains; empty: it runs.
@@ -247,6 +248,9 @@ func (h *history) sends(l *life, cause *events.Message, list []events.Message) {
 // full is a message with its content in place.
 func (h *history) full(m events.Message) events.Message {
 	if m.Blob == nil {
+		if n := m.ContentSize(); n > events.MaxMessageContent {
+			h.fault("%d bytes of message %s stand in an event", n, m.ID)
+		}
 		return m
 	}
 	h.blobs++

@@ -162,6 +162,7 @@ func (w *world) checkEffects(h *history, e *ending) {
 	if !ok || s.Op == "get" {
 		return
 	}
+	h.checkOwn(e, &s)
 	var wants, got []effect
 	for _, x := range []struct {
 		to   string
@@ -183,6 +184,23 @@ func (w *world) checkEffects(h *history, e *ending) {
 	}
 	if !h.fits(e, got, wants) {
 		h.fault("message %s made %.400v, want %.400v", e.message.ID, got, wants)
+	}
+}
+
+// checkOwn: a ledger set the timer that it was told to set, and has the capability.
+func (h *history) checkOwn(e *ending, s *say) {
+	l, timers := h.life(e.agent), 0
+	if s.Us > 0 {
+		timers = 1
+	}
+	if l.set[e.message.ID] != timers {
+		h.fault("message %s set %d timers, want %d", e.message.ID, l.set[e.message.ID], timers)
+	}
+	// What it registers stands behind the message, before the next one.
+	if at, ok := l.skills[s.Can]; s.Can != "" && (!ok || at.position > e.position && slices.ContainsFunc(l.passed, func(o *ending) bool {
+		return o.position > e.position && o.position < at.position
+	})) {
+		h.fault("message %s registered no %q", e.message.ID, s.Can)
 	}
 }
 

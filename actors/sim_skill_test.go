@@ -8,7 +8,8 @@ import (
 	"github.com/caxton-run/caxton/events"
 )
 
-// simKnown is how long after an agent registered a capability every node must know of it.
+// simKnown is how long after an agent registered a capability, or its status changed,
+// every node must know of it: a turn waits for the projection a second, and not for ever.
 const simKnown = time.Minute
 
 // skill is when an agent registered a capability.
@@ -36,10 +37,16 @@ func (h *history) unsent(cause, end *ending) {
 	}
 	for _, l := range h.agents {
 		s, can := l.skills[name]
-		if can && end.recorded.Sub(s.recorded) > simKnown && !l.asked && (l.holds == "" || l.holds == "suspended") {
+		if can && end.recorded.Sub(s.recorded) > simKnown && l.stands(end.recorded.Add(-simKnown)) {
 			h.fault("the send %s to %s led nowhere, and agent %s was there", end.message.ID, end.message.Receiver, l.id)
 		}
 	}
+}
+
+// stands reports whether an agent has been one that a capability may mean since then.
+func (l *life) stands(since time.Time) bool {
+	last := l.changed[len(l.changed)-1]
+	return (last.status == "" || last.status == "suspended") && last.recorded.Before(since)
 }
 
 // effect is one send, as asked for or as it went out.
