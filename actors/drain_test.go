@@ -90,6 +90,9 @@ func TestDrainDiscards(t *testing.T) {
 		t.Fatalf("%+v, %v", sent, err)
 	}
 	r.caughtUp(sent.Position)
+	if q := r.sys.Queue(); q.Mailboxes != 1 || q.Inboxes != 1 || q.Waiting() != 1 {
+		t.Errorf("%+v, %d wait; want one message, in its mailbox and in the inbox", q, q.Waiting())
+	}
 	got, err := r.Drain(context.Background(), time.Millisecond, true)
 	if err != nil || !got.Empty() || got.Discarded != 1 {
 		t.Fatalf("%+v, %v", got, err)

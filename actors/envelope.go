@@ -172,3 +172,19 @@ func fromInbox(rev events.Revision, m events.MessageReceived) *envelope {
 	e.endSpill(&rev)
 	return e
 }
+
+// kept reports whether a message stands in the inbox, and whoever sent it has its receipt.
+func (e *envelope) kept() bool {
+	if e.entry {
+		return true
+	}
+	if e.phase.Load() != phaseSpilling {
+		return false
+	}
+	select {
+	case <-e.spilled:
+		return e.inbox != nil
+	default:
+		return false
+	}
+}

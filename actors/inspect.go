@@ -11,14 +11,19 @@ import (
 // Queue is what waits on this node.
 type Queue struct {
 	Mailboxes int           // messages and commands in mailboxes, those of turns under way included
+	Elsewhere int           // of Mailboxes: messages that are counted in Inboxes or InFlight too
 	Oldest    time.Duration // that the one that has been there for longest has been there; 0 without any
 	Inboxes   int           // messages accepted from outside that stand in inboxes
 	InFlight  int           // sends between agents that no event has ended
 	Held      int           // of Inboxes and InFlight: for agents that do not run; all, in an emergency stop
 }
 
-// Ready is how much of it an agent could work on now.
+// Ready is 0 when there is nothing that an agent could work on now.
 func (q Queue) Ready() int { return q.Mailboxes + q.Inboxes + q.InFlight - q.Held }
+
+// Waiting is how many messages, and commands, that is: each once, however many places
+// it stands in.
+func (q Queue) Waiting() int { return max(q.Ready()-q.Elsewhere, 0) }
 
 // Queue counts what waits. It asks mailboxes and projections one after the other, so
 // a message on its way may be counted twice, and not at all.
@@ -26,7 +31,7 @@ func (s *System) Queue() Queue {
 	var q Queue
 	for _, b := range s.registry.boxes() {
 		n, age := b.Depth()
-		q.Mailboxes += n
+		q.Mailboxes, q.Elsewhere = q.Mailboxes+n, q.Elsewhere+b.Elsewhere()
 		q.Oldest = max(q.Oldest, age)
 	}
 	q.Inboxes, q.InFlight = s.deps.Inboxes.Len(), s.deps.InFlight.Len()

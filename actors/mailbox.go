@@ -235,6 +235,21 @@ func (b *Mailbox) Depth() (n int, oldest time.Duration) {
 	return n, oldest
 }
 
+// Elsewhere is how many of them are counted elsewhere too: messages that stand in the
+// inbox, and sends, which are in flight until an event has ended them.
+func (b *Mailbox) Elsewhere() (n int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, list := range b.lists() {
+		for _, e := range list {
+			if e.fromAgent || e.kept() {
+				n++
+			}
+		}
+	}
+	return n
+}
+
 // lists returns all that is held, in the order of its turn. Caller holds mu.
 func (b *Mailbox) lists() [][]*envelope {
 	lists := [][]*envelope{b.turn, b.commands.items(), b.inbox.items()}

@@ -118,29 +118,16 @@ func (s *System) checkUpdate(r UpdateRequest) error {
 // update carries out an Update: the guest first, then the event, so that a
 // migration that fails leaves none.
 func (a *agentActor) update(ctx context.Context, t *turn, e *envelope, c agent.Update) (verdict, error) {
-	may := a.sys.licence.Load()
-	if !may.take() {
-		t.tell(e, answer{err: events.ErrEmergencyStop})
+	next, err := a.prepare(&c)
+	if err != nil {
+		t.tell(e, answer{err: err})
 		return goOn, nil
 	}
-	defer may.leave()
-	st := a.state()
-	var err error
-	var next *replay.Agent
-	switch {
-	case !st.Exists() || st.Status == agent.Removed: // Decide says so
-	case c.NewModule(st):
-		if next, err = a.migrate(may.ctx, &c); err != nil {
-			t.tell(e, answer{err: err})
-			return goOn, nil
+	defer func() {
+		if next != nil {
+			next.Release()
 		}
-		defer func() { next.Release() }()
-	default:
-		if err := a.fits(may.ctx, c); err != nil {
-			t.tell(e, answer{err: err})
-			return goOn, nil
-		}
-	}
+	}()
 	payloads, err := agent.Decide(a.state(), c)
 	if err != nil {
 		t.tell(e, answer{err: err})
@@ -160,6 +147,30 @@ func (a *agentActor) update(ctx context.Context, t *turn, e *envelope, c agent.U
 		a.live.Guest.SetMaxMemory(a.state().Limits.MaxMemoryBytes)
 	}
 	return goOn, nil
+}
+
+// prepare runs guests, under the licence, as an update needs it, and returns the instance
+// of a new module; nil without one. An update for which no guest runs is one that an
+// operator may need while all are stopped.
+func (a *agentActor) prepare(c *agent.Update) (next *replay.Agent, err error) {
+	st := a.state()
+	if !st.Exists() || st.Status == agent.Removed || !c.NewModule(st) && !a.shrinks(c) {
+		return nil, nil // if it may not be, Decide says so
+	}
+	may := a.sys.licence.Load()
+	if !may.take() {
+		return nil, events.ErrEmergencyStop
+	}
+	defer may.leave()
+	if c.NewModule(st) {
+		return a.migrate(may.ctx, c)
+	}
+	return nil, a.fits(may.ctx, *c)
+}
+
+// shrinks reports whether an update takes memory away.
+func (a *agentActor) shrinks(c *agent.Update) bool {
+	return c.Limits.MaxMemoryBytes != 0 && c.Limits.MaxMemoryBytes < a.state().Limits.MaxMemoryBytes
 }
 
 // migrate makes an instance of the new module and has it migrate the agent's state.
@@ -216,9 +227,6 @@ func (a *agentActor) migrate(ctx context.Context, c *agent.Update) (*replay.Agen
 // fits refuses a memory limit below what the guest has: a snapshot of it could not be
 // restored. Which takes a guest to be known.
 func (a *agentActor) fits(ctx context.Context, c agent.Update) error {
-	if c.Limits.MaxMemoryBytes == 0 || c.Limits.MaxMemoryBytes >= a.state().Limits.MaxMemoryBytes {
-		return nil
-	}
 	if a.live.Guest == nil {
 		if times, is := a.isDeadly(); is {
 			return errDeadly(a.id, times)

@@ -221,3 +221,25 @@ func TestAnAppendLostByAnUpdateLeavesTheOldAgent(t *testing.T) {
 		t.Errorf("%d updates are recorded, want 1", n)
 	}
 }
+
+// TestLimitsChangeInAnEmergencyStop, for which no guest has to run: what made the stop
+// necessary may be what the limits allow. Another module has to wait.
+func TestLimitsChangeInAnEmergencyStop(t *testing.T) {
+	r := newRig(t, nil)
+	id := r.spinning()
+	go func() { _, _ = r.Send(context.Background(), request(id, `1`)) }()
+	r.working(1)
+	r.stopAll(StopAllRequest{})
+	r.update(id, func(q *UpdateRequest) { q.Limits.MaxFuel, q.Priority = 1000, events.Low })
+	if err := r.updateErr(id, toModule("echo")); !errors.Is(err, events.ErrEmergencyStop) {
+		t.Errorf("another module: %v, want events.ErrEmergencyStop", err)
+	}
+	if err := r.updateErr(id, func(q *UpdateRequest) { q.Limits.MaxMemoryBytes = 1 << 20 }); !errors.Is(err, events.ErrEmergencyStop) {
+		t.Errorf("less memory: %v, want events.ErrEmergencyStop", err)
+	}
+	r.lift()
+	r.eventually("it comes to its limit", func() bool {
+		list := only[events.MessageFailed](r, events.AgentStream(id))
+		return len(list) == 1 && list[0].Outcome == events.OutcomeOutOfFuel
+	})
+}

@@ -30,7 +30,7 @@ func (f *fakeOperations) note(what string, d time.Duration, flag bool) error {
 }
 
 func (f *fakeOperations) Queue() []NodeQueue {
-	return []NodeQueue{{Node: "node-1", MailboxDepth: 3, OldestMS: 12, InFlight: 2, DeadLetters: 1, InboxDepth: 4, Held: 1}}
+	return []NodeQueue{{Node: "node-1", MailboxDepth: 3, OldestMS: 12, InFlight: 2, DeadLetters: 1, InboxDepth: 4, Held: 1, Waiting: 7}}
 }
 
 func (f *fakeOperations) DrainQueue(_ context.Context, timeout time.Duration, discard bool) (DrainResult, error) {

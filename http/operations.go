@@ -32,6 +32,7 @@ type NodeQueue struct {
 	DeadLetters  int             `json:"dead_letters"`  // messages that nobody will handle, quarantined ones included
 	InboxDepth   int             `json:"inbox_depth"`   // messages from outside, accepted and not yet handled
 	Held         int             `json:"held"`          // of in_flight and inbox_depth: for agents that do not run
+	Waiting      int             `json:"waiting"`       // of all these, what an agent could work on now, each message once
 }
 
 // DrainResult is what became of a queue that was to be drained.

@@ -22,7 +22,7 @@ func (o operations) Queue() []caxtonhttp.NodeQueue {
 	q := o.system.Queue()
 	return []caxtonhttp.NodeQueue{{
 		Node: o.id(), MailboxDepth: q.Mailboxes, OldestMS: q.Oldest.Milliseconds(), InFlight: q.InFlight,
-		DeadLetters: o.letters.Len(), InboxDepth: q.Inboxes, Held: q.Held,
+		DeadLetters: o.letters.Len(), InboxDepth: q.Inboxes, Held: q.Held, Waiting: q.Waiting(),
 	}}
 }
 

@@ -37,8 +37,8 @@ func TestRunbookTables(t *testing.T) {
 	}
 	queue, notes := printed(func(a *app) {
 		a.queueTable([]caxtonhttp.NodeQueue{
-			{Node: "node-1", MailboxDepth: 9_000, OldestMS: 92_000, QueuedWrites: 142, InFlight: 1_500, InboxDepth: 100, Held: 599, DeadLetters: 7},
-			{Node: "node-2", InFlight: 10_000},
+			{Node: "node-1", MailboxDepth: 9_000, OldestMS: 92_000, QueuedWrites: 142, InFlight: 1_500, InboxDepth: 100, Held: 599, DeadLetters: 7, Waiting: 10_001},
+			{Node: "node-2", InFlight: 10_000, Waiting: 10_000},
 		})
 	})
 	if want := "NODE     MAILBOX-DEPTH   OLDEST   QUEUED-WRITES   IN-FLIGHT   DEAD-LETTERS\n" +
@@ -58,7 +58,7 @@ func TestDrainedExits(t *testing.T) {
 	}{
 		{caxtonhttp.DrainResult{Empty: true, ElapsedMS: 1500}, "queue drained in 1.5s\n", ""},
 		{caxtonhttp.DrainResult{Empty: true, Discarded: 1}, "1 message discarded: see caxton dead-letter list\nqueue drained in 0s\n", ""},
-		{caxtonhttp.DrainResult{ElapsedMS: 60_000, Left: []caxtonhttp.NodeQueue{{Node: "n", MailboxDepth: 2, InboxDepth: 3, Held: 1}}},
+		{caxtonhttp.DrainResult{ElapsedMS: 60_000, Left: []caxtonhttp.NodeQueue{{Node: "n", MailboxDepth: 2, InboxDepth: 3, Held: 1, Waiting: 4}}},
 			"NODE   MAILBOX-DEPTH   OLDEST   QUEUED-WRITES   IN-FLIGHT   DEAD-LETTERS\nn      2               0s       0               0           0\n",
 			"the queue is not empty after 1m0s: 4 messages left"},
 	} {

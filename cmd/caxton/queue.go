@@ -51,8 +51,8 @@ func (a *app) queueTable(list []caxtonhttp.NodeQueue) {
 	}
 	a.grid(header, rows)
 	for _, q := range list {
-		if waiting := q.MailboxDepth + q.InboxDepth + q.InFlight - q.Held; waiting > backlog {
-			a.note("WARNING: %d messages wait on %s; more than %d indicates backlog: see caxton agents slow", waiting, q.Node, backlog)
+		if q.Waiting > backlog {
+			a.note("WARNING: %d messages wait on %s; more than %d indicates backlog: see caxton agents slow", q.Waiting, q.Node, backlog)
 		}
 	}
 }
@@ -97,7 +97,7 @@ func (a *app) showDrained(got caxtonhttp.DrainResult) error {
 	elapsed := brief(time.Duration(got.ElapsedMS) * time.Millisecond)
 	left := 0
 	for _, q := range got.Left {
-		left += q.MailboxDepth + q.InboxDepth + q.InFlight - q.Held
+		left += q.Waiting
 	}
 	done, err := a.structured(got)
 	if err != nil {
