@@ -323,6 +323,21 @@ func TestReceiverInTheBody(t *testing.T) {
 	wantProblem(t, post(t, r, "/api/v1/messages", `{"receiver":"nobody"}`), 404, CodeAgentNotFound)
 }
 
+// TestReceiverThatReadsDoNotKnowYet: whoever was told that something is durable finds it
+// with the next message.
+func TestReceiverThatReadsDoNotKnowYet(t *testing.T) {
+	r := start(t, nil)
+	r.deploy(t, "echo")
+	r.node.late = true
+	if _, err := r.Send(context.Background(), "echo", Outgoing{}); err != nil {
+		t.Errorf("after a wait: %v", err)
+	}
+	r.node.late, r.node.lag = true, true
+	if _, err := r.Send(context.Background(), "echo", Outgoing{}); err == nil || !strings.Contains(err.Error(), "agent not found") {
+		t.Errorf("of reads that never get there: %v, want an agent that is not found", err)
+	}
+}
+
 func TestMessageAndConversation(t *testing.T) {
 	r := start(t, nil)
 	ctx := context.Background()

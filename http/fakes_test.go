@@ -35,6 +35,7 @@ type fakeNode struct {
 	history map[events.Stream][]events.Recorded
 	at      events.Position
 	lag     bool // reads never reach a position
+	late    bool // nobody is found before a position was waited for
 
 	conversation string            // of the last ResolveFor
 	entries      []events.Revision // that wait in every inbox
@@ -241,7 +242,11 @@ func (n *fakeNode) Get(id events.AgentID) (projections.AgentView, bool) {
 func (n *fakeNode) ResolveFor(ref, conversation string) (events.AgentID, error) {
 	n.mu.Lock()
 	n.conversation = conversation
+	late := n.late
 	n.mu.Unlock()
+	if late {
+		return events.AgentID{}, events.ErrAgentNotFound
+	}
 	return n.Resolve(ref)
 }
 
@@ -272,6 +277,7 @@ func (n *fakeNode) Position() events.Position {
 func (n *fakeNode) WaitFor(ctx context.Context, p events.Position) error {
 	n.mu.Lock()
 	there := n.at >= p && !n.lag
+	n.late = n.late && !there
 	n.mu.Unlock()
 	if there {
 		return nil
@@ -355,8 +361,14 @@ func (n *fakeNode) Entries(events.AgentID) []events.Revision { return slices.Clo
 
 func (n *fakeNode) ReadAll(_ context.Context, o events.ReadAllOptions) iter.Seq2[events.Recorded, error] {
 	return func(yield func(events.Recorded, error) bool) {
-		if o.From <= 7 {
-			yield(n.heard(), nil)
+		rec := n.heard()
+		if o.Direction == events.Backwards { // the last event: reads have it, or will
+			n.mu.Lock()
+			rec.Position = n.at
+			n.mu.Unlock()
+			yield(rec, nil)
+		} else if o.From <= 7 {
+			yield(rec, nil)
 		}
 	}
 }

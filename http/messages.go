@@ -7,6 +7,7 @@ import (
 
 	"github.com/caxton-run/caxton/actors"
 	"github.com/caxton-run/caxton/events"
+	"github.com/caxton-run/caxton/projections"
 )
 
 // MessageReceipt is the answer to a message: what has become of it, and the
@@ -50,11 +51,29 @@ func (s *Server) postMessage(r *request) error {
 		msg.ConversationID = msg.ID.String()
 		conversation = msg.ConversationID
 	}
-	to, err := s.deps.Agents.ResolveFor(msg.Receiver, conversation)
+	to, err := s.receiver(r, msg.Receiver, conversation)
 	if err != nil {
 		return err
 	}
 	return s.send(r, to, msg)
+}
+
+// receiver finds whom a message is for. Nobody is told to be missing before reads reflect
+// what was durable by then: an agent whose message was just answered may have registered
+// the capability in it.
+func (s *Server) receiver(r *request, ref, conversation string) (events.AgentID, error) {
+	to, err := s.deps.Agents.ResolveFor(ref, conversation)
+	if !errors.Is(err, events.ErrAgentNotFound) {
+		return to, err
+	}
+	last := events.ReadAllOptions{From: events.EndOfLog, Direction: events.Backwards, Max: 1, Filter: projections.Followed()}
+	for rec, unread := range s.deps.History.ReadAll(r.ctx, last) {
+		if unread == nil && r.awaitPosition(rec.Position) {
+			return s.deps.Agents.ResolveFor(ref, conversation)
+		}
+		break
+	}
+	return to, err
 }
 
 // send answers when a message is durable: 202, or 200 when the caller waits and it
