@@ -47,31 +47,32 @@ const afterLetter = time.Millisecond
 // System is the live half of a node: its agents' actors, their supervisor and
 // the dispatcher.
 type System struct {
-	cfg        Config
-	deps       Deps
-	log        *slog.Logger
-	source     replay.Source
-	registry   *registry
-	engine     *actor.ActorSystem
-	supervisor *actor.PID
-	dispatcher *dispatcher
-	waker      *waker
-	timekeeper *timekeeper
-	deploys    deploys
-	recents    recents
-	saves      saves
-	suspects   oneAtATime // wake of an agent whose wake has a strike
-	unwoken    unwoken
-	licence    atomic.Pointer[licence]
-	emergency  emergency
-	breakers   *breakers
-	spilled    atomic.Uint64   // messages put into inboxes because no guest may run
-	ending     atomic.Bool     // the supervisor takes no messages about breakers any more
-	draining   atomic.Bool     // nothing from outside is admitted
-	discarding atomic.Bool     // what comes up meets its end unread
-	discarded  atomic.Uint64   // messages that did
-	life       context.Context // of appends that no caller owns; ends after the last turn
-	end        context.CancelFunc
+	cfg         Config
+	deps        Deps
+	log         *slog.Logger
+	source      replay.Source
+	registry    *registry
+	engine      *actor.ActorSystem
+	supervisor  *actor.PID
+	dispatcher  *dispatcher
+	waker       *waker
+	timekeeper  *timekeeper
+	deploys     deploys
+	recents     recents
+	saves       saves
+	suspects    oneAtATime // wake of an agent whose wake has a strike
+	unwoken     unwoken
+	licence     atomic.Pointer[licence]
+	emergency   emergency
+	breakers    *breakers
+	unconfirmed sync.Map        // by AgentID, the error that keeps its history; an entry an agent at most
+	spilled     atomic.Uint64   // messages put into inboxes because no guest may run
+	ending      atomic.Bool     // the supervisor takes no messages about breakers any more
+	draining    atomic.Bool     // nothing from outside is admitted
+	discarding  atomic.Bool     // what comes up meets its end unread
+	discarded   atomic.Uint64   // messages that did
+	life        context.Context // of appends that no caller owns; ends after the last turn
+	end         context.CancelFunc
 }
 
 // New returns a system that accepts requests at once; Run must be called for

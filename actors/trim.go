@@ -136,19 +136,29 @@ func (p *trimPass) agent(ctx context.Context, v projections.AgentView) error {
 	if limit = min(limit, st.SafeLine()); limit < from+trimMin { // it only rises; the actor looks again
 		return nil
 	}
-	confirmed, ok, err := p.confirm(ctx, v.ID)
+	confirmed, ok, err := p.confirm(ctx, v.ID, from+trimMin-1)
 	if err != nil || !ok {
 		return err
 	}
 	return p.give(ctx, v, from, min(limit, confirmed.Older+1), confirmed)
 }
 
-// confirm has two snapshots confirmed by a replay.
-func (p *trimPass) confirm(ctx context.Context, id events.AgentID) (c replay.Confirmed, ok bool, err error) {
+// confirm has two snapshots confirmed by a replay, the older of the revision least or
+// above. A history that came to something else once comes to it again, so that it is
+// replayed once in the life of a process and not at every pass.
+func (p *trimPass) confirm(ctx context.Context, id events.AgentID, least events.Revision) (c replay.Confirmed, ok bool, err error) {
+	if known, is := p.sys.unconfirmed.Load(id); is {
+		return replay.Confirmed{}, false, known.(error)
+	}
 	err = p.sys.licensed(ctx, func(ctx context.Context) error {
-		c, ok, err = p.sys.source.Confirm(ctx, id)
+		c, ok, err = p.sys.source.Confirm(ctx, id, least)
 		return err
 	})
+	var other *replay.UnconfirmedError
+	var diverged *replay.DivergedError
+	if errors.As(err, &other) || errors.As(err, &diverged) {
+		p.sys.unconfirmed.Store(id, err)
+	}
 	return c, ok, err
 }
 
@@ -196,6 +206,9 @@ func (p *trimPass) give(ctx context.Context, v projections.AgentView, from, to e
 		return fmt.Errorf("trim the history of agent %s: it begins at revision %d without saying how the agent was deployed", v.ID, uint64(from))
 	}
 	e.Deployed, e.DeployedAt, e.Position = first.Deployed, first.DeployedAt, first.Position
+	if _, ok := p.sys.deps.Agents.Get(v.ID); !ok {
+		return nil // removed while it was replayed: a base would be of nobody
+	}
 	if err := p.saveBase(ctx, v.ID, c.Data); err != nil {
 		return err
 	}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/caxton-run/caxton/events"
 	"github.com/caxton-run/caxton/events/pebblestore"
+	"github.com/caxton-run/caxton/replay"
 )
 
 // aged is a rig whose agents have snapshots and a history worth trimming.
@@ -330,5 +331,59 @@ func TestTrimNeedsTheFirstEvent(t *testing.T) {
 	}
 	if got := only[events.HistoryTrimmed](r, events.AgentStream(id)); len(got) != 0 {
 		t.Errorf("wrote %+v", got)
+	}
+}
+
+// TestTrimReplaysAWrongHistoryOnce: what a replay did not come to once, it does not come to
+// at the next pass either. The history is kept, and said to be, without the work.
+func TestTrimReplaysAWrongHistoryOnce(t *testing.T) {
+	r, id := aged(t, nil)
+	st, err := r.sys.source.State(context.Background(), id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	st.Handled++
+	wrong, err := replay.EncodeSnapshot(st, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.log.Append(context.Background(), events.SnapshotStream(id), events.Any(), wrong...); err != nil {
+		t.Fatal(err)
+	}
+	var read atomic.Int64
+	r.before = func() {
+		r.store.Store = reads{r.log, events.AgentStream(id), func() { read.Add(1) }}
+	}
+	r.restart()
+	for pass, most := range []int64{trimMin + 900, trimMin + 100} {
+		read.Store(0)
+		if done := r.trim(); done.Agents != 0 || done.Kept != 1 {
+			t.Errorf("pass %d: %+v", pass, done)
+		}
+		if n := read.Load(); n > most || pass == 0 && n < trimMin+450 {
+			t.Errorf("pass %d read %d events", pass, n)
+		}
+	}
+}
+
+// TestTrimOfARemovedAgent leaves no base behind: nobody would ever ask for it.
+func TestTrimOfARemovedAgent(t *testing.T) {
+	r, id := aged(t, nil)
+	v, _ := r.agents.Get(id)
+	c, ok, err := r.sys.source.Confirm(context.Background(), id, 0)
+	if err != nil || !ok {
+		t.Fatal(ok, err)
+	}
+	at, err := r.Remove(context.Background(), Command{Agent: id})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.caughtUp(at)
+	p := trimPass{sys: r.sys, before: time.Now(), settled: 1 << 62}
+	if err := p.give(context.Background(), v, 0, c.Older+1, c); err != nil {
+		t.Fatal(err)
+	}
+	if got := r.payloads(events.BaseStream(id)); len(got) != 0 {
+		t.Errorf("%d events in the base stream", len(got))
 	}
 }

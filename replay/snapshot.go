@@ -62,6 +62,9 @@ func (s Source) snapshotsIn(ctx context.Context, stream events.Stream, id events
 		From: events.EndOfStream, Direction: events.Backwards,
 		Max: (snapshotsTried + 1) * maxSnapshotParts, // the newest may have been left unfinished
 	}
+	if stream.Category() == events.CategoryBase {
+		opts.Max = 0 // nothing else stands for what was removed, however many were left unfinished after it
+	}
 	var parts gatherer
 	tried := 0
 	for rec, err := range s.Store.ReadStream(ctx, stream, opts) {

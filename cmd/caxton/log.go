@@ -248,9 +248,9 @@ func (a *app) statLog(ctx context.Context, dir string) error {
 		return err
 	}
 	c, err := s.Census(ctx, largestStreams)
-	gone, readErr := trimmedIn(ctx, s)
+	gone, unread := trimmedIn(ctx, s)
 	root, disk := s.Root(), s.Stats().DiskBytes
-	if err = errors.Join(err, readErr, s.Close()); err != nil {
+	if err = errors.Join(err, s.Close()); err != nil {
 		return fmt.Errorf("count %s: %w", dir, err)
 	}
 	out := census{
@@ -261,8 +261,11 @@ func (a *app) statLog(ctx context.Context, dir string) error {
 	if c.Events > 0 {
 		out.First, out.Last = &c.First, &c.Last
 	}
+	if unread != nil { // the indexes were counted all the same
+		unread = fmt.Errorf("count what was trimmed in %s: %w", dir, unread)
+	}
 	if done, err := a.structured(out); done {
-		return err
+		return errors.Join(err, unread)
 	}
 	a.printf("Directory:  %s\nEvents:     %d\nStreams:    %d\nOn disk:    %s\nRoot:       %s\n", oneLine(dir), out.Events, out.Streams, bytesOf(disk), out.Root)
 	if out.First != nil {
@@ -285,7 +288,7 @@ func (a *app) statLog(ctx context.Context, dir string) error {
 		a.printf("\n")
 		a.grid([]string{part.name, "EVENTS"}, rows)
 	}
-	return nil
+	return unread
 }
 
 // progressEvery is how often a piped command tells how far it is.

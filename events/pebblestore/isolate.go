@@ -21,6 +21,9 @@ import (
 // removes it after verifying the log.
 const isolatedName = "isolated"
 
+// newSuffix is added to the name of a file until it is whole.
+const newSuffix = ".new"
+
 // isolation is what the marker says. Its first line has the root of all that was
 // durable: what was written beyond it nobody was told of, and it may be in the page
 // cache only, so it is not served until it was verified and written anew.
@@ -94,18 +97,23 @@ func ClearIsolation(dir string) error {
 }
 
 // mark writes the marker and syncs it and its directory. Without durable it does not
-// say how far the log was.
+// say how far the log was. A crash leaves no marker or a whole one: a torn one would
+// bound nothing.
 func mark(fsys vfs.FS, dir, why string, durable *Root) error {
 	text := why + "\n"
 	if durable != nil {
 		text = durableLine(*durable) + text
 	}
-	f, err := fsys.Create(fsys.PathJoin(dir, isolatedName), vfs.WriteCategoryUnspecified)
+	name := fsys.PathJoin(dir, isolatedName)
+	f, err := fsys.Create(name+newSuffix, vfs.WriteCategoryUnspecified)
 	if err != nil {
 		return err
 	}
 	_, err = f.Write([]byte(text))
 	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	if err := fsys.Rename(name+newSuffix, name); err != nil {
 		return err
 	}
 	return syncDir(fsys, dir)

@@ -3,11 +3,13 @@ package pebblestore
 import (
 	"context"
 	"errors"
+	"math/rand/v2"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 
 	"github.com/caxton-run/caxton/events"
 )
@@ -150,4 +152,36 @@ func FuzzIsolation(f *testing.F) {
 			t.Fatalf("%q is written as %q", text, durableLine(*m.durable)+m.why)
 		}
 	})
+}
+
+// TestIsolationMarkerIsWholeOrNotThere: a crash at any operation leaves no half of it,
+// though the disk keeps any part of what was not synced.
+func TestIsolationMarkerIsWholeOrNotThere(t *testing.T) {
+	head := Root{Next: 7, Hash: [32]byte{1}}
+	for _, percent := range []int{0, 40, 100} {
+		mem := vfs.NewCrashableMem()
+		if err := errors.Join(mem.MkdirAll("log", 0o755), syncDir(mem, "")); err != nil {
+			t.Fatal(err)
+		}
+		looks, kept := 0, 0
+		look := func() {
+			looks++
+			clone := mem.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: percent, RNG: rand.New(rand.NewPCG(1, uint64(looks)))})
+			m, ok, err := marked(clone, "log")
+			if err != nil || ok && (m.durable == nil || *m.durable != head || m.why != "why\n") {
+				t.Errorf("%d %%, at operation %d: %+v %v", percent, looks, m, err)
+			}
+			if ok {
+				kept++
+			}
+		}
+		every := errorfs.InjectorFunc(func(errorfs.Op) error { look(); return nil })
+		if err := mark(errorfs.Wrap(mem, every), "log", "why", &head); err != nil {
+			t.Fatal(err)
+		}
+		was := kept
+		if look(); kept != was+1 {
+			t.Errorf("%d %%: it is gone after it was written", percent)
+		}
+	}
 }

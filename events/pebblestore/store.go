@@ -102,7 +102,7 @@ func openWith(dir string, opts Options, propose Proposer) (*Store, error) {
 	}
 	s.hub.init()
 	s.start(next, hash)
-	s.log.Info("log opened", "dir", dir, "next_position", uint64(next), "read_only", s.readOnly)
+	s.log.Info("log opened", "dir", dir, "next_position", uint64(s.limit()), "read_only", s.readOnly)
 	return s, nil
 }
 
