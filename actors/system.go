@@ -65,7 +65,7 @@ type System struct {
 	licence     atomic.Pointer[licence]
 	emergency   emergency
 	breakers    *breakers
-	unconfirmed sync.Map        // by AgentID, the error that keeps its history; an entry an agent at most
+	unconfirmed unconfirmed
 	spilled     atomic.Uint64   // messages put into inboxes because no guest may run
 	ending      atomic.Bool     // the supervisor takes no messages about breakers any more
 	draining    atomic.Bool     // nothing from outside is admitted

@@ -144,21 +144,16 @@ func (p *trimPass) agent(ctx context.Context, v projections.AgentView) error {
 }
 
 // confirm has two snapshots confirmed by a replay, the older of the revision least or
-// above. A history that came to something else once comes to it again, so that it is
-// replayed once in the life of a process and not at every pass.
+// above.
 func (p *trimPass) confirm(ctx context.Context, id events.AgentID, least events.Revision) (c replay.Confirmed, ok bool, err error) {
-	if known, is := p.sys.unconfirmed.Load(id); is {
-		return replay.Confirmed{}, false, known.(error)
+	if known := p.sys.unconfirmed.begin(id); known != nil {
+		return replay.Confirmed{}, false, known
 	}
 	err = p.sys.licensed(ctx, func(ctx context.Context) error {
 		c, ok, err = p.sys.source.Confirm(ctx, id, least)
 		return err
 	})
-	var other *replay.UnconfirmedError
-	var diverged *replay.DivergedError
-	if errors.As(err, &other) || errors.As(err, &diverged) {
-		p.sys.unconfirmed.Store(id, err)
-	}
+	p.sys.unconfirmed.end(id, err)
 	return c, ok, err
 }
 

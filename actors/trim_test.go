@@ -342,8 +342,15 @@ func TestTrimReplaysAWrongHistoryOnce(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	st.Handled++
-	wrong, err := replay.EncodeSnapshot(st, nil)
+	data, _, err := r.sys.source.Newest(context.Background(), id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, earlier, err := replay.DecodeSnapshot(data...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	wrong, err := replay.EncodeSnapshot(st, earlier) // than the state
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -363,6 +370,42 @@ func TestTrimReplaysAWrongHistoryOnce(t *testing.T) {
 		if n := read.Load(); n > most || pass == 0 && n < trimMin+450 {
 			t.Errorf("pass %d read %d events", pass, n)
 		}
+	}
+	if _, err := r.Restart(context.Background(), Command{Agent: id}); err != nil {
+		t.Fatal(err)
+	}
+	r.count(id, 450)
+	if done := r.trim(); done.Agents != 1 || done.Kept != 0 {
+		t.Errorf("after the agent began anew: %+v", done)
+	}
+}
+
+// TestUnconfirmed: what a replay came to is known until the agent begins anew, also if
+// that is while it is replayed; what may be otherwise the next time is not kept.
+func TestUnconfirmed(t *testing.T) {
+	var u unconfirmed
+	id, wrong := events.NewAgentID(), error(&replay.UnconfirmedError{What: "state"})
+	for i, step := range []struct {
+		err   error
+		anew  bool // while it is replayed
+		known bool // at the next pass
+	}{{nil, false, false}, {errors.New("disk"), false, false}, {wrong, true, false}, {wrong, false, true}} {
+		if err := u.begin(id); err != nil {
+			t.Fatalf("step %d: %v", i, err)
+		}
+		if step.anew {
+			u.forget(id)
+		}
+		u.end(id, step.err)
+		if known := len(u.why) == 1; known != step.known {
+			t.Errorf("step %d: known %v", i, known)
+		}
+	}
+	if err := u.begin(id); !errors.Is(err, wrong) {
+		t.Error(err)
+	}
+	if u.forget(id); u.begin(id) != nil {
+		t.Error("it is known after it began anew")
 	}
 }
 
