@@ -101,6 +101,9 @@ func (m *module) use(in instr) {
 	case opCall:
 		m.callees = append(m.callees, m.funcIndex(in.imm))
 	case opCallIndirect:
+		if int64(in.imm) >= int64(len(m.types)) {
+			malformed("unknown type %d", in.imm)
+		}
 		m.calls[len(m.calls)-1].indirect = true
 	case opRefFunc:
 		m.reachable = append(m.reachable, m.funcIndex(in.imm))
