@@ -39,8 +39,10 @@ type call struct {
 
 // begin sets up a call. No fuel is granted yet: the guest asks for its first
 // slice at its first check.
-func (in *Instance) begin(ctx context.Context, c Call, body []byte) {
-	in.call = call{ctx: ctx, budget: int64(min(c.Fuel, 1<<62)), message: body, record: c.Host, state: c.State}
+func (in *Instance) begin(ctx context.Context, c *Call, body []byte) {
+	in.call = call{}
+	in.call.ctx, in.call.budget, in.call.message = ctx, int64(min(c.Fuel, 1<<62)), body
+	in.call.record, in.call.state = c.Host, c.State
 	in.call.agent, in.call.timers.before = c.Agent, c.Agent
 	if c.Message != nil {
 		in.call.timers.fires, _ = c.Message.FromTimer()

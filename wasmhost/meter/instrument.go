@@ -125,19 +125,22 @@ func (m *module) rewriteBodies(size int, caps Caps) (code []byte, counted int) {
 // emitBodies returns the code section, with functions counting depth as counts
 // says, and the weight of each.
 func (m *module) emitBodies(size int, counts []bool, caps Caps) (code []byte, weights []int64) {
-	e := emitter{m: m, p: &planner{m: m}}
-	out := writer{b: make([]byte, 0, size*3/2)}
-	out.u32(uint32(len(m.bodies)))
+	longest := 0
+	for _, body := range m.bodies {
+		longest = max(longest, len(body))
+	}
+	e := emitter{m: m, p: newPlanner(m, longest), w: writer{b: make([]byte, 0, size*3/2)}}
+	e.w.u32(uint32(len(m.bodies)))
 	weights = make([]int64, len(m.bodies))
 	for i := range m.bodies {
-		e.w.b = e.w.b[:0]
+		from := len(e.w.b)
 		weights[i] = e.function(i, counts[i])
 		if n := weights[i] * FrameUnit; n > int64(caps.FrameBytes) {
 			refuse("frame_too_large", "function %d may take %d bytes of stack for each call, at most %d", m.importedFunc+i, n, caps.FrameBytes)
 		}
-		out.sized(e.w.b)
+		e.w.size(from)
 	}
-	return out.b, weights
+	return e.w.b, weights
 }
 
 // split returns a section's count of entries and the rest; nothing for an
@@ -279,8 +282,9 @@ func (m *module) rewriteElements(body []byte) []byte {
 
 // copyConstant copies a constant expression with its functions renumbered.
 func (m *module) copyConstant(w *writer, r *reader) {
+	var in instr
 	for {
-		in := r.next()
+		r.next(&in)
 		if in.op == opRefFunc {
 			w.op1(opRefFunc, m.renumbered(in.imm))
 			continue
