@@ -133,9 +133,9 @@ func BenchmarkKill(b *testing.B) {
 	h := hostWith(b, nil, false)
 	busy, long := compileTest(b, h, "busy"), compileTest(b, h, "long")
 	for _, letter := range append(strings.Split(busyLetters, ""), "fill of 512 MiB") {
-		m, memory := busy, uint64(testMemory)
+		m, memory, after := busy, uint64(testMemory), 1
 		if len(letter) > 1 {
-			m, memory = long, 1<<30
+			m, memory, after = long, 1<<30, 20 // pieces: to be within the instruction
 		}
 		b.Run(letter, func(b *testing.B) {
 			var list []time.Duration
@@ -146,16 +146,14 @@ func BenchmarkKill(b *testing.B) {
 				}
 				c := testCall(letter[:1])
 				c.Fuel, c.Timeout = 1<<60, 0
-				running := make(startSignal)
+				running := make(chan struct{})
+				ctx := &atSlice{Context: context.Background(), n: after, do: func() { close(running) }}
 				done := make(chan time.Time)
 				go func() {
-					in.Handle(running, c)
+					in.Handle(ctx, c)
 					done <- time.Now()
 				}()
 				<-running
-				if m == long {
-					time.Sleep(20 * time.Millisecond) // to be within the instruction
-				}
 				began := time.Now()
 				in.Kill()
 				list = append(list, (<-done).Sub(began))
