@@ -9,6 +9,7 @@ import (
 	"github.com/tetratelabs/wazero/api"
 
 	"github.com/caxton-run/caxton/events"
+	"github.com/caxton-run/caxton/wasmhost/meter"
 )
 
 // call is the state of one call. Its zero value is no call: host functions see
@@ -66,9 +67,13 @@ func (in *Instance) used() (used events.Fuel, over bool) {
 }
 
 // refill is the guest's request for the next slice: stack[0] is what it has
-// left, which is negative.
+// left, which is negative. meter.Look is no request: it only looks whether to go on.
 func refill(ctx context.Context, _ api.Module, stack []uint64) {
 	in := ctx.(*guestContext).in
+	if stack[0] == meter.Look {
+		in.lookUp()
+		return
+	}
 	stack[0] += uint64(in.grant(int64(stack[0])))
 }
 

@@ -118,6 +118,10 @@ func (m *module) use(in *instr) {
 		m.vector = true
 	case opMisc:
 		switch in.sub {
+		case miscMemoryFill:
+			m.fills = true
+		case miscMemoryCopy:
+			m.copies = true
 		case miscDataDrop, miscElemDrop:
 			m.dropsSegments = true
 		case miscTableInit, miscTableCopy, miscTableGrow, miscTableFill:

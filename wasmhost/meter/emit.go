@@ -14,6 +14,7 @@ type emitter struct {
 
 	fuel      uint32 // the local, when cached
 	size, got uint32 // locals of bulk operations: size, result of grow
+	bulk      uint32 // bulkType, when the module has bulk functions
 }
 
 // function appends the instrumented body of defined function i to the writer, and
@@ -142,6 +143,8 @@ func (e *emitter) patch(x *patch) {
 		e.w.i64(int64(x.n))
 		e.w.byte(opI64ShrU)
 		e.subtractChecked()
+	case atMove:
+		e.move(x.n)
 	case atGrow:
 		e.w.op1(opLocalTee, e.size)
 	case afterGrow:
@@ -186,6 +189,19 @@ func (e *emitter) segment(s *segment) {
 	}
 	e.w.byte(opI64Sub)
 	e.set()
+}
+
+// move lets the function for long operations do most of this one. What happens to be
+// cached is stored first: the guest may be stopped there, and then tells what it
+// used.
+func (e *emitter) move(sub uint32) {
+	e.w.op1(opLocalGet, e.size)
+	e.w.i32(bulkChunk)
+	e.w.byte(opI32GtU, opIf)
+	e.w.b = appendSigned(e.w.b, int64(e.bulk))
+	e.store()
+	e.w.op1(opCall, e.m.bulkFunction(sub))
+	e.w.byte(opEnd)
 }
 
 // grown charges what memory.grow or table.grow added, when it did: the size of

@@ -287,6 +287,10 @@ func (s *frameSize) misc(sub uint32) {
 	default:
 		s.pop(3)
 		s.spill()
+		if sub == miscMemoryFill || sub == miscMemoryCopy { // a call, where it is long, and then a meeting of operands
+			s.called(bulkType)
+			s.slots += len(bulkType.params) + renewed
+		}
 	}
 }
 

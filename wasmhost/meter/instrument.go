@@ -77,6 +77,10 @@ func (m *module) rewrite(size int, caps Caps) (metered []byte, recursive int) {
 			w.section(id, m.rewriteTypes(body, original))
 		case secImport:
 			w.section(id, m.rewriteImports(body, refill))
+		case secFunction:
+			if present {
+				w.section(id, m.rewriteFunctions(body))
+			}
 		case secTable:
 			if present {
 				w.section(id, rewriteTables(body))
@@ -130,7 +134,11 @@ func (m *module) emitBodies(size int, counts []bool, caps Caps) (code []byte, we
 		longest = max(longest, len(body))
 	}
 	e := emitter{m: m, p: newPlanner(m, longest), w: writer{b: make([]byte, 0, size*3/2)}}
-	e.w.u32(uint32(len(m.bodies)))
+	added := m.bulkFunctions()
+	if len(added) > 0 {
+		e.bulk = m.addType(bulkType)
+	}
+	e.w.u32(uint32(len(m.bodies) + len(added)))
 	weights = make([]int64, len(m.bodies))
 	for i := range m.bodies {
 		from := len(e.w.b)
@@ -138,6 +146,11 @@ func (m *module) emitBodies(size int, counts []bool, caps Caps) (code []byte, we
 		if n := weights[i] * FrameUnit; n > int64(caps.FrameBytes) {
 			refuse("frame_too_large", "function %d may take %d bytes of stack for each call, at most %d", m.importedFunc+i, n, caps.FrameBytes)
 		}
+		e.w.size(from)
+	}
+	for _, f := range added {
+		from := len(e.w.b)
+		f.body(&e.w, uint32(m.importedFunc))
 		e.w.size(from)
 	}
 	return e.w.b, weights

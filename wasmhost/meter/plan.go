@@ -31,6 +31,7 @@ const (
 	atReturn                       // before return
 	atTrap                         // before unreachable: what a panic ends in shows what it burnt
 	atBulk                         // top of stack is a size to charge
+	atMove                         // operands of memory.fill or memory.copy, as n says, of which the size was charged
 	atGrow                         // top of stack is a size to remember
 	afterGrow                      // charge it if the result is not -1
 	loopOpen                       // open the outer loop of a strip-mined one
@@ -342,6 +343,9 @@ func (p *planner) sized(r *reader, in *instr) {
 		return
 	}
 	p.add(patch{pos: in.pos, kind: atBulk, n: shift})
+	if in.sub == miscMemoryFill || in.sub == miscMemoryCopy {
+		p.add(patch{pos: in.pos, kind: atMove, n: in.sub})
+	}
 }
 
 // mark notes a branch to a label.
