@@ -92,7 +92,7 @@ func New(cfg Config, deps Deps) (*System, error) {
 	if deps.Now == nil {
 		deps.Now = time.Now
 	}
-	s := &System{cfg: cfg, deps: deps, log: deps.Log, saves: saves{bytes: saveBytes}, suspects: newOneAtATime()}
+	s := &System{cfg: cfg, deps: deps, log: deps.Log, saves: newSaves(saveBytes), suspects: newOneAtATime()}
 	s.life, s.end = context.WithCancel(context.Background())
 	s.licence.Store(newLicence(s.life))
 	s.emergency.one, s.emergency.dumping = newOneAtATime(), newOneAtATime()
@@ -104,7 +104,7 @@ func New(cfg Config, deps Deps) (*System, error) {
 		return nil, err
 	}
 	s.breakers.publish(open)
-	s.source = replay.Source{Store: deps.Store, Host: deps.Host, Modules: modules{deps.Store, deps.Host}, MaxRerun: maxRerun}
+	s.source = replay.Source{Store: deps.Store, Host: deps.Host, Modules: modules{deps.Store, deps.Host}, MaxRerun: maxRerun, Room: replay.NewRoom(wakeBytes)}
 	s.engine = actor.NewActorSystem(actor.WithLoggerFactory(func(*actor.ActorSystem) *slog.Logger {
 		return slog.New(slog.DiscardHandler) // what matters is logged where it happens
 	}), actor.WithDeadLetterThrottleInterval(afterLetter))
