@@ -430,3 +430,18 @@ func TestTrimOfARemovedAgent(t *testing.T) {
 		t.Errorf("%d events in the base stream", len(got))
 	}
 }
+
+// TestRemovedAgentIsForgotten: what a replay of its history came to is of no use then.
+func TestRemovedAgentIsForgotten(t *testing.T) {
+	r, id := aged(t, nil)
+	if err := r.sys.unconfirmed.begin(id); err != nil {
+		t.Fatal(err)
+	}
+	r.sys.unconfirmed.end(id, &replay.UnconfirmedError{What: "state"})
+	if _, err := r.Remove(context.Background(), Command{Agent: id}); err != nil {
+		t.Fatal(err)
+	}
+	if n := len(r.sys.unconfirmed.why); n != 0 {
+		t.Errorf("%d agents are remembered", n)
+	}
+}
