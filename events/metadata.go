@@ -89,8 +89,12 @@ func (m StreamMetadata) Validate() error {
 	if err := f.Err(); err != nil {
 		return err
 	}
-	if n := len(m.encode()); n > MaxStreamMetadata {
-		return Invalidf("metadata", "must be at most %d bytes of JSON, got %d", MaxStreamMetadata, n)
+	b := m.encode()
+	if len(b) > MaxStreamMetadata {
+		return Invalidf("metadata", "must be at most %d bytes of JSON, got %d", MaxStreamMetadata, len(b))
+	}
+	if !json.Valid(b) { // what reads by itself may stand too deep within the whole
+		return Invalid("metadata", "nests deeper than JSON is read")
 	}
 	return nil
 }
