@@ -138,6 +138,16 @@ func FuzzMessage(f *testing.F) {
 		if _, err := json.Marshal(m); err != nil {
 			t.Errorf("a valid message cannot be written: %v", err)
 		}
+		ev, err := Encode(NewEventID(), MessageHandled{Message: m, Sends: []Message{m}}, Metadata{})
+		if errors.Is(err, ErrTooLarge) {
+			return
+		}
+		if err == nil {
+			_, err = Decode(ev)
+		}
+		if err != nil {
+			t.Errorf("a valid message does not come out of its event: %v", err)
+		}
 	})
 }
 
