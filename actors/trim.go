@@ -136,6 +136,12 @@ func (p *trimPass) agent(ctx context.Context, v projections.AgentView) error {
 	if limit = min(limit, st.SafeLine()); limit < from+trimMin { // it only rises; the actor looks again
 		return nil
 	}
+	// Asked before a replay and a base are made for it.
+	if err := st.Trimmable(limit); errors.Is(err, events.ErrIllegalLifecycle) {
+		return nil // it was stopped or removed meanwhile
+	} else if err != nil {
+		return err
+	}
 	confirmed, ok, err := p.confirm(ctx, v.ID, from+trimMin-1)
 	if err != nil || !ok {
 		return err

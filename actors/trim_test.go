@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -428,5 +429,56 @@ func TestTrimOfARemovedAgent(t *testing.T) {
 	}
 	if got := r.payloads(events.BaseStream(id)); len(got) != 0 {
 		t.Errorf("%d events in the base stream", len(got))
+	}
+}
+
+// TestRemovedAgentIsForgotten: what a replay of its history came to is of no use then.
+func TestRemovedAgentIsForgotten(t *testing.T) {
+	r, id := aged(t, nil)
+	if err := r.sys.unconfirmed.begin(id); err != nil {
+		t.Fatal(err)
+	}
+	r.sys.unconfirmed.end(id, &replay.UnconfirmedError{What: "state"})
+	if _, err := r.Remove(context.Background(), Command{Agent: id}); err != nil {
+		t.Fatal(err)
+	}
+	if n := len(r.sys.unconfirmed.why); n != 0 {
+		t.Errorf("%d agents are remembered", n)
+	}
+}
+
+// TestTrimOfTooMuchToCarry: an agent that has more to carry over than a HistoryTrimmed
+// can keeps its history, and nothing is written at each pass to find that out.
+func TestTrimOfTooMuchToCarry(t *testing.T) {
+	r, id := aged(t, nil)
+	at, _ := r.agents.Get(id)
+	var list []events.Event
+	for i := range 8200 { // entries of the inbox that are handled out of their order
+		ahead := events.Revision(2*i + 1)
+		ev, err := events.Encode(events.NewEventID(), events.MessageFailed{
+			Message: events.Message{ID: events.MessageID(events.NewEventID()), Sender: "user:ada", Receiver: id.String(), Performative: "request"},
+			Outcome: events.OutcomeExpired, Detail: "late", Inbox: &ahead, Module: at.Module,
+		}, events.Metadata{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		list = append(list, ev)
+	}
+	for part := range slices.Chunk(list, 500) {
+		if _, err := r.log.Append(context.Background(), events.AgentStream(id), events.Any(), part...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r.restart()
+	r.count(id, 450)
+	for pass := range 2 {
+		if done := r.trim(); done.Agents != 0 || done.Kept != 1 {
+			t.Errorf("pass %d: %+v", pass, done)
+		}
+		for rec, err := range r.log.ReadStream(context.Background(), events.BaseStream(id), events.ReadStreamOptions{}) {
+			if !errors.Is(err, events.ErrStreamNotFound) {
+				t.Errorf("pass %d: %s@%d was written, %v", pass, rec.Stream, rec.Revision, err)
+			}
+		}
 	}
 }

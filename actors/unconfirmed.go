@@ -48,17 +48,21 @@ func (u *unconfirmed) end(id events.AgentID, err error) {
 	}
 }
 
-// forget takes an agent out once its guest began anew.
+// forget takes an agent out once its guest began anew, or is no more.
 func (u *unconfirmed) forget(id events.AgentID) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	delete(u.why, id)
 }
 
-// beginAnew reports whether one of the events gives the agent another guest: what a
-// replay comes to from there on does not rest on what was before.
+// beginAnew reports whether one of the events gives the agent another guest, or ends
+// it: what a replay comes to from there on does not rest on what was before.
 func beginAnew(list []events.Event) bool {
 	return slices.ContainsFunc(list, func(ev events.Event) bool {
-		return ev.Type == events.AgentRestarted{}.EventType() || ev.Type == events.AgentUpdated{}.EventType()
+		switch ev.Type {
+		case events.AgentRestarted{}.EventType(), events.AgentUpdated{}.EventType(), events.AgentRemoved{}.EventType():
+			return true
+		}
+		return false
 	})
 }

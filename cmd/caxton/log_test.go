@@ -4,8 +4,11 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/caxton-run/caxton/events"
 	"github.com/caxton-run/caxton/events/pebblestore"
@@ -73,6 +76,38 @@ func TestLogStatTellsWhatWasTrimmed(t *testing.T) {
 	for _, format := range []string{"table", "json"} {
 		if out, err := statAs(format); err == nil || !strings.Contains(err.Error(), "count what was trimmed in "+dir) || !strings.Contains(out, "HistoryTrimmed") {
 			t.Errorf("%s %v", out, err)
+		}
+	}
+}
+
+// TestLogVerifyTellsOfDamagedNotes: damage to a small file beside the log takes nothing
+// from it, and whoever verifies the log hears of it.
+func TestLogVerifyTellsOfDamagedNotes(t *testing.T) {
+	for _, name := range []string{"durable", "seals"} {
+		dir := t.TempDir()
+		s, err := pebblestore.Open(dir, pebblestore.DefaultOptions())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+		path := filepath.Join(dir, name)
+		b, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b[len(b)-1] ^= 1
+		if err := os.WriteFile(path, b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		var out, told bytes.Buffer
+		a := &app{stdout: &out, stderr: &told, output: "table", now: time.Now}
+		if err := a.verifyLog(t.Context(), dir, true, false); err != nil {
+			t.Error(err)
+		}
+		if !strings.Contains(told.String(), name) || !strings.Contains(out.String(), "sound") {
+			t.Errorf("%s: %q, %q", name, told.String(), out.String())
 		}
 	}
 }
