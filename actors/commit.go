@@ -99,6 +99,9 @@ func (a *agentActor) flush(ctx context.Context, t *turn) error {
 			return err
 		}
 		a.turns++
+		if beginAnew(t.events) {
+			a.sys.unconfirmed.forget(a.id)
+		}
 		a.debt.add(len(t.events), t.bytes, t.repeated())
 		pos = res.Position
 		for _, s := range t.settled { // all before any: telling one may panic

@@ -211,3 +211,26 @@ func TestAnInterruptedReadIsNoCrash(t *testing.T) {
 		t.Errorf("%s: %s; want %s", out.Status, out.Detail, events.OutcomeKilled)
 	}
 }
+
+// TestContentThatNestsTooDeep is refused: in an event it would not be read, and whoever
+// folds the log would stop there for good.
+func TestContentThatNestsTooDeep(t *testing.T) {
+	r := newRig(t, nil)
+	id := r.deploy("echo", "echo")
+	var invalid *events.InvalidError
+	for _, depth := range []int{events.MaxContentDepth + 1, 9999, 10_000} {
+		deep := strings.Repeat("[", depth) + strings.Repeat("]", depth)
+		if sent, err := r.Send(t.Context(), request(id, deep)); !errors.As(err, &invalid) {
+			t.Errorf("depth %d: %s, %v", depth, sent.Status, err)
+		}
+	}
+	deepest := strings.Repeat("[", events.MaxContentDepth) + strings.Repeat("]", events.MaxContentDepth)
+	sent, err := r.Send(t.Context(), request(id, deepest))
+	if err != nil || sent.Status != Handled {
+		t.Fatal(sent.Status, err)
+	}
+	r.caughtUp(sent.Position)
+	if _, err := r.sys.source.State(t.Context(), id); err != nil {
+		t.Error(err)
+	}
+}

@@ -3,7 +3,6 @@ package actors
 import (
 	"context"
 	"fmt"
-	"runtime"
 	"testing"
 
 	"github.com/caxton-run/caxton/events"
@@ -16,10 +15,10 @@ func TestSnapshotsAreWrittenAFewAtATime(t *testing.T) {
 	t.Run("bytes", func(t *testing.T) { snapshotsAtATime(t, 1, 1) }) // none fits beside another
 }
 
-func snapshotsAtATime(t *testing.T, bytes uint64, want int64) {
+func snapshotsAtATime(t *testing.T, bytes, want int64) {
 	r := newRigWith(t, func(r *rig) {
 		r.cfg.SnapshotEvery = hibernateShare
-		r.before = func() { r.sys.saves.bytes = bytes }
+		r.before = func() { r.sys.saves = newSaves(bytes) }
 	})
 	const agents = 4 * savesAtOnce
 	own := make(map[events.Stream]bool)
@@ -69,54 +68,36 @@ func snapshotsAtATime(t *testing.T, bytes uint64, want int64) {
 	}
 }
 
-// TestLargeSnapshotsWaitInOrder: bytes are counted, a large one is made alone and not
-// overtaken for ever, and one that gives up leaves its place in the queue.
-func TestLargeSnapshotsWaitInOrder(t *testing.T) {
-	s := &saves{bytes: 100}
-	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
-	if !s.tryTake(60) || s.tryTake(60) || !s.tryTake(40) {
-		t.Fatal("60 and 40 of 100 bytes are one place each, and 60 more are not")
+// TestPlacesOfSnapshots: bytes and number are counted, and a large one is made alone.
+func TestPlacesOfSnapshots(t *testing.T) {
+	s := newSaves(100)
+	if !s.tryTake(60) || s.tryTake(60) || !s.tryTake(40) || s.tryTake(0) {
+		t.Fatal("60 and 40 of 100 bytes are one place each, and there is no other")
 	}
-	got := make(chan uint64)
-	wait := func(ctx context.Context, size uint64, n int) {
-		go func() {
-			if s.await(ctx, size) {
-				got <- size
-			} else {
-				got <- 0
-			}
-		}()
-		for {
-			s.mu.Lock()
-			waiting := len(s.waiting)
-			s.mu.Unlock()
-			if waiting == n {
-				return
-			}
-			runtime.Gosched()
+	s.leave(60)
+	s.leave(40)
+	for range savesAtOnce {
+		if !s.tryTake(1) {
+			t.Fatal("no place for a small one")
 		}
 	}
-	wait(context.Background(), 500, 1)
-	wait(ctx, 101, 2)
-	wait(context.Background(), 10, 3)
-	s.leave(60)
-	if s.tryTake(1) {
-		t.Error("one that does not wait overtakes those that do")
+	if s.tryTake(0) {
+		t.Error("one more is made beside them")
 	}
-	s.leave(40)
-	if n := <-got; n != 500 {
-		t.Fatalf("%d bytes are next, want 500", n)
+	s.leave(1)
+	if s.tryTake(1 << 60) {
+		t.Error("a large one is made beside others")
 	}
+	ended, cancel := context.WithCancel(context.Background())
 	cancel()
-	if n := <-got; n != 0 {
-		t.Fatalf("%d bytes are next, want none: it gave up", n)
+	if s.await(ended, 1<<60) {
+		t.Error("it got a place although it gave up")
 	}
-	s.leave(500)
-	if n := <-got; n != 10 {
-		t.Fatalf("%d bytes are next, want 10", n)
+	for range savesAtOnce - 1 {
+		s.leave(1)
 	}
-	if s.leave(10); s.taken != 0 || s.held != 0 || len(s.waiting) != 0 {
-		t.Errorf("%d places of %d bytes are taken, %d wait", s.taken, s.held, len(s.waiting))
+	if !s.await(t.Context(), 1<<60) || s.tryTake(0) {
+		t.Error("a large one is not made alone")
 	}
+	s.leave(1 << 60)
 }

@@ -47,31 +47,32 @@ const afterLetter = time.Millisecond
 // System is the live half of a node: its agents' actors, their supervisor and
 // the dispatcher.
 type System struct {
-	cfg        Config
-	deps       Deps
-	log        *slog.Logger
-	source     replay.Source
-	registry   *registry
-	engine     *actor.ActorSystem
-	supervisor *actor.PID
-	dispatcher *dispatcher
-	waker      *waker
-	timekeeper *timekeeper
-	deploys    deploys
-	recents    recents
-	saves      saves
-	suspects   oneAtATime // wake of an agent whose wake has a strike
-	unwoken    unwoken
-	licence    atomic.Pointer[licence]
-	emergency  emergency
-	breakers   *breakers
-	spilled    atomic.Uint64   // messages put into inboxes because no guest may run
-	ending     atomic.Bool     // the supervisor takes no messages about breakers any more
-	draining   atomic.Bool     // nothing from outside is admitted
-	discarding atomic.Bool     // what comes up meets its end unread
-	discarded  atomic.Uint64   // messages that did
-	life       context.Context // of appends that no caller owns; ends after the last turn
-	end        context.CancelFunc
+	cfg         Config
+	deps        Deps
+	log         *slog.Logger
+	source      replay.Source
+	registry    *registry
+	engine      *actor.ActorSystem
+	supervisor  *actor.PID
+	dispatcher  *dispatcher
+	waker       *waker
+	timekeeper  *timekeeper
+	deploys     deploys
+	recents     recents
+	saves       saves
+	suspects    oneAtATime // wake of an agent whose wake has a strike
+	unwoken     unwoken
+	licence     atomic.Pointer[licence]
+	emergency   emergency
+	breakers    *breakers
+	unconfirmed unconfirmed
+	spilled     atomic.Uint64   // messages put into inboxes because no guest may run
+	ending      atomic.Bool     // the supervisor takes no messages about breakers any more
+	draining    atomic.Bool     // nothing from outside is admitted
+	discarding  atomic.Bool     // what comes up meets its end unread
+	discarded   atomic.Uint64   // messages that did
+	life        context.Context // of appends that no caller owns; ends after the last turn
+	end         context.CancelFunc
 }
 
 // New returns a system that accepts requests at once; Run must be called for
@@ -91,7 +92,7 @@ func New(cfg Config, deps Deps) (*System, error) {
 	if deps.Now == nil {
 		deps.Now = time.Now
 	}
-	s := &System{cfg: cfg, deps: deps, log: deps.Log, saves: saves{bytes: saveBytes}, suspects: newOneAtATime()}
+	s := &System{cfg: cfg, deps: deps, log: deps.Log, saves: newSaves(saveBytes), suspects: newOneAtATime()}
 	s.life, s.end = context.WithCancel(context.Background())
 	s.licence.Store(newLicence(s.life))
 	s.emergency.one, s.emergency.dumping = newOneAtATime(), newOneAtATime()
@@ -103,7 +104,7 @@ func New(cfg Config, deps Deps) (*System, error) {
 		return nil, err
 	}
 	s.breakers.publish(open)
-	s.source = replay.Source{Store: deps.Store, Host: deps.Host, Modules: modules{deps.Store, deps.Host}, MaxRerun: maxRerun}
+	s.source = replay.Source{Store: deps.Store, Host: deps.Host, Modules: modules{deps.Store, deps.Host}, MaxRerun: maxRerun, Room: replay.NewRoom(wakeBytes)}
 	s.engine = actor.NewActorSystem(actor.WithLoggerFactory(func(*actor.ActorSystem) *slog.Logger {
 		return slog.New(slog.DiscardHandler) // what matters is logged where it happens
 	}), actor.WithDeadLetterThrottleInterval(afterLetter))

@@ -139,19 +139,30 @@ func (p *trimPass) agent(ctx context.Context, v projections.AgentView) error {
 	if limit = min(limit, st.SafeLine()); limit < from+p.least { // it only rises; the actor looks again
 		return nil
 	}
-	confirmed, ok, err := p.confirm(ctx, v.ID)
+	// Asked before a replay and a base are made for it.
+	if err := st.Trimmable(limit); errors.Is(err, events.ErrIllegalLifecycle) {
+		return nil // it was stopped or removed meanwhile
+	} else if err != nil {
+		return err
+	}
+	confirmed, ok, err := p.confirm(ctx, v.ID, from+trimMin-1)
 	if err != nil || !ok {
 		return err
 	}
 	return p.give(ctx, v, from, min(limit, confirmed.Older+1), confirmed)
 }
 
-// confirm has two snapshots confirmed by a replay.
-func (p *trimPass) confirm(ctx context.Context, id events.AgentID) (c replay.Confirmed, ok bool, err error) {
+// confirm has two snapshots confirmed by a replay, the older of the revision least or
+// above.
+func (p *trimPass) confirm(ctx context.Context, id events.AgentID, least events.Revision) (c replay.Confirmed, ok bool, err error) {
+	if known := p.sys.unconfirmed.begin(id); known != nil {
+		return replay.Confirmed{}, false, known
+	}
 	err = p.sys.licensed(ctx, func(ctx context.Context) error {
-		c, ok, err = p.sys.source.Confirm(ctx, id)
+		c, ok, err = p.sys.source.Confirm(ctx, id, least)
 		return err
 	})
+	p.sys.unconfirmed.end(id, err)
 	return c, ok, err
 }
 
@@ -199,6 +210,9 @@ func (p *trimPass) give(ctx context.Context, v projections.AgentView, from, to e
 		return fmt.Errorf("trim the history of agent %s: it begins at revision %d without saying how the agent was deployed", v.ID, uint64(from))
 	}
 	e.Deployed, e.DeployedAt, e.Position = first.Deployed, first.DeployedAt, first.Position
+	if _, ok := p.sys.deps.Agents.Get(v.ID); !ok {
+		return nil // removed while it was replayed: a base would be of nobody
+	}
 	if err := p.saveBase(ctx, v.ID, c.Data); err != nil {
 		return err
 	}

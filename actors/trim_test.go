@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/caxton-run/caxton/events"
 	"github.com/caxton-run/caxton/events/pebblestore"
+	"github.com/caxton-run/caxton/replay"
 )
 
 // aged is a rig whose agents have snapshots and a history worth trimming.
@@ -330,5 +332,153 @@ func TestTrimNeedsTheFirstEvent(t *testing.T) {
 	}
 	if got := only[events.HistoryTrimmed](r, events.AgentStream(id)); len(got) != 0 {
 		t.Errorf("wrote %+v", got)
+	}
+}
+
+// TestTrimReplaysAWrongHistoryOnce: what a replay did not come to once, it does not come to
+// at the next pass either. The history is kept, and said to be, without the work.
+func TestTrimReplaysAWrongHistoryOnce(t *testing.T) {
+	r, id := aged(t, nil)
+	st, err := r.sys.source.State(context.Background(), id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	data, _, err := r.sys.source.Newest(context.Background(), id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, earlier, err := replay.DecodeSnapshot(data...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	wrong, err := replay.EncodeSnapshot(st, earlier) // than the state
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.log.Append(context.Background(), events.SnapshotStream(id), events.Any(), wrong...); err != nil {
+		t.Fatal(err)
+	}
+	var read atomic.Int64
+	r.before = func() {
+		r.store.Store = reads{r.log, events.AgentStream(id), func() { read.Add(1) }}
+	}
+	r.restart()
+	for pass, most := range []int64{trimMin + 900, trimMin + 100} {
+		read.Store(0)
+		if done := r.trim(); done.Agents != 0 || done.Kept != 1 {
+			t.Errorf("pass %d: %+v", pass, done)
+		}
+		if n := read.Load(); n > most || pass == 0 && n < trimMin+450 {
+			t.Errorf("pass %d read %d events", pass, n)
+		}
+	}
+	if _, err := r.Restart(context.Background(), Command{Agent: id}); err != nil {
+		t.Fatal(err)
+	}
+	r.count(id, 450)
+	if done := r.trim(); done.Agents != 1 || done.Kept != 0 {
+		t.Errorf("after the agent began anew: %+v", done)
+	}
+}
+
+// TestUnconfirmed: what a replay came to is known until the agent begins anew, also if
+// that is while it is replayed; what may be otherwise the next time is not kept.
+func TestUnconfirmed(t *testing.T) {
+	var u unconfirmed
+	id, wrong := events.NewAgentID(), error(&replay.UnconfirmedError{What: "state"})
+	for i, step := range []struct {
+		err   error
+		anew  bool // while it is replayed
+		known bool // at the next pass
+	}{{nil, false, false}, {errors.New("disk"), false, false}, {wrong, true, false}, {wrong, false, true}} {
+		if err := u.begin(id); err != nil {
+			t.Fatalf("step %d: %v", i, err)
+		}
+		if step.anew {
+			u.forget(id)
+		}
+		u.end(id, step.err)
+		if known := len(u.why) == 1; known != step.known {
+			t.Errorf("step %d: known %v", i, known)
+		}
+	}
+	if err := u.begin(id); !errors.Is(err, wrong) {
+		t.Error(err)
+	}
+	if u.forget(id); u.begin(id) != nil {
+		t.Error("it is known after it began anew")
+	}
+}
+
+// TestTrimOfARemovedAgent leaves no base behind: nobody would ever ask for it.
+func TestTrimOfARemovedAgent(t *testing.T) {
+	r, id := aged(t, nil)
+	v, _ := r.agents.Get(id)
+	c, ok, err := r.sys.source.Confirm(context.Background(), id, 0)
+	if err != nil || !ok {
+		t.Fatal(ok, err)
+	}
+	at, err := r.Remove(context.Background(), Command{Agent: id})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.caughtUp(at)
+	p := trimPass{sys: r.sys, before: time.Now(), settled: 1 << 62}
+	if err := p.give(context.Background(), v, 0, c.Older+1, c); err != nil {
+		t.Fatal(err)
+	}
+	if got := r.payloads(events.BaseStream(id)); len(got) != 0 {
+		t.Errorf("%d events in the base stream", len(got))
+	}
+}
+
+// TestRemovedAgentIsForgotten: what a replay of its history came to is of no use then.
+func TestRemovedAgentIsForgotten(t *testing.T) {
+	r, id := aged(t, nil)
+	if err := r.sys.unconfirmed.begin(id); err != nil {
+		t.Fatal(err)
+	}
+	r.sys.unconfirmed.end(id, &replay.UnconfirmedError{What: "state"})
+	if _, err := r.Remove(context.Background(), Command{Agent: id}); err != nil {
+		t.Fatal(err)
+	}
+	if n := len(r.sys.unconfirmed.why); n != 0 {
+		t.Errorf("%d agents are remembered", n)
+	}
+}
+
+// TestTrimOfTooMuchToCarry: an agent that has more to carry over than a HistoryTrimmed
+// can keeps its history, and nothing is written at each pass to find that out.
+func TestTrimOfTooMuchToCarry(t *testing.T) {
+	r, id := aged(t, nil)
+	at, _ := r.agents.Get(id)
+	var list []events.Event
+	for i := range 8200 { // entries of the inbox that are handled out of their order
+		ahead := events.Revision(2*i + 1)
+		ev, err := events.Encode(events.NewEventID(), events.MessageFailed{
+			Message: events.Message{ID: events.MessageID(events.NewEventID()), Sender: "user:ada", Receiver: id.String(), Performative: "request"},
+			Outcome: events.OutcomeExpired, Detail: "late", Inbox: &ahead, Module: at.Module,
+		}, events.Metadata{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		list = append(list, ev)
+	}
+	for part := range slices.Chunk(list, 500) {
+		if _, err := r.log.Append(context.Background(), events.AgentStream(id), events.Any(), part...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r.restart()
+	r.count(id, 450)
+	for pass := range 2 {
+		if done := r.trim(); done.Agents != 0 || done.Kept != 1 {
+			t.Errorf("pass %d: %+v", pass, done)
+		}
+		for rec, err := range r.log.ReadStream(context.Background(), events.BaseStream(id), events.ReadStreamOptions{}) {
+			if !errors.Is(err, events.ErrStreamNotFound) {
+				t.Errorf("pass %d: %s@%d was written, %v", pass, rec.Stream, rec.Revision, err)
+			}
+		}
 	}
 }

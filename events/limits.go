@@ -16,6 +16,7 @@ const (
 	MaxLabels         = 32        // per agent: an index entry each
 	MaxLabelLength    = 63        // bytes of a key or value, as Kubernetes labels
 	MaxMessageContent = 256 << 10 // bytes: a turn of several fits one append
+	MaxContentDepth   = 9900      // arrays and objects within each other: JSON is read to 10,000, and events and answers put some around it
 	MaxHops           = 1000      // ends an endless ping-pong
 	MaxFieldLength    = 256       // bytes of a message's short fields (protocol, reply_with …)
 	MaxKeyLength      = 255       // bytes of an Idempotency-Key

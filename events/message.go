@@ -112,11 +112,11 @@ func (m *Message) FromAgent() (id AgentID, ok bool) {
 // ContentSize is the length of the content in bytes, whichever form it has.
 func (m *Message) ContentSize() int { return len(m.Content) + len(m.ContentBase64) }
 
-// SetContent stores content bytes: as JSON when they parse as JSON, else as
-// base64.
+// SetContent stores content bytes: as JSON when they parse as JSON of at most
+// MaxContentDepth, else as base64.
 func (m *Message) SetContent(b []byte) {
 	m.Content, m.ContentBase64 = nil, nil
-	if json.Valid(b) {
+	if json.Valid(b) && !nestsBeyond(b, MaxContentDepth) {
 		m.Content = json.RawMessage(b)
 		return
 	}
@@ -137,8 +137,12 @@ func (m *Message) ValidateWithin(limit int) error {
 	if len(m.Content) > 0 && len(m.ContentBase64) > 0 {
 		f.Add("content", "must not stand beside content_base64")
 	}
-	if len(m.Content) > 0 && !json.Valid(m.Content) {
+	switch {
+	case len(m.Content) == 0:
+	case !json.Valid(m.Content):
 		f.Add("content", "must be JSON")
+	case nestsBeyond(m.Content, MaxContentDepth): // an event with it would not be read
+		f.Add("content", "must nest at most %d deep", MaxContentDepth)
 	}
 	if _, err := ParsePerformative(string(m.Performative)); err != nil {
 		f.Merge("performative", err)
@@ -165,6 +169,28 @@ func (m *Message) ValidateWithin(limit int) error {
 		f.Add("hops", "must be 0 to %d", MaxHops)
 	}
 	return f.Err()
+}
+
+// nestsBeyond reports whether JSON has arrays and objects more than so deep within each
+// other. What is not JSON it may take for anything.
+func nestsBeyond(b []byte, most int) bool {
+	depth, quoted := 0, false
+	for i := 0; i < len(b); i++ {
+		switch c := b[i]; {
+		case c == '"':
+			quoted = !quoted
+		case c == '\\':
+			i++ // stands in strings only, before what may be a quote
+		case quoted:
+		case c == '[' || c == '{':
+			if depth++; depth > most {
+				return true
+			}
+		case c == ']' || c == '}':
+			depth--
+		}
+	}
+	return false
 }
 
 func joinNames[T ~string](list []T) string {

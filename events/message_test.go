@@ -138,7 +138,47 @@ func FuzzMessage(f *testing.F) {
 		if _, err := json.Marshal(m); err != nil {
 			t.Errorf("a valid message cannot be written: %v", err)
 		}
+		ev, err := Encode(NewEventID(), MessageHandled{Message: m, Sends: []Message{m}}, Metadata{})
+		if errors.Is(err, ErrTooLarge) {
+			return
+		}
+		if err == nil {
+			_, err = Decode(ev)
+		}
+		if err != nil {
+			t.Errorf("a valid message does not come out of its event: %v", err)
+		}
 	})
+}
+
+// nested is JSON of so many arrays and objects within each other.
+func nested(depth int) []byte {
+	s := strings.Repeat(`[{"\"[\\":`, depth/2) + strings.Repeat("[", depth%2) + "0" + strings.Repeat("]", depth%2) + strings.Repeat("}]", depth/2)
+	return []byte(s)
+}
+
+// TestContentDepth: content that is accepted is read wherever it stands in an event, and
+// what nests deeper is refused, or kept as bytes.
+func TestContentDepth(t *testing.T) {
+	for depth, fits := range map[int]bool{0: true, 1: true, MaxContentDepth - 1: true, MaxContentDepth: true, MaxContentDepth + 1: false, 9999: false} {
+		m := Message{Performative: Request, Content: nested(depth)}
+		if err := m.Validate(); (err == nil) != fits || !fits && field(t, err) != "content" {
+			t.Errorf("content of depth %d: %v", depth, err)
+		}
+		m.SetContent(nested(depth))
+		if (len(m.Content) > 0) != fits || m.ContentSize() != len(nested(depth)) {
+			t.Errorf("content of depth %d is JSON: %v", depth, len(m.Content) > 0)
+		}
+		for _, p := range []Payload{MessageReceived{Message: m}, MessageHandled{Message: m, Reply: &m, Sends: []Message{m}}, MessageDeadLettered{Message: m}} {
+			ev, err := Encode(NewEventID(), p, Metadata{})
+			if err == nil {
+				_, err = Decode(ev)
+			}
+			if err != nil {
+				t.Errorf("content of depth %d in %s: %v", depth, p.EventType(), err)
+			}
+		}
+	}
 }
 
 func TestLabelsAndLimits(t *testing.T) {

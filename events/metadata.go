@@ -47,7 +47,8 @@ func (t Type) System() bool { return strings.HasPrefix(string(t), systemPrefix) 
 
 // StreamMetadata say which events of a stream are still read. The others are
 // hidden at once, and their data are dropped when the log is scavenged; revisions
-// never change. A read of the whole log shows them until then.
+// never change. A read of the whole log shows them until then. Metadata that show
+// again what was hidden bring nothing back, and a scavenge under way may still drop it.
 //
 // The form is EventStoreDB's: a JSON object with "$maxCount", "$maxAge" in
 // seconds and "$tb", and beside them the keys of whoever uses the stream.
@@ -89,8 +90,12 @@ func (m StreamMetadata) Validate() error {
 	if err := f.Err(); err != nil {
 		return err
 	}
-	if n := len(m.encode()); n > MaxStreamMetadata {
-		return Invalidf("metadata", "must be at most %d bytes of JSON, got %d", MaxStreamMetadata, n)
+	b := m.encode()
+	if len(b) > MaxStreamMetadata {
+		return Invalidf("metadata", "must be at most %d bytes of JSON, got %d", MaxStreamMetadata, len(b))
+	}
+	if !json.Valid(b) { // what reads by itself may stand too deep within the whole
+		return Invalid("metadata", "nests deeper than JSON is read")
 	}
 	return nil
 }

@@ -35,14 +35,15 @@ func (e *UnconfirmedError) Error() string {
 // begins where nothing has to be believed: at the base that an earlier call confirmed
 // and a trim kept, or else at the agent's first event. A snapshot in between proves
 // nothing, as those after it may have been made from it. MaxRerun does not bound it.
-// ok is false when there are not two snapshots from the base on.
+// ok is false when there are not two snapshots from the base on, or when the older one
+// is of a revision below least: nothing is replayed for what the caller has no use for.
 //
 // Errors: *UnconfirmedError, *events.HistoryRemovedError (what was removed has no base
 // that reads), those of Agent.
-func (s Source) Confirm(ctx context.Context, id events.AgentID) (c Confirmed, ok bool, err error) {
+func (s Source) Confirm(ctx context.Context, id events.AgentID, least events.Revision) (c Confirmed, ok bool, err error) {
 	s.MaxRerun = 0
 	pair, err := s.newestTwo(ctx, id)
-	if err != nil || len(pair) < 2 {
+	if err != nil || len(pair) < 2 || pair[1].state.Revision < least {
 		return Confirmed{}, false, err
 	}
 	older, newer := pair[1], pair[0]
@@ -71,11 +72,15 @@ func (s Source) Confirm(ctx context.Context, id events.AgentID) (c Confirmed, ok
 	}, true, nil
 }
 
-// newestTwo returns an agent's newest snapshots of two revisions, the newest first, or
-// the one that there is.
+// newestTwo returns an agent's newest snapshots of two revisions, the newest first and
+// without its data, or the one that there is.
 func (s Source) newestTwo(ctx context.Context, id events.AgentID) (list []stored, err error) {
 	_, err = s.snapshotsIn(ctx, events.SnapshotStream(id), id, func(one stored, _ events.Revision) bool {
-		if len(list) == 0 || one.state.Revision < list[len(list)-1].state.Revision {
+		switch {
+		case len(list) == 0:
+			one.data = nil // only the older one's is wanted, and a replay holds what it is given
+			list = append(list, one)
+		case one.state.Revision < list[0].state.Revision:
 			list = append(list, one)
 		}
 		return len(list) == 2

@@ -55,7 +55,7 @@ func (b *bench) keep(c Confirmed) {
 
 func (b *bench) confirm() (Confirmed, bool) {
 	b.t.Helper()
-	c, ok, err := b.src.Confirm(context.Background(), b.state.ID)
+	c, ok, err := b.src.Confirm(context.Background(), b.state.ID, 0)
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -88,6 +88,9 @@ func TestConfirm(t *testing.T) {
 	if b.src.MaxRerun = 0; !ok || c.Older != third || c.Newer != fourth || c.Replayed != 10 {
 		t.Fatalf("%d %d, %d replayed, %v", c.Older, c.Newer, c.Replayed, ok)
 	}
+	if _, ok, err := b.src.Confirm(context.Background(), b.state.ID, third+1); ok || err != nil {
+		t.Fatalf("confirmed what the caller has no use for: %v", err)
+	}
 	b.keep(c)
 	b.trim(third + 1)
 	if c, ok := b.confirm(); !ok || c.Older != third || c.Replayed != 1 {
@@ -116,7 +119,7 @@ func TestConfirmWithoutABase(t *testing.T) {
 			b.trim(first + 1)
 			b.count(1)
 			b.count(1)
-			if _, ok, err := b.src.Confirm(context.Background(), b.state.ID); ok || !errors.Is(err, events.ErrHistoryRemoved) {
+			if _, ok, err := b.src.Confirm(context.Background(), b.state.ID, 0); ok || !errors.Is(err, events.ErrHistoryRemoved) {
 				t.Fatalf("%v %v", ok, err)
 			}
 		})
@@ -146,7 +149,7 @@ func TestConfirmMissesAnEvent(t *testing.T) {
 	b.count(1)
 	b.src.Store = without{b.src.Store, 2}
 	var bad *events.CorruptError
-	if _, ok, err := b.src.Confirm(context.Background(), b.state.ID); ok || !errors.As(err, &bad) {
+	if _, ok, err := b.src.Confirm(context.Background(), b.state.ID, 0); ok || !errors.As(err, &bad) {
 		t.Fatalf("%v %v, want *events.CorruptError", ok, err)
 	}
 }
@@ -156,7 +159,7 @@ func TestConfirmMissesAnEvent(t *testing.T) {
 func TestUnconfirmed(t *testing.T) {
 	refused := func(t *testing.T, b *bench, what string, at events.Revision) {
 		t.Helper()
-		_, ok, err := b.src.Confirm(context.Background(), b.state.ID)
+		_, ok, err := b.src.Confirm(context.Background(), b.state.ID, 0)
 		var bad *UnconfirmedError
 		if ok || !errors.As(err, &bad) || bad.What != what || bad.Revision != at || bad.Agent != b.state.ID {
 			t.Fatalf("%v %v, want another %s at %d", ok, err, what, at)
@@ -206,7 +209,7 @@ func TestUnconfirmed(t *testing.T) {
 		b.handle(`{"op":"add","n":1}`, func(h *events.MessageHandled) { h.Fuel++ })
 		b.count(1)
 		var diverged *DivergedError
-		if _, ok, err := b.src.Confirm(context.Background(), b.state.ID); ok || !errors.As(err, &diverged) {
+		if _, ok, err := b.src.Confirm(context.Background(), b.state.ID, 0); ok || !errors.As(err, &diverged) {
 			t.Fatalf("%v %v", ok, err)
 		}
 	})
@@ -287,5 +290,33 @@ func TestTrialOfATrimmedHistory(t *testing.T) {
 	}
 	if b, err := json.Marshal(got); err != nil || len(b) == 0 {
 		t.Error(err)
+	}
+}
+
+// TestUnfinishedBasesHideNoOlderOne: however often the next base was left unfinished, the
+// one before it is found, and stands for what was removed.
+func TestUnfinishedBasesHideNoOlderOne(t *testing.T) {
+	b := newBench(t, fixtures.Agent("counter-rust"))
+	first := b.count(3)
+	b.count(1)
+	c, _ := b.confirm()
+	b.keep(c)
+	b.trim(first + 1)
+	for range snapshotsTried + 2 {
+		for index := range maxSnapshotParts - 1 { // the last never came
+			part := make([]byte, partHeadBytes)
+			part[0], part[2], part[4] = snapshotVersion, byte(index), maxSnapshotParts
+			if _, err := b.store.Append(context.Background(), events.BaseStream(b.state.ID), events.Any(), PartEvent(part)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	b.count(1)
+	b.count(1)
+	if c, ok := b.confirm(); !ok || c.Replayed != 3 {
+		t.Errorf("%d replayed, %v", c.Replayed, ok)
+	}
+	if at, err := b.src.NewestBase(context.Background(), b.state.ID); err != nil || at != 0 {
+		t.Errorf("the newest base is at %d, %v", at, err)
 	}
 }

@@ -202,10 +202,34 @@ func corrupt(format string, args ...any) error {
 	return &events.CorruptError{Where: "snapshot", Reason: fmt.Sprintf(format, args...)}
 }
 
+// holds is what a snapshot takes of memory while it is read, by its event that is read
+// first: its parts and, of several, what they are joined to. It is 0 for an event that
+// no snapshot ends with.
+func holds(last []byte) int {
+	if len(last) < partHeadBytes || last[0] != snapshotVersion {
+		return len(last)
+	}
+	index, count := int(binary.BigEndian.Uint16(last[1:])), int(binary.BigEndian.Uint16(last[3:]))
+	switch {
+	case index != count-1 || count > maxSnapshotParts:
+		return 0
+	case count == 1:
+		return len(last)
+	}
+	return 2 * count * partBytes
+}
+
 func decodeParts(sum [sha256.Size]byte, parts [][]byte) (stored, error) {
-	var whole []byte
-	for _, data := range parts {
-		whole = append(whole, data[partHeadBytes:]...)
+	whole := parts[0][partHeadBytes:]
+	if len(parts) > 1 {
+		size := 0
+		for _, data := range parts {
+			size += len(data) - partHeadBytes
+		}
+		whole = make([]byte, 0, size)
+		for _, data := range parts {
+			whole = append(whole, data[partHeadBytes:]...)
+		}
 	}
 	if sha256.Sum256(whole) != sum {
 		return stored{}, corrupt("its bytes are not those that were written")

@@ -27,6 +27,8 @@ type Source struct {
 	// MaxRerun bounds the time that one agent's guest takes for its messages since
 	// it began, or since its newest snapshot; 0 is no bound, as for tools that compare.
 	MaxRerun time.Duration
+
+	Room *Room // for the snapshots that are read at a time
 }
 
 // Agent is an agent as the log has it. Guest and Module are nil when only the

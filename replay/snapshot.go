@@ -62,14 +62,25 @@ func (s Source) snapshotsIn(ctx context.Context, stream events.Stream, id events
 		From: events.EndOfStream, Direction: events.Backwards,
 		Max: (snapshotsTried + 1) * maxSnapshotParts, // the newest may have been left unfinished
 	}
+	if stream.Category() == events.CategoryBase {
+		opts.Max = 0 // nothing else stands for what was removed, however many were left unfinished after it
+	}
 	var parts gatherer
-	tried := 0
+	tried, leave := 0, func() {}
+	defer func() { leave() }()
 	for rec, err := range s.Store.ReadStream(ctx, stream, opts) {
 		if errors.Is(err, events.ErrStreamNotFound) {
 			return false, nil
 		}
 		if err != nil {
 			return false, fmt.Errorf("agent %s: read snapshot: %w", id, err)
+		}
+		if n := holds(rec.Data); n > 0 {
+			leave() // what was read before is let go with the next
+			if leave, err = s.Room.enter(ctx, n); err != nil {
+				leave = func() {}
+				return false, fmt.Errorf("agent %s: %w", id, err)
+			}
 		}
 		one, whole, err := parts.add(rec.Data)
 		if !whole {

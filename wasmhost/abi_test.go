@@ -366,11 +366,11 @@ func FuzzPointers(f *testing.F) {
 			t.Fatal(err)
 		}
 		defer in.Close()
-		body, err := encodeMessage(request(`{"a":[1,2,3]}`))
+		body, err := encodeMessage(nil, request(`{"a":[1,2,3]}`))
 		if err != nil {
 			t.Fatal(err)
 		}
-		in.begin(context.Background(), Call{Fuel: 50_000_000}, body)
+		in.begin(context.Background(), &Call{Fuel: 50_000_000}, body)
 		in.call.handling = true
 		in.depth.Set(1000)
 		fn := in.guest.ExportedFunction(names[int(which)%len(names)])

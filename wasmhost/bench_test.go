@@ -54,11 +54,11 @@ func BenchmarkCall(b *testing.B) {
 	c := Call{Message: request(`{"op":"add","n":1}`), Fuel: 1 << 40}
 	b.Run("engine", func(b *testing.B) {
 		in := start(b, h, m)
-		body, err := encodeMessage(c.Message)
+		body, err := encodeMessage(nil, c.Message)
 		if err != nil {
 			b.Fatal(err)
 		}
-		in.begin(context.Background(), c, body)
+		in.begin(context.Background(), &c, body)
 		ways := in.entries()
 		for b.Loop() {
 			in.stack[0] = uint64(len(body))
@@ -81,8 +81,9 @@ func BenchmarkCall(b *testing.B) {
 		}
 	})
 	b.Run("message", func(b *testing.B) {
+		var room []byte
 		for b.Loop() {
-			if _, err := encodeMessage(c.Message); err != nil {
+			if room, err = encodeMessage(room, c.Message); err != nil {
 				b.Fatal(err)
 			}
 		}

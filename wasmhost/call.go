@@ -56,45 +56,61 @@ func (in *Instance) Handle(ctx context.Context, c Call) (out Outcome) {
 	if !in.mod.info.HandlesMessages {
 		return Outcome{Status: events.OutcomeNoHandler, Detail: "the module does not export " + exportHandle}
 	}
-	return in.serve(ctx, c, nil)
+	in.serve(ctx, &c, nil, &out)
+	return out
 }
 
-// serve runs one call into the guest: a message, or a change of its module.
-func (in *Instance) serve(ctx context.Context, c Call, change *Change) (out Outcome) {
+// serve runs one call into the guest: a message, or a change of its module. Call
+// and Outcome are large, so they are not passed on as values: copies of them would
+// take a fifth of the smallest call.
+func (in *Instance) serve(ctx context.Context, c *Call, change *Change, out *Outcome) {
 	switch {
 	case in.killed.Load():
-		return Outcome{Status: events.OutcomeKilled, Detail: "killed"}
+		out.Status, out.Detail = events.OutcomeKilled, "killed"
+		return
 	case in.broken.Load():
-		return Outcome{Status: events.OutcomeHostFault, Detail: "the instance is not usable after a failure"}
+		out.Status, out.Detail = events.OutcomeHostFault, "the instance is not usable after a failure"
+		return
 	case in.mod.abi != "":
-		return Outcome{Status: events.OutcomeBadABI, Detail: in.mod.abi}
+		out.Status, out.Detail = events.OutcomeBadABI, in.mod.abi
+		return
 	case !in.claim():
-		return Outcome{Status: events.OutcomeHostFault, Detail: "the instance is in use or closed"}
+		out.Status, out.Detail = events.OutcomeHostFault, "the instance is in use or closed"
+		return
 	}
-	defer func() {
-		if r := recover(); r != nil {
-			out = Outcome{Status: events.OutcomeHostFault, Detail: fmt.Sprintf("panic: %.200v", r)}
-		}
-		if out.Status != events.OutcomeOK {
-			in.broken.Store(true)
-		}
-		in.clock = max(in.clock, in.call.nanos())
-		in.call = call{}
-		in.rest()
-		in.unclaim()
-	}()
+	defer in.served(out)
 	if change != nil {
 		in.begin(ctx, c, nil)
 		in.call.migrating = true
-		return in.outcome(in.deliver(change.encode(), in.guest.ExportedFunction(exportMigrate)))
+		in.outcome(in.deliver(change.encode(), in.guest.ExportedFunction(exportMigrate)), out)
+		return
 	}
-	body, err := encodeMessage(c.Message)
+	ways := in.entries()
+	body, err := encodeMessage(ways.message, c.Message)
 	if err != nil {
-		return Outcome{Status: events.OutcomeHostFault, Detail: err.Error()}
+		out.Status, out.Detail = events.OutcomeHostFault, err.Error()
+		return
+	}
+	if cap(body) <= maxWarmMessage {
+		ways.message = body[:0]
 	}
 	in.begin(ctx, c, body)
 	in.call.handling = true
-	return in.outcome(in.deliver(body, in.entries().handle))
+	in.outcome(in.deliver(body, ways.handle), out)
+}
+
+// served is the end of serve, however it came.
+func (in *Instance) served(out *Outcome) {
+	if r := recover(); r != nil {
+		*out = Outcome{Status: events.OutcomeHostFault, Detail: fmt.Sprintf("panic: %.200v", r)}
+	}
+	if out.Status != events.OutcomeOK {
+		in.broken.Store(true)
+	}
+	in.clock = max(in.clock, in.call.nanos())
+	in.call = call{}
+	in.rest()
+	in.unclaim()
 }
 
 // badABI is a guest that broke the calling convention.
@@ -144,8 +160,8 @@ func (in *Instance) serving() string {
 	return exportHandle
 }
 
-// outcome turns what a run came to into an Outcome.
-func (in *Instance) outcome(err error) Outcome {
+// outcome tells what a run came to.
+func (in *Instance) outcome(err error, out *Outcome) {
 	c := &in.call
 	c.flushLines(in.host.cfg.MaxLogBytes)
 	status, detail := in.classify(err)
@@ -159,17 +175,19 @@ func (in *Instance) outcome(err error) Outcome {
 		// code may pass the end before the next check.
 		status, detail = events.OutcomeOutOfFuel, in.fuelDetail()
 	}
-	out := Outcome{Status: status, Detail: detail, Logs: c.logs, Fuel: used, SeedUsed: c.random != nil, Short: in.short()}
-	var no *refused
-	if status == events.OutcomeRefused && errors.As(err, &no) {
-		out.GuestStatus = no.status
-	}
-	if status == events.OutcomeOK {
+	out.Status, out.Detail, out.Logs = status, detail, c.logs
+	out.Fuel, out.SeedUsed, out.Short = used, c.random != nil, in.short()
+	switch status {
+	case events.OutcomeOK:
 		out.Reply, out.Replied = c.reply, c.replied
 		out.Sends, out.State, out.Timers = c.sends, c.changes, c.timers.list
 		out.Capabilities = c.registered
+	case events.OutcomeRefused:
+		var no *refused
+		if errors.As(err, &no) {
+			out.GuestStatus = no.status
+		}
 	}
-	return out
 }
 
 // short is why the node had no memory for the call; nil when it had.

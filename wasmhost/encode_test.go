@@ -18,7 +18,7 @@ func sameEncoding(t interface {
 	Fatalf(string, ...any)
 }, m *events.Message) {
 	t.Helper()
-	got, gotErr := encodeMessage(m)
+	got, gotErr := encodeMessage(nil, m)
 	want, wantErr := encodeByReflection(m)
 	if !bytes.Equal(got, want) || (gotErr == nil) != (wantErr == nil) {
 		t.Fatalf("%q, %v\nwant %q, %v", got, gotErr, want, wantErr)
@@ -73,7 +73,7 @@ func TestEncodeMessage(t *testing.T) {
 		}
 		sameEncoding(t, &m)
 	})
-	if _, err := encodeMessage(nil); err == nil {
+	if _, err := encodeMessage(nil, nil); err == nil {
 		t.Error("no message is encoded")
 	}
 }
@@ -87,4 +87,20 @@ func FuzzEncodeMessage(f *testing.F) {
 		sameEncoding(t, &events.Message{Content: content, Sender: name})
 		sameEncoding(t, &events.Message{Content: content, ContentBase64: content, Ontology: name})
 	})
+}
+
+// TestPlainText: every byte at every place of a word and beside one.
+func TestPlainText(t *testing.T) {
+	for size := range 20 {
+		for at := range size {
+			for c := range 256 {
+				text := bytes.Repeat([]byte{'~'}, size)
+				text[at] = byte(c)
+				want := c >= ' ' && c <= '~' && c != '"' && c != '\\'
+				if got := isPlainText(string(text)); got != want {
+					t.Fatalf("%q: %v", text, got)
+				}
+			}
+		}
+	}
 }

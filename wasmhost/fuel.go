@@ -9,6 +9,7 @@ import (
 	"github.com/tetratelabs/wazero/api"
 
 	"github.com/caxton-run/caxton/events"
+	"github.com/caxton-run/caxton/wasmhost/meter"
 )
 
 // call is the state of one call. Its zero value is no call: host functions see
@@ -39,8 +40,10 @@ type call struct {
 
 // begin sets up a call. No fuel is granted yet: the guest asks for its first
 // slice at its first check.
-func (in *Instance) begin(ctx context.Context, c Call, body []byte) {
-	in.call = call{ctx: ctx, budget: int64(min(c.Fuel, 1<<62)), message: body, record: c.Host, state: c.State}
+func (in *Instance) begin(ctx context.Context, c *Call, body []byte) {
+	in.call = call{}
+	in.call.ctx, in.call.budget, in.call.message = ctx, int64(min(c.Fuel, 1<<62)), body
+	in.call.record, in.call.state = c.Host, c.State
 	in.call.agent, in.call.timers.before = c.Agent, c.Agent
 	if c.Message != nil {
 		in.call.timers.fires, _ = c.Message.FromTimer()
@@ -64,9 +67,13 @@ func (in *Instance) used() (used events.Fuel, over bool) {
 }
 
 // refill is the guest's request for the next slice: stack[0] is what it has
-// left, which is negative.
+// left, which is negative. meter.Look is no request: it only looks whether to go on.
 func refill(ctx context.Context, _ api.Module, stack []uint64) {
 	in := ctx.(*guestContext).in
+	if stack[0] == meter.Look {
+		in.lookUp()
+		return
+	}
 	stack[0] += uint64(in.grant(int64(stack[0])))
 }
 

@@ -214,7 +214,7 @@ func (in *Instance) bind() {
 
 // initialize runs what a module runs before its first message.
 func (in *Instance) initialize(ctx context.Context) error {
-	in.begin(ctx, Call{Fuel: in.host.cfg.InitFuel, Timeout: in.host.cfg.InitTimeout, Host: events.HostRecord{NowMicros: initMicros, Seed: in.mod.seed()}}, nil)
+	in.begin(ctx, &Call{Fuel: in.host.cfg.InitFuel, Timeout: in.host.cfg.InitTimeout, Host: events.HostRecord{NowMicros: initMicros, Seed: in.mod.seed()}}, nil)
 	for _, name := range []string{meter.StartExport, exportInitialize, exportInit} {
 		f := in.guest.ExportedFunction(name)
 		if f == nil || name != meter.StartExport && !in.initializer(f) {

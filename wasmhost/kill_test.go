@@ -59,6 +59,41 @@ func TestKillWithinSlice(t *testing.T) {
 	}
 }
 
+// counting is a context that counts how often a guest was looked at.
+type counting struct {
+	context.Context
+	n int
+}
+
+func (c *counting) Err() error { c.n++; return nil }
+
+// TestKillWithinInstruction: one instruction that works on much memory is left in its
+// middle, and the call tells what it was charged.
+func TestKillWithinInstruction(t *testing.T) {
+	h := hostWith(t, nil, false)
+	m := compileTest(t, h, "long")
+	for _, letter := range []string{"f", "c"} {
+		c := testCall(letter)
+		c.Fuel, c.Timeout = 1<<60, 0
+		whole, all := start(t, h, m), counting{Context: context.Background()}
+		want := whole.Handle(&all, c)
+		if want.Status != events.OutcomeOK || all.n < 12 {
+			t.Fatalf("%s: %s: %s, looked at %d times", letter, want.Status, want.Detail, all.n)
+		}
+		in := start(t, h, m)
+		ctx := &atSlice{Context: context.Background(), n: all.n - 5, do: in.Kill}
+		out := in.Handle(ctx, c)
+		if out.Status != events.OutcomeKilled || ctx.n != 0 || out.Fuel > want.Fuel || out.Fuel < want.Fuel-100 {
+			t.Errorf("%s: %s, %d fuel of %d, asked %d times more", letter, out.Status, out.Fuel, want.Fuel, -ctx.n)
+		}
+		last := in.mem.Size() - 1
+		first, _ := in.mem.ReadByte(pageBytes)
+		if end, _ := in.mem.ReadByte(last); letter == "f" && (first != 1 || end != 0) {
+			t.Errorf("%s: the first byte is %d, the last one %d", letter, first, end)
+		}
+	}
+}
+
 // TestKillFromOutside: another goroutine ends a guest that runs, in each way of
 // running, and one that is only just being called.
 func TestKillFromOutside(t *testing.T) {
@@ -96,21 +131,26 @@ func percentiles(b *testing.B, name string, list []time.Duration) {
 // can to go on.
 func BenchmarkKill(b *testing.B) {
 	h := hostWith(b, nil, false)
-	m := compileTest(b, h, "busy")
-	for _, letter := range strings.Split(busyLetters, "") {
+	busy, long := compileTest(b, h, "busy"), compileTest(b, h, "long")
+	for _, letter := range append(strings.Split(busyLetters, ""), "fill of 512 MiB") {
+		m, memory, after := busy, uint64(testMemory), 1
+		if len(letter) > 1 {
+			m, memory, after = long, 1<<30, 20 // pieces: to be within the instruction
+		}
 		b.Run(letter, func(b *testing.B) {
 			var list []time.Duration
 			for b.Loop() {
-				in, err := h.Instantiate(context.Background(), m, testMemory)
+				in, err := h.Instantiate(context.Background(), m, memory)
 				if err != nil {
 					b.Fatal(err)
 				}
-				c := testCall(letter)
+				c := testCall(letter[:1])
 				c.Fuel, c.Timeout = 1<<60, 0
-				running := make(startSignal)
+				running := make(chan struct{})
+				ctx := &atSlice{Context: context.Background(), n: after, do: func() { close(running) }}
 				done := make(chan time.Time)
 				go func() {
-					in.Handle(running, c)
+					in.Handle(ctx, c)
 					done <- time.Now()
 				}()
 				<-running

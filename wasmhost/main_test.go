@@ -28,10 +28,13 @@ const (
 // node whose worker does not end.
 const startAndWait = "start-and-wait"
 
-// For TestReplacedProgramCompiles and TestWorkerGivesWay.
+// For TestReplacedProgramCompiles, TestWorkerGivesWay, TestCallsAreForbidden and
+// TestWorkerForbidsItself.
 const (
 	replaceAndCompile = "replace-and-compile"
 	listPriorities    = "list-priorities"
+	tryForbidden      = "try-forbidden"
+	workerAndStatus   = "worker-and-status"
 )
 
 func TestMain(m *testing.M) {
@@ -48,6 +51,10 @@ func TestMain(m *testing.M) {
 			end(compileReplaced(os.Args[2]))
 		case measureUsage:
 			end(measureGuests(os.Args[2]))
+		case tryForbidden:
+			end(tryCalls(os.Args[2]))
+		case workerAndStatus:
+			os.Exit(WorkerMain(os.Args[2:], &statusReader{}, os.Stdout))
 		case listPriorities:
 			end(printPriorities())
 		case listDescriptors:

@@ -20,11 +20,12 @@ func (c Change) encode() []byte {
 // guest may read and change the agent's durable state and log. c has no message.
 // Outcomes are as of Handle; NoHandler says that the module has no caxton_migrate.
 // After any but OK and NoHandler the instance is not usable.
-func (in *Instance) Migrate(ctx context.Context, c Call, change Change) Outcome {
+func (in *Instance) Migrate(ctx context.Context, c Call, change Change) (out Outcome) {
 	if !in.mod.info.Migrates {
 		return Outcome{Status: events.OutcomeNoHandler, Detail: "the module does not export " + exportMigrate}
 	}
-	return in.serve(ctx, c, &change)
+	in.serve(ctx, &c, &change, &out)
+	return out
 }
 
 // SetMaxMemory changes the limit of the guest's memory from now on: the next growth

@@ -98,12 +98,12 @@ func (p *probe) begin(state StateReader, content string) {
 	p.t.Helper()
 	m := request(content)
 	m.ReplyWith = "r\n1"
-	body, err := encodeMessage(m)
+	body, err := encodeMessage(nil, m)
 	if err != nil {
 		p.t.Fatal(err)
 	}
 	c := Call{Fuel: 1 << 40, State: state, Host: events.HostRecord{NowMicros: 1_700_000_000_000_000, Seed: 42}}
-	p.in.begin(context.Background(), c, body)
+	p.in.begin(context.Background(), &c, body)
 	p.in.call.handling = true
 }
 

@@ -10,6 +10,7 @@ import (
 	"github.com/tetratelabs/wazero/experimental"
 
 	"github.com/caxton-run/caxton/events"
+	"github.com/caxton-run/caxton/wasmhost/meter"
 )
 
 // A profile says in which of a guest's functions its fuel went. It is taken by
@@ -217,8 +218,14 @@ var (
 	_ experimental.FunctionListener        = listener{}
 )
 
-// NewFunctionListener implements experimental.FunctionListenerFactory.
-func (l listener) NewFunctionListener(api.FunctionDefinition) experimental.FunctionListener { return l }
+// NewFunctionListener implements experimental.FunctionListenerFactory. What the meter
+// added belongs to the function that calls it.
+func (l listener) NewFunctionListener(def api.FunctionDefinition) experimental.FunctionListener {
+	if name := def.Name(); name == meter.FillName || name == meter.CopyName {
+		return nil
+	}
+	return l
+}
 
 // Before implements experimental.FunctionListener.
 func (listener) Before(ctx context.Context, _ api.Module, def api.FunctionDefinition, _ []uint64, _ experimental.StackIterator) {

@@ -89,6 +89,11 @@ func TestProfiledIsTheSame(t *testing.T) {
 			t.Errorf("%s: %s with %d fuel; without a profile %s with %d", name, got.Status, got.Fuel, want.Status, want.Fuel)
 		}
 		p := profiled.TakeProfile()
+		for _, f := range p.Functions() {
+			if strings.HasPrefix(f.Name, "__cx") {
+				t.Errorf("%s: %s of the meter's is in the profile", name, f.Name)
+			}
+		}
 		if sum := p.Fuel(); sum != got.Fuel && got.Status != events.OutcomeOutOfFuel || sum < got.Fuel {
 			t.Errorf("%s: %s, the profile has %d fuel of %d", name, got.Status, sum, got.Fuel)
 		}
@@ -105,6 +110,9 @@ func TestProfiledIsTheSame(t *testing.T) {
 		c := testCall(letter)
 		c.Fuel = 300_000
 		check("busy "+letter, testModule(t, "busy"), c)
+	}
+	for _, letter := range []string{"f", "c"} {
+		check("long "+letter, testModule(t, "long"), testCall(letter))
 	}
 	for _, name := range []string{"counter-c", "counter-rust", "counter-as", "kv"} {
 		c := testCall("")

@@ -31,11 +31,11 @@ func (a agentFacts) Capabilities() int               { return len(a.skills) }
 // about begins a message of an agent.
 func (p *probe) about(agent AgentReader, m *events.Message) {
 	p.t.Helper()
-	body, err := encodeMessage(m)
+	body, err := encodeMessage(nil, m)
 	if err != nil {
 		p.t.Fatal(err)
 	}
-	p.in.begin(context.Background(), Call{Message: m, Fuel: 1 << 40, Agent: agent}, body)
+	p.in.begin(context.Background(), &Call{Message: m, Fuel: 1 << 40, Agent: agent}, body)
 	p.in.call.handling = true
 }
 

@@ -12,13 +12,14 @@ import (
 // guest: so only the guests that were called lately have them.
 type entries struct {
 	alloc, handle api.Function
+	message       []byte // room for a message's JSON, at most maxWarmMessage; the owner's
 }
 
 // warmGuest is what a host can take from a guest that rests. It is apart from
 // the Instance, so that the ring keeps no closed one alive.
 type warmGuest struct {
 	entries atomic.Pointer[entries] // nil: made anew at the next call
-	stacks  atomic.Int64            // bytes of the entries' stacks after the last call
+	stacks  atomic.Int64            // bytes of the entries' stacks and room after the last call
 }
 
 func (g *warmGuest) cool() {
@@ -29,6 +30,10 @@ func (g *warmGuest) cool() {
 // maxWarmStack is the largest stack that a guest keeps between calls. It grows
 // with a guest's recursion, to 11 MiB in the worst module, and never shrinks.
 const maxWarmStack = 64 << 10
+
+// maxWarmMessage is the largest room for a message that a guest keeps between calls:
+// a common message with what it says, and little beside the stacks.
+const maxWarmMessage = 2 << 10
 
 // warmRing holds the guests that have entries, as many as Config.WarmGuests:
 // each new one takes the place of the oldest. A guest that is called all the
@@ -44,7 +49,7 @@ func (in *Instance) entries() *entries {
 	if e := in.warm.entries.Load(); e != nil {
 		return e
 	}
-	e := &entries{in.guest.ExportedFunction(exportAlloc), in.guest.ExportedFunction(exportHandle)}
+	e := &entries{alloc: in.guest.ExportedFunction(exportAlloc), handle: in.guest.ExportedFunction(exportHandle)}
 	in.warm.entries.Store(e)
 	ring := &in.host.warm
 	place := &ring.places[ring.next.Add(1)%uint64(len(ring.places))]
@@ -60,7 +65,7 @@ func (in *Instance) rest() {
 	if e == nil {
 		return
 	}
-	n := in.host.warm.stackBytes(e.alloc) + in.host.warm.stackBytes(e.handle)
+	n := in.host.warm.stackBytes(e.alloc) + in.host.warm.stackBytes(e.handle) + cap(e.message)
 	if n > maxWarmStack {
 		in.warm.cool()
 		return

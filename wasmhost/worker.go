@@ -119,7 +119,7 @@ func work(args []string, in io.Reader, say *speaker) error {
 	if err := json.Unmarshal([]byte(args[3]), &opts); err != nil {
 		return fmt.Errorf("options: %w", err)
 	}
-	if err := errors.Join(closeInherited(), confine(memory, seconds), yieldToNode()); err != nil {
+	if err := errors.Join(closeInherited(), confine(memory, seconds), yieldToNode(), forbidCalls()); err != nil {
 		return err
 	}
 	go watch(memory, say) // to the end of the process

@@ -42,24 +42,34 @@ func (s *State) SafeLine() events.Revision {
 	return line
 }
 
-// trim decides a Trim. Errors: *events.InvalidError (Deployed is of another agent), events.ErrIllegalLifecycle (the agent does not run),
+// Trimmable reports why the state cannot give up its history before a revision now;
+// nil when it can. Errors: events.ErrIllegalLifecycle (the agent does not run),
 // events.ErrConflict (it needs an event below the line), events.ErrTooLarge (there is
 // too much to carry).
+func (s *State) Trimmable(before events.Revision) error {
+	if s.Status != Running {
+		return s.illegal("trim the history of")
+	}
+	if line := s.SafeLine(); before == 0 || before > line {
+		return fmt.Errorf("trim the history of agent %s: before revision %d, and events from %d on are needed: %w",
+			s.ID, uint64(before), uint64(line), events.ErrConflict)
+	}
+	if n := len(s.seen) + len(s.inbox.ahead); n > maxCarried {
+		return fmt.Errorf("trim the history of agent %s: %d senders and inbox entries are to be carried over, at most %d can be: %w",
+			s.ID, n, maxCarried, events.ErrTooLarge)
+	}
+	return nil
+}
+
+// trim decides a Trim. Errors: those of Trimmable, *events.InvalidError (Deployed is of
+// another agent).
 func (s *State) trim(c Trim) ([]events.Payload, error) {
 	e := c.Event
-	if s.Status != Running {
-		return nil, s.illegal("trim the history of")
+	if err := s.Trimmable(e.Before); err != nil {
+		return nil, err
 	}
 	if e.Deployed.AgentID != s.ID { // a fold of what is left would not know the agent
 		return nil, fmt.Errorf("trim the history of agent %s: %w", s.ID, events.Invalid("deployed", "must be the event that made the agent"))
-	}
-	if line := s.SafeLine(); e.Before == 0 || e.Before > line {
-		return nil, fmt.Errorf("trim the history of agent %s: before revision %d, and events from %d on are needed: %w",
-			s.ID, uint64(e.Before), uint64(line), events.ErrConflict)
-	}
-	if n := len(s.seen) + len(s.inbox.ahead); n > maxCarried {
-		return nil, fmt.Errorf("trim the history of agent %s: %d senders and inbox entries are to be carried over, at most %d can be: %w",
-			s.ID, n, maxCarried, events.ErrTooLarge)
 	}
 	e.InboxNext, e.InboxAhead = s.inbox.next, slices.Sorted(maps.Keys(s.inbox.ahead))
 	e.Seen = nil

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -42,9 +43,9 @@ func (a *app) logDir(flag string) (string, error) {
 }
 
 // openLog opens a log to look at it.
-func openLog(dir string) (*pebblestore.Store, error) {
+func (a *app) openLog(dir string) (*pebblestore.Store, error) {
 	opts := pebblestore.DefaultOptions()
-	opts.ReadOnly = true
+	opts.ReadOnly, opts.Logger = true, slog.New(warnings{a})
 	s, err := pebblestore.Open(dir, opts)
 	switch {
 	case errors.Is(err, pebblestore.ErrInUse):
@@ -54,6 +55,31 @@ func openLog(dir string) (*pebblestore.Store, error) {
 	}
 	return s, err
 }
+
+// warnings notes what the engine warns of: a small file beside the log that does not
+// read is no fault of the log, and who looks at it should know. What is worse a command
+// finds and tells itself.
+type warnings struct{ a *app }
+
+// Enabled implements slog.Handler.
+func (w warnings) Enabled(_ context.Context, level slog.Level) bool { return level == slog.LevelWarn }
+
+// Handle implements slog.Handler.
+func (w warnings) Handle(_ context.Context, r slog.Record) error {
+	text := r.Message
+	r.Attrs(func(at slog.Attr) bool {
+		text += fmt.Sprintf(", %s %s", at.Key, at.Value)
+		return true
+	})
+	w.a.note("warning: %s", oneLine(text))
+	return nil
+}
+
+// WithAttrs implements slog.Handler.
+func (w warnings) WithAttrs([]slog.Attr) slog.Handler { return w }
+
+// WithGroup implements slog.Handler.
+func (w warnings) WithGroup(string) slog.Handler { return w }
 
 // verified is the structured form of what "log verify" found.
 type verified struct {
@@ -104,7 +130,7 @@ func (a *app) logVerifyCommand() *cobra.Command {
 
 func (a *app) verifyLog(ctx context.Context, dir string, deep, lift bool) error {
 	start := a.now()
-	s, err := openLog(dir)
+	s, err := a.openLog(dir)
 	if err != nil {
 		return err
 	}
@@ -243,14 +269,14 @@ func (a *app) logStatCommand() *cobra.Command {
 }
 
 func (a *app) statLog(ctx context.Context, dir string) error {
-	s, err := openLog(dir)
+	s, err := a.openLog(dir)
 	if err != nil {
 		return err
 	}
 	c, err := s.Census(ctx, largestStreams)
-	gone, readErr := trimmedIn(ctx, s)
+	gone, unread := trimmedIn(ctx, s)
 	root, disk := s.Root(), s.Stats().DiskBytes
-	if err = errors.Join(err, readErr, s.Close()); err != nil {
+	if err = errors.Join(err, s.Close()); err != nil {
 		return fmt.Errorf("count %s: %w", dir, err)
 	}
 	out := census{
@@ -261,8 +287,11 @@ func (a *app) statLog(ctx context.Context, dir string) error {
 	if c.Events > 0 {
 		out.First, out.Last = &c.First, &c.Last
 	}
+	if unread != nil { // the indexes were counted all the same
+		unread = fmt.Errorf("count what was trimmed in %s: %w", dir, unread)
+	}
 	if done, err := a.structured(out); done {
-		return err
+		return errors.Join(err, unread)
 	}
 	a.printf("Directory:  %s\nEvents:     %d\nStreams:    %d\nOn disk:    %s\nRoot:       %s\n", oneLine(dir), out.Events, out.Streams, bytesOf(disk), out.Root)
 	if out.First != nil {
@@ -285,7 +314,7 @@ func (a *app) statLog(ctx context.Context, dir string) error {
 		a.printf("\n")
 		a.grid([]string{part.name, "EVENTS"}, rows)
 	}
-	return nil
+	return unread
 }
 
 // progressEvery is how often a piped command tells how far it is.

@@ -14,6 +14,7 @@ import (
 	"github.com/caxton-run/caxton/internal/config"
 	"github.com/caxton-run/caxton/internal/telemetry"
 	"github.com/caxton-run/caxton/internal/version"
+	"github.com/caxton-run/caxton/wasmhost"
 )
 
 // serve runs a node until ctx ends.
@@ -50,6 +51,9 @@ func serve(ctx context.Context, opts serveOptions, stdout, _ io.Writer) (err err
 	line("metrics on http://%s/metrics", metrics.Addr())
 	if cfg.Security.API.AllowUnauthenticated {
 		log.Warn("anyone who can reach this node can command it (security.api.allow_unauthenticated)")
+	}
+	if err := wasmhost.CanForbidCalls(); err != nil {
+		log.Warn("the processes that compile modules run without a filter of system calls", "err", err)
 	}
 	stages := []stage{
 		{"projections", n.runner.Run},

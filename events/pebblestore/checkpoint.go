@@ -1,7 +1,9 @@
 package pebblestore
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 
 	"github.com/cockroachdb/pebble/v2"
 
@@ -16,20 +18,44 @@ import (
 //
 // Tables are hard links where dir is on the same file system, so a copy costs
 // little until the log outgrows it. Close waits for a checkpoint under way.
-// Errors: events.ErrClosed; the disk's, after which dir is of no use.
+// It is made beside dir, under that name with ".new" after it: after an error or a
+// crash dir is whole or not there, and the next call removes what was left.
+// Errors: events.ErrClosed; fs.ErrExist; the disk's.
 func (s *Store) Checkpoint(dir string) (next events.Position, err error) {
 	if err := s.enter(); err != nil {
 		return 0, err
 	}
 	defer s.leave()
 	next = s.limit()
-	// The write-ahead log is copied too; without this its end might not be in it.
-	err = unpanicked(func() error { return s.db.Checkpoint(dir, pebble.WithFlushedWAL()) })
-	if err == nil {
-		err = noteCopy(s.fs, dir, next)
-	}
-	if err != nil {
+	if err := s.copyTo(dir, next); err != nil {
 		return 0, fmt.Errorf("copy log in %s to %s: %w", s.dir, dir, err)
 	}
 	return next, nil
+}
+
+// copyTo makes the copy. Half of one under its name could look like the beginning of a
+// new log, and be opened as that.
+func (s *Store) copyTo(dir string, next events.Position) error {
+	if _, err := s.fs.Stat(dir); !errors.Is(err, fs.ErrNotExist) {
+		if err == nil {
+			err = fs.ErrExist
+		}
+		return err
+	}
+	half := s.fs.PathJoin(dir) + newSuffix // without a slash at its end
+	if err := s.fs.RemoveAll(half); err != nil {
+		return err
+	}
+	// The write-ahead log is copied too; without this its end might not be in it.
+	err := unpanicked(func() error { return s.db.Checkpoint(half, pebble.WithFlushedWAL()) })
+	if err == nil {
+		err = noteCopy(s.fs, half, next)
+	}
+	if err == nil {
+		err = s.fs.Rename(half, dir)
+	}
+	if err != nil {
+		return err
+	}
+	return syncDir(s.fs, s.fs.PathDir(half))
 }

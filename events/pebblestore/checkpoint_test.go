@@ -3,6 +3,8 @@ package pebblestore
 import (
 	"context"
 	"errors"
+	"io/fs"
+	"math/rand/v2"
 	"strings"
 	"sync"
 	"testing"
@@ -78,5 +80,52 @@ func TestCheckpointOnABrokenDisk(t *testing.T) {
 			t.Error(err)
 		}
 		checkAfter(t, mem, l.snapshot())
+	}
+}
+
+// TestPowerCutWhileCopying cuts the power at every operation of a Checkpoint, with any
+// part of what was not synced kept: the copy is whole or not there. A directory with
+// some files of it could be opened as a log that begins.
+func TestPowerCutWhileCopying(t *testing.T) {
+	for _, percent := range []int{0, 50, 100} {
+		mem := vfs.NewCrashableMem()
+		copying, looks, whole := false, 0, 0
+		look := func(next events.Position) {
+			looks++
+			clone := mem.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: percent, RNG: rand.New(rand.NewPCG(1, uint64(looks)))})
+			if _, err := clone.Stat("copy"); errors.Is(err, fs.ErrNotExist) {
+				return
+			}
+			s, err := Open("copy", smallOptions(clone))
+			if err != nil {
+				t.Errorf("%d %%, at operation %d: %v", percent, looks, err)
+				return
+			}
+			if whole++; s.limit() < next {
+				t.Errorf("%d %%, at operation %d: %d of %d events", percent, looks, s.limit(), next)
+			}
+			if err := s.Close(); err != nil {
+				t.Error(err)
+			}
+		}
+		var next events.Position
+		s, want := filled(t, errorfs.Wrap(mem, errorfs.InjectorFunc(func(errorfs.Op) error {
+			if copying {
+				look(next)
+			}
+			return nil
+		})))
+		next, copying = events.Position(len(want)), true
+		at, err := s.Checkpoint("copy")
+		if copying = false; err != nil || at != next {
+			t.Fatal(at, err)
+		}
+		was := whole
+		if look(next); whole != was+1 {
+			t.Errorf("%d %%: the copy is gone after it was made", percent)
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
 	}
 }

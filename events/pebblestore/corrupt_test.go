@@ -115,6 +115,8 @@ func keyDamages() []keyDamage {
 		{"a category entry too many", set(appendNumberedKey(nil, kindCategory, "other", 4), nil), `index 'c': has 21 keys`, ""},
 		{"a correlation entry too many", set(binary.BigEndian.AppendUint64(appendCorrelationPrefix(nil, "zz"), 4), nil), `index 'k': has 21 keys`, ""},
 		{"a head that lags", change(appendHeadKey(nil, "agent-1"), func(b []byte) []byte { b[8]--; b[16] = 15; return b }), "head of stream agent-1: ", ""},
+		{"a head that says tombstoned", change(appendHeadKey(nil, "agent-1"), func(b []byte) []byte { b[len(b)-1] |= flagTombstoned; return b }), "head of stream agent-1: says tombstoned", ""},
+		{"a head that begins elsewhere", change(appendHeadKey(nil, "agent-1"), func(b []byte) []byte { b[24] = 4; return b }), "head of stream agent-1: begins at position 4", ""},
 		{"a head without a stream", set(appendHeadKey(nil, "ghost-1"), appendHead(nil, head{})), "head of stream ghost-1: points to revision 0 of stream agent-0", ""},
 		{"a key of no form", set([]byte("s?"), nil), "key: unknown form", ""},
 	}

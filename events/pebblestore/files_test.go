@@ -138,7 +138,8 @@ func served(t *testing.T, opts Options, want []events.Recorded) string {
 // one file (-run 'TestFlippedBit/log') or some bytes of it (CAXTON_BYTES=0-999).
 func TestFlippedBit(t *testing.T) {
 	mem, files, want := closedLog(t)
-	files[isolatedName] = []byte(durableLine(rootOf(t, mem)) + "why\n") // in its own copies only: it makes a log read-only
+	end := rootOf(t, mem)
+	files[isolatedName] = []byte(isolation{why: "why\n", durable: &end}.text()) // in its own copies only: it makes a log read-only
 	for name, content := range files {
 		if retired(name, files) {
 			continue // its events are in tables: nobody reads it again

@@ -3,8 +3,10 @@ package pebblestore
 import (
 	"context"
 	"fmt"
+	"iter"
 	"math/rand/v2"
 	"os"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"testing"
@@ -25,13 +27,19 @@ type grown struct {
 	s       *Store
 	streams []events.Stream
 	took    map[string][]time.Duration // by operation
-	suffix  string                     // of the names of operations from now on
+	suffix  string                     // of the names of reads from now on
 }
+
+// growthTurns is how often each operation is done on each log.
+const growthTurns = 2000
 
 // BenchmarkGrowth builds logs of growing length and reports, for each operation,
 // the time it takes on the longest as a multiple of what it takes on the
 // shortest. The logs take turns, so that the disk's moods meet all alike.
 func BenchmarkGrowth(b *testing.B) {
+	// A server's heap is large beside what a read allocates; this process's is not, and
+	// would be collected at every hundredth read, as the log that is read or another needs.
+	defer debug.SetGCPercent(debug.SetGCPercent(800))
 	sizes := growthSizes
 	if os.Getenv("CAXTON_LONG") == "" {
 		sizes = sizes[:2]
@@ -40,38 +48,66 @@ func BenchmarkGrowth(b *testing.B) {
 	for _, n := range sizes {
 		logs = append(logs, grow(b, n))
 	}
-	rng := rand.New(rand.NewPCG(1, 1))
 	for b.Loop() {
-		for range 200 {
+		takeTurns(b, logs, "append", growthTurns)
+		for range 9 {
 			for _, g := range logs {
-				g.measure(b, rng)
+				g.suffix = ""
+				g.reopen(b, DefaultOptions())
 			}
 		}
-	}
-	for range 9 {
+		readEach(b, logs)
+		// A log that fits the cache is read from memory and a longer one is not.
+		// With next to no cache all are read alike, and what is left is growth.
+		uncached := DefaultOptions()
+		uncached.CacheBytes = minCacheBytes
 		for _, g := range logs {
-			g.reopen(b, DefaultOptions())
+			g.suffix = uncachedSuffix
+			g.reopen(b, uncached)
 		}
-	}
-	// A log that fits the cache is read from memory and a longer one is not.
-	// With next to no cache all are read alike, and what is left is growth.
-	uncached := DefaultOptions()
-	uncached.CacheBytes = minCacheBytes
-	for _, g := range logs {
-		g.suffix = "-uncached"
-		g.reopen(b, uncached)
-	}
-	for range 200 * 3 {
-		for _, g := range logs {
-			g.measure(b, rng)
-		}
+		readEach(b, logs)
 	}
 	report(b, logs)
 }
 
+// uncachedSuffix ends the names of reads with next to no cache.
+const uncachedSuffix = "-uncached"
+
+// reads are the operations that change nothing.
+func reads() []string { return []string{"read-middle", "read-anywhere", "read-stream"} }
+
+// readEach measures one read after the other: each has the cache for itself.
+func readEach(b *testing.B, logs []*grown) {
+	for _, op := range reads() {
+		takeTurns(b, logs, op, growthTurns/2) // for the cache
+		for _, g := range logs {
+			delete(g.took, op+g.suffix)
+		}
+		takeTurns(b, logs, op, growthTurns)
+	}
+}
+
+// takeTurns does an operation on each log in turn.
+func takeTurns(b *testing.B, logs []*grown, op string, turns int) {
+	rng := rand.New(rand.NewPCG(1, 1))
+	for range turns {
+		for _, g := range logs {
+			if err := g.time(op, g.operation(op, rng)); err != nil {
+				b.Fatal(err)
+			}
+		}
+	}
+}
+
 func report(b *testing.B, logs []*grown) {
 	var table []string
-	for _, op := range []string{"append", "open", "read-middle", "read-stream", "read-middle-uncached", "read-stream-uncached"} {
+	ops := []string{"append", "open"}
+	for _, suffix := range []string{"", uncachedSuffix} {
+		for _, op := range reads() {
+			ops = append(ops, op+suffix)
+		}
+	}
+	for _, op := range ops {
 		for _, p := range []int{50, 99} {
 			if op == "open" && p == 99 {
 				continue // of 9 it would be the worst
@@ -139,38 +175,46 @@ func (g *grown) time(op string, f func() error) error {
 	return err
 }
 
-// measure does each operation once: an append to one of many streams, a read of
-// 100 events in the middle of the log, and a read of a stream.
-func (g *grown) measure(b *testing.B, rng *rand.Rand) {
-	stream := g.streams[rng.IntN(len(g.streams))]
-	read := func(seq func(func(events.Recorded, error) bool)) func() error {
-		return func() error {
-			n := 0
-			for _, err := range seq {
-				if err != nil {
-					return err
-				}
-				n++
-			}
-			if n < 100 {
-				return fmt.Errorf("%d events read", n)
-			}
-			return nil
-		}
-	}
+// operation is an append to one of many streams, a read of 100 events around the middle
+// of the log, one anywhere in its middle half, or a read of a stream. Around the middle
+// all logs have as much to read as the smallest, so that what is read fits the cache of
+// all or of none, and the history behind it is what differs; anywhere, a longer log is
+// also more to keep in the cache.
+func (g *grown) operation(op string, rng *rand.Rand) func() error {
 	ctx := context.Background()
-	middle := events.ReadAllOptions{From: events.Position(g.events/4 + rng.IntN(g.events/2)), Max: 100}
-	for _, err := range []error{
-		g.time("append", func() error {
+	stream := g.streams[rng.IntN(len(g.streams))]
+	within := func(span int) events.ReadAllOptions {
+		return events.ReadAllOptions{From: events.Position((g.events-span)/2 + rng.IntN(span)), Max: 100}
+	}
+	switch op {
+	case "append":
+		return func() error {
 			_, err := g.s.Append(ctx, stream, events.Any(), benchEvent())
 			return err
-		}),
-		g.time("read-middle", read(g.s.ReadAll(ctx, middle))),
-		g.time("read-stream", read(g.s.ReadStream(ctx, stream, events.ReadStreamOptions{Max: 100}))),
-	} {
-		if err != nil {
-			b.Fatal(err)
 		}
+	case "read-middle":
+		return hundred(g.s.ReadAll(ctx, within(growthSizes[0]/2)))
+	case "read-anywhere":
+		return hundred(g.s.ReadAll(ctx, within(g.events/2)))
+	default:
+		return hundred(g.s.ReadStream(ctx, stream, events.ReadStreamOptions{Max: 100}))
+	}
+}
+
+// hundred reads 100 events.
+func hundred(seq iter.Seq2[events.Recorded, error]) func() error {
+	return func() error {
+		n := 0
+		for _, err := range seq {
+			if err != nil {
+				return err
+			}
+			n++
+		}
+		if n < 100 {
+			return fmt.Errorf("%d events read", n)
+		}
+		return nil
 	}
 }
 

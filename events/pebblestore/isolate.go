@@ -21,28 +21,42 @@ import (
 // removes it after verifying the log.
 const isolatedName = "isolated"
 
+// newSuffix is added to the name of a file until it is whole.
+const newSuffix = ".new"
+
 // isolation is what the marker says. Its first line has the root of all that was
 // durable: what was written beyond it nobody was told of, and it may be in the page
 // cache only, so it is not served until it was verified and written anew.
 //
 //	durable <next position> <hash, hex> <CRC-32C of the words before, hex>
 //
-// The other lines are why, for people.
+// The last line is the same again: a marker without a bound is one from before there
+// were any, or a replica's, and no flipped bit may make it look like that. The lines
+// between are why, for people.
 type isolation struct {
 	why     string
 	durable *Root // nil where the marker does not say
+	damaged bool  // it says so once, where it was written twice
 }
 
-// durableLine is the first line of a marker, with its end.
+// text is what parseIsolation reads.
+func (m isolation) text() string {
+	if m.durable == nil {
+		return m.why
+	}
+	line := durableLine(*m.durable)
+	return line + m.why + line
+}
+
+// durableLine is the first and the last line of a marker, with its end.
 func durableLine(r Root) string {
 	said := fmt.Sprintf("durable %d %x", uint64(r.Next), r.Hash)
 	return fmt.Sprintf("%s %08x\n", said, crc32.Checksum([]byte(said), castagnoli()))
 }
 
-// parseIsolation reads a marker. A first line that durableLine did not write, as in
-// markers from before there was one, is part of why.
-func parseIsolation(text string) isolation {
-	line, why, _ := strings.Cut(text, "\n")
+// parseDurable reads a line that durableLine wrote, without its end; it is nil for any
+// other.
+func parseDurable(line string) *Root {
 	var (
 		next uint64
 		hash []byte
@@ -52,9 +66,28 @@ func parseIsolation(text string) isolation {
 	_, err := fmt.Sscanf(line, "durable %d %x %s", &next, &hash, &crc)
 	r.Next = events.Position(next)
 	if copy(r.Hash[:], hash); err != nil || durableLine(r) != line+"\n" {
-		return isolation{why: text}
+		return nil
 	}
-	return isolation{why: why, durable: &r}
+	return &r
+}
+
+// parseIsolation reads a marker. Lines that durableLine did not write, as in markers
+// from before there were any, are part of why.
+func parseIsolation(text string) isolation {
+	m := isolation{why: text}
+	whole := strings.TrimSuffix(text, "\n")
+	at := strings.LastIndexByte(whole, '\n') + 1
+	last := parseDurable(whole[at:])
+	if last != nil {
+		m.why, m.durable = text[:at], last
+	}
+	line, rest, _ := strings.Cut(m.why, "\n")
+	first := parseDurable(line)
+	if first != nil {
+		m.why, m.durable = rest, first
+	}
+	m.damaged = (first == nil) != (last == nil)
+	return m
 }
 
 // marked returns what the marker says; ok is false when there is none.
@@ -94,18 +127,20 @@ func ClearIsolation(dir string) error {
 }
 
 // mark writes the marker and syncs it and its directory. Without durable it does not
-// say how far the log was.
+// say how far the log was. A crash leaves no marker or a whole one: a torn one would
+// bound nothing.
 func mark(fsys vfs.FS, dir, why string, durable *Root) error {
-	text := why + "\n"
-	if durable != nil {
-		text = durableLine(*durable) + text
-	}
-	f, err := fsys.Create(fsys.PathJoin(dir, isolatedName), vfs.WriteCategoryUnspecified)
+	text := isolation{why: why + "\n", durable: durable}.text()
+	name := fsys.PathJoin(dir, isolatedName)
+	f, err := fsys.Create(name+newSuffix, vfs.WriteCategoryUnspecified)
 	if err != nil {
 		return err
 	}
 	_, err = f.Write([]byte(text))
 	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	if err := fsys.Rename(name+newSuffix, name); err != nil {
 		return err
 	}
 	return syncDir(fsys, dir)

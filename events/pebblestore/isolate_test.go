@@ -1,35 +1,71 @@
 package pebblestore
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"math/rand/v2"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 
 	"github.com/caxton-run/caxton/events"
 )
 
-// TestIsolationMarker: what is written is read, a marker from before it had a durable
-// line says why, and damage to the line leaves it without.
+// TestIsolationMarker: what is written is read, and a marker from before it had durable
+// lines says why. A flipped bit anywhere leaves it one that reads.
 func TestIsolationMarker(t *testing.T) {
 	head := Root{Next: 1234, Hash: [32]byte{1, 2, 0xff}}
-	line := durableLine(head)
-	if m := parseIsolation(line + "sync: input/output error\n"); m.durable == nil || *m.durable != head || m.why != "sync: input/output error\n" {
+	whole := isolation{why: "sync: input/output error\n", durable: &head}
+	if m := parseIsolation(whole.text()); m.durable == nil || *m.durable != head || m.why != whole.why || m.damaged {
 		t.Errorf("%+v", m)
 	}
-	for bit := range len(line) * 8 {
-		b := []byte(line + "why\n")
+	why := len(durableLine(head))
+	for bit := range len(whole.text()) * 8 {
+		b := []byte(whole.text())
 		b[bit/8] ^= 1 << (bit % 8)
-		if m := parseIsolation(string(b)); m.durable != nil || m.why != string(b) {
+		inWhy := bit/8 >= why && bit/8 < why+len(whole.why)-1
+		if m := parseIsolation(string(b)); m.durable == nil || *m.durable != head || m.damaged == inWhy {
 			t.Fatalf("with bit %d flipped: %+v", bit, m)
 		}
 	}
 	for _, old := range []string{"", "why\n", "durable\n", "durable 1 00 00000000\nwhy"} {
-		if m := parseIsolation(old); m.durable != nil || m.why != old {
+		if m := parseIsolation(old); m.durable != nil || m.why != old || m.damaged {
 			t.Errorf("%q: %+v", old, m)
+		}
+	}
+	for _, once := range []string{durableLine(head) + "why\n", durableLine(head), "why\n" + durableLine(head)} {
+		if m := parseIsolation(once); m.durable == nil || *m.durable != head || !m.damaged {
+			t.Errorf("%q: %+v", once, m)
+		}
+	}
+}
+
+// TestFlippedBitInTheMarker: an isolated log serves nothing beyond what was durable,
+// whichever bit of its marker is another.
+func TestFlippedBitInTheMarker(t *testing.T) {
+	mem := vfs.NewMem()
+	s, want := filled(t, mem)
+	head := s.Root()
+	if _, err := s.Append(t.Context(), "x-1", events.Any(), part("x", 1, 3)...); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(s.Close(), mark(mem, "log", "why", &head)); err != nil {
+		t.Fatal(err)
+	}
+	marker := contents(t, mem, isolatedName)
+	for bit := range len(marker) * 8 {
+		damaged := bytes.Clone(marker)
+		damaged[bit/8] ^= 1 << (bit % 8)
+		s := open(t, "log", smallOptions(copyWith(t, mem, isolatedName, damaged)))
+		if got := readAll(t, s); len(got) != len(want) || s.Root() != head {
+			t.Errorf("bit %d: %d events are served, %d were durable", bit, len(got), len(want))
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
 		}
 	}
 }
@@ -139,15 +175,48 @@ func TestNothingAdvancesOnceIsolated(t *testing.T) {
 }
 
 func FuzzIsolation(f *testing.F) {
+	f.Add(isolation{why: "why\n", durable: &Root{Next: 7}}.text())
 	f.Add(durableLine(Root{Next: 7}) + "why\n")
 	f.Add("durable 1 00 00000000\nwhy")
 	f.Fuzz(func(t *testing.T, text string) {
 		m := parseIsolation(text)
-		if m.durable == nil && m.why != text {
-			t.Fatalf("%q became %q", text, m.why)
+		if m.durable == nil && (m.why != text || m.damaged) {
+			t.Fatalf("%q became %+v", text, m)
 		}
-		if m.durable != nil && durableLine(*m.durable)+m.why != text && durableLine(*m.durable) != text+"\n" {
-			t.Fatalf("%q is written as %q", text, durableLine(*m.durable)+m.why)
+		if m.durable != nil && !strings.Contains(text+"\n", durableLine(*m.durable)) {
+			t.Fatalf("%q is said to say %q", text, durableLine(*m.durable))
 		}
 	})
+}
+
+// TestIsolationMarkerIsWholeOrNotThere: a crash at any operation leaves no half of it,
+// though the disk keeps any part of what was not synced.
+func TestIsolationMarkerIsWholeOrNotThere(t *testing.T) {
+	head := Root{Next: 7, Hash: [32]byte{1}}
+	for _, percent := range []int{0, 40, 100} {
+		mem := vfs.NewCrashableMem()
+		if err := errors.Join(mem.MkdirAll("log", 0o755), syncDir(mem, "")); err != nil {
+			t.Fatal(err)
+		}
+		looks, kept := 0, 0
+		look := func() {
+			looks++
+			clone := mem.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: percent, RNG: rand.New(rand.NewPCG(1, uint64(looks)))})
+			m, ok, err := marked(clone, "log")
+			if err != nil || ok && (m.durable == nil || *m.durable != head || m.why != "why\n") {
+				t.Errorf("%d %%, at operation %d: %+v %v", percent, looks, m, err)
+			}
+			if ok {
+				kept++
+			}
+		}
+		every := errorfs.InjectorFunc(func(errorfs.Op) error { look(); return nil })
+		if err := mark(errorfs.Wrap(mem, every), "log", "why", &head); err != nil {
+			t.Fatal(err)
+		}
+		was := kept
+		if look(); kept != was+1 {
+			t.Errorf("%d %%: it is gone after it was written", percent)
+		}
+	}
 }

@@ -250,6 +250,11 @@ func (s *Store) proposeRequest(ctx context.Context, r *request) answer {
 	if err != nil {
 		return answer{err: err}
 	}
+	if r.op != opAppend { // those are many, and were looked at in each part
+		if err := CheckProposal(proposal); err != nil { // it would stop every replica
+			return answer{err: fmt.Errorf("change %s: %w", r.stream, err)}
+		}
+	}
 	out := s.propose(ctx, proposal)
 	if out.Err != nil && !refusal(out.Err) {
 		out.Err = fmt.Errorf("append to %s: %w", r.stream, out.Err)

@@ -133,6 +133,9 @@ func (sc *scavenger) all() error {
 		if err != nil {
 			return err
 		}
+		if _, seen, err := readHead(sc.s.db, events.MetadataStream(stream)); err != nil || seen {
+			return err // it was looked at: what is dropped twice is no command
+		}
 		return sc.stream(stream)
 	})
 	if err != nil {

@@ -373,3 +373,27 @@ func TestCloseEndsAScavenge(t *testing.T) {
 		t.Errorf("%d of 50 events are scavenged", v.Scavenged)
 	}
 }
+
+// TestScavengeTombstonedWithMetadata: a stream that has metadata and a tombstone is found
+// by both, and dropped once.
+func TestScavengeTombstonedWithMetadata(t *testing.T) {
+	s := open(t, "log", smallOptions(vfs.NewMem()))
+	defer s.Close()
+	ctx := t.Context()
+	_, appended := s.Append(ctx, "x-1", events.Any(), part("x", 4, 100)...)
+	_, told := s.SetStreamMetadata(ctx, "x-1", events.Any(), events.StreamMetadata{MaxCount: 100})
+	_, ended := s.Tombstone(ctx, "x-1", events.Any())
+	if err := errors.Join(appended, told, ended); err != nil {
+		t.Fatal(err)
+	}
+	done, err := s.Scavenge(ctx, ScavengeOptions{})
+	if err != nil || done.Events != 5 { // the metadata are one
+		t.Errorf("%+v, %v", done, err)
+	}
+	if found := faults(t, s); len(found) > 0 {
+		t.Error(found)
+	}
+	if done, err = s.Scavenge(ctx, ScavengeOptions{}); err != nil || done.Events != 0 {
+		t.Errorf("again: %+v, %v", done, err)
+	}
+}

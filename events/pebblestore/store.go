@@ -102,7 +102,7 @@ func openWith(dir string, opts Options, propose Proposer) (*Store, error) {
 	}
 	s.hub.init()
 	s.start(next, hash)
-	s.log.Info("log opened", "dir", dir, "next_position", uint64(next), "read_only", s.readOnly)
+	s.log.Info("log opened", "dir", dir, "next_position", uint64(s.limit()), "read_only", s.readOnly)
 	return s, nil
 }
 
@@ -207,6 +207,9 @@ func (s *Store) prepare() (err error) {
 		s.readOnly = true
 		s.log.Error("log is isolated after a failed write: opened read-only; verify it, then remove the marker",
 			"file", s.fs.PathJoin(s.dir, isolatedName), "err", s.marker.why)
+		if s.marker.damaged {
+			s.log.Warn("marker is damaged: it says only once how far the log was durable", "file", isolatedName)
+		}
 	}
 	s.disk.begin(s.readOnly)
 	return nil

@@ -336,7 +336,7 @@ func (v *verifier) headKey(k key, value []byte) (bool, error) {
 	if err != nil || h.firstPos >= v.limit {
 		return false, err
 	}
-	if _, err := loadHead(v.db, events.Stream(k.name)); err != nil {
+	if err := v.ends(events.Stream(k.name), h); err != nil {
 		return true, err
 	}
 	_, closer, err := v.db.Get(appendNumberedKey(nil, kindStream, k.name, uint64(h.last)+1))
@@ -347,4 +347,28 @@ func (v *verifier) headKey(k key, value []byte) (bool, error) {
 		return true, translate(where, err)
 	}
 	return true, errors.Join(&events.CorruptError{Where: where, Reason: "an event follows it"}, closer.Close())
+}
+
+// ends holds a head against the first and the last record of its stream. What it says
+// of them hides the stream, or lets it be written after its end.
+func (v *verifier) ends(stream events.Stream, h head) error {
+	if _, err := loadHead(v.db, stream); err != nil {
+		return err
+	}
+	fault := func(format string, args ...any) error {
+		return &events.CorruptError{Where: "head of stream " + string(stream), Reason: fmt.Sprintf(format, args...)}
+	}
+	first, err := streamPosition(v.db, stream, 0)
+	if err == nil && first != h.firstPos {
+		err = fault("begins at position %d, its first event is at %d", h.firstPos, first)
+	}
+	if err != nil {
+		return err
+	}
+	return withLast(v.db, stream, h, func(r *record) error {
+		if ended := events.Type(r.typ) == events.TypeStreamDeleted; ended != h.tombstoned {
+			return fault("says tombstoned %t, its last event is %s", h.tombstoned, r.typ)
+		}
+		return nil
+	})
 }

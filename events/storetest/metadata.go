@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -95,6 +96,7 @@ func metadataRoundTrip(s *suite) {
 }
 
 func metadataBounds(s *suite) {
+	deep := json.RawMessage(strings.Repeat("[", 10_000) + strings.Repeat("]", 10_000)) // reads, but not one level further down
 	s.must("a-1", events.NoStream(), eventsNamed(2, "x")...)
 	big := json.RawMessage(fmt.Sprintf("%q", make([]byte, events.MaxStreamMetadata)))
 	for name, md := range map[string]events.StreamMetadata{
@@ -106,6 +108,7 @@ func metadataBounds(s *suite) {
 		"$tb beyond all":           {TruncateBefore: events.EndOfStream + 1},
 		"a custom $key":            {Custom: map[string]json.RawMessage{"$acl": json.RawMessage(`1`)}},
 		"custom that is no JSON":   {Custom: map[string]json.RawMessage{"k": json.RawMessage(`{`)}},
+		"nesting too deep":         {Custom: map[string]json.RawMessage{"k": deep}},
 		"too large":                {Custom: map[string]json.RawMessage{"k": big}},
 	} {
 		s.Run(name, func(t *testing.T) {

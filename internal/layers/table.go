@@ -68,9 +68,9 @@ func Table() []Row {
 
 		{Package: "actors/cluster", Floor: 3,
 			ThirdParty: []string{protoactor, "github.com/hashicorp/memberlist", grpc, protobuf}},
-		{Package: "replay", Floor: 3, ThirdParty: []string{klauspost}},
+		{Package: "replay", Floor: 3, ThirdParty: []string{klauspost, xsync}},
 
-		{Package: "actors", Floor: 4, ThirdParty: []string{protoactor},
+		{Package: "actors", Floor: 4, ThirdParty: []string{protoactor, xsync},
 			TestParty: []string{"github.com/cockroachdb/pebble/v2/vfs"}}, // the simulation cuts the power of its file system
 
 		{Package: "http", Floor: 5, OnlyFrom: []string{"cmd/caxton"},

@@ -25,8 +25,9 @@ func (m *module) body(i int, b []byte, caps Caps) {
 	m.calls = append(m.calls, calls{from: len(m.callees)})
 	loops, branches := 0, 0
 	nest := append(m.nest[:0], opBlock)
+	var in instr
 	for len(nest) > 0 {
-		in := r.next()
+		r.next(&in)
 		switch in.op {
 		case opBlock, opLoop, opIf:
 			nest = append(nest, in.op)
@@ -59,13 +60,13 @@ func (m *module) body(i int, b []byte, caps Caps) {
 			checkLabel(in.imm, len(nest))
 		case opBrTable:
 			branches++
-			m.branchTable(b, in, len(nest), caps)
+			m.branchTable(b, &in, len(nest), caps)
 		case opLocalGet, opLocalSet, opLocalTee:
 			if int64(in.imm) >= int64(locals) {
 				malformed("unknown local %d in function %d", in.imm, function)
 			}
 		default:
-			m.use(in)
+			m.use(&in)
 		}
 		if branches > caps.Branches {
 			refuse("too_many_branches", "function %d has over %d", function, caps.Branches)
@@ -84,7 +85,7 @@ func checkLabel(label uint32, depth int) {
 	}
 }
 
-func (m *module) branchTable(b []byte, in instr, depth int, caps Caps) {
+func (m *module) branchTable(b []byte, in *instr, depth int, caps Caps) {
 	if int64(in.imm) > int64(caps.BranchTable) {
 		refuse("branch_table_too_large", "br_table of %d labels, at most %d", in.imm, caps.BranchTable)
 	}
@@ -96,11 +97,14 @@ func (m *module) branchTable(b []byte, in instr, depth int, caps Caps) {
 
 // use notes what an instruction tells about the module, and checks the indices
 // that Instrument relies on.
-func (m *module) use(in instr) {
+func (m *module) use(in *instr) {
 	switch in.op {
 	case opCall:
 		m.callees = append(m.callees, m.funcIndex(in.imm))
 	case opCallIndirect:
+		if int64(in.imm) >= int64(len(m.types)) {
+			malformed("unknown type %d", in.imm)
+		}
 		m.calls[len(m.calls)-1].indirect = true
 	case opRefFunc:
 		m.reachable = append(m.reachable, m.funcIndex(in.imm))
@@ -114,6 +118,10 @@ func (m *module) use(in instr) {
 		m.vector = true
 	case opMisc:
 		switch in.sub {
+		case miscMemoryFill:
+			m.fills = true
+		case miscMemoryCopy:
+			m.copies = true
 		case miscDataDrop, miscElemDrop:
 			m.dropsSegments = true
 		case miscTableInit, miscTableCopy, miscTableGrow, miscTableFill:

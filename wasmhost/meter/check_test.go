@@ -142,6 +142,7 @@ func TestMalformed(t *testing.T) {
 		"global":                body(opGlobalGet, 0),
 		"call":                  body(opCall, 1),
 		"ref.func":              body(opRefFunc, 1),
+		"indirect type":         body(opI32Const, 0, opCallIndirect, 1, 0),
 		"block type":            body(opBlock, 5, opEnd),
 		"after the end":         body(opEnd, 0x01),
 		"unended":               wasm(append(sectionsOf(fn())[:2:2], sec{secCode, vec([]byte{2, 0, 0x01})})...),

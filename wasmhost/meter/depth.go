@@ -14,6 +14,8 @@ const (
 	// hostBytes is what a function of the host takes, with its parameters and
 	// those of listeners, below the last frame.
 	hostBytes = 16 << 10
+	// bulkBytes is what a bulk function takes, which weighs nothing.
+	bulkBytes = 1 << 10
 )
 
 // CheckDepth validates a call depth limit: 1 to 80,000. It is the host's to set,
@@ -27,8 +29,8 @@ func CheckDepth(depth uint32) error {
 
 // StackBytes is the most of the engine's stack that a call can take under a depth
 // limit and caps: the frames that count, the one that found the limit passed,
-// those that do not count, and the host's. The engine doubles a stack that is too
+// those that do not count, a bulk function's, and the host's. The engine doubles a stack that is too
 // small, so its slice is at most about twice as large.
 func StackBytes(depth uint32, caps Caps) int64 {
-	return (int64(depth)+maxChain)*FrameUnit + int64(caps.FrameBytes) + hostBytes
+	return (int64(depth)+maxChain)*FrameUnit + int64(caps.FrameBytes) + bulkBytes + hostBytes
 }

@@ -34,6 +34,9 @@
 // the module alone (frame.go), so that the depth limit always ends a guest before
 // the engine's own limit does, at the same call on every engine and machine.
 //
+// One instruction that fills or copies much memory is done in pieces, between which
+// the guest can be stopped (bulk.go).
+//
 // Measure it with "go run -C .ci/meterbench .", beside wasmtime's fuel.
 //
 // Limits: the fields of Caps. Test it with "go test ./wasmhost/meter".
@@ -43,7 +46,7 @@ package meter
 // are comparable only between equal versions, so it is part of every event, and
 // compiled code is kept under it; raise it with any change that alters a total,
 // what a frame weighs, or what Instrument emits.
-const Version = 5
+const Version = 6
 
 // Names of what Instrument adds. A module that brings them itself is refused
 // (rules reserved_export, unknown_import).
@@ -56,6 +59,17 @@ const (
 	// be staler than the parameter.
 	RefillModule = "__cx"
 	RefillName   = "refill"
+
+	// Look is the parameter of a refill that asks for no fuel: the guest is in the
+	// middle of a long copy, and the host may stop it. The result is dropped, and
+	// FuelGlobal is up to date and stays.
+	Look = 0
+
+	// FillName and CopyName are, in the name section, functions that do long
+	// operations on memory piece by piece for the function that calls them. They
+	// use no fuel, and are no part of a profile.
+	FillName = "__cx_fill"
+	CopyName = "__cx_copy"
 
 	// FuelGlobal is the exported i64 global of fuel left in this slice. Before
 	// an entry the host sets it to the first grant. At a trap other than by

@@ -14,6 +14,7 @@ type emitter struct {
 
 	fuel      uint32 // the local, when cached
 	size, got uint32 // locals of bulk operations: size, result of grow
+	bulk      uint32 // bulkType, when the module has bulk functions
 }
 
 // function appends the instrumented body of defined function i to the writer, and
@@ -44,7 +45,8 @@ func (e *emitter) function(i int, counts bool) (weight int64) {
 	e.locals(groups, declared, uint32(next))
 	e.prologue()
 	at := start
-	for _, x := range e.p.patches {
+	for i := range e.p.patches {
+		x := &e.p.patches[i]
 		e.w.raw(body[at:x.pos])
 		at = x.pos + x.cut
 		e.patch(x)
@@ -116,10 +118,10 @@ func (e *emitter) epilogue() {
 	}
 }
 
-func (e *emitter) patch(x patch) {
+func (e *emitter) patch(x *patch) {
 	switch x.kind {
 	case atSegment:
-		e.segment(e.p.segs[x.n])
+		e.segment(&e.p.segs[x.n])
 	case atCall, atTrap:
 		e.store()
 	case afterCall:
@@ -141,13 +143,15 @@ func (e *emitter) patch(x patch) {
 		e.w.i64(int64(x.n))
 		e.w.byte(opI64ShrU)
 		e.subtractChecked()
+	case atMove:
+		e.move(x.n)
 	case atGrow:
 		e.w.op1(opLocalTee, e.size)
 	case afterGrow:
 		e.grown(x)
 	case loopOpen:
 		e.w.byte(opLoop)
-		e.w.raw(x.raw)
+		e.w.raw(e.p.raw.b[x.from:x.to])
 		e.unlessFuel()
 		e.refill()
 		e.w.op1(opBr, 1)
@@ -157,7 +161,7 @@ func (e *emitter) patch(x patch) {
 	case replaceU32:
 		e.w.u32(x.n)
 	case replaceRaw:
-		e.w.raw(x.raw)
+		e.w.raw(e.p.raw.b[x.from:x.to])
 	case replaceBranch:
 		e.w.byte(opIf, typeVoid)
 		e.w.op1(opBr, x.n)
@@ -168,7 +172,7 @@ func (e *emitter) patch(x patch) {
 // segment charges a segment. At the head of a strip-mined loop the check comes
 // first and leaves for the outer loop, which refills and comes back: the call
 // then lies outside the inner loop, whose variables it would spill.
-func (e *emitter) segment(s segment) {
+func (e *emitter) segment(s *segment) {
 	if s.strip {
 		e.unlessFuel()
 		e.w.op1(opBr, 2)
@@ -187,9 +191,22 @@ func (e *emitter) segment(s segment) {
 	e.set()
 }
 
+// move lets the function for long operations do most of this one. What happens to be
+// cached is stored first: the guest may be stopped there, and then tells what it
+// used.
+func (e *emitter) move(sub uint32) {
+	e.w.op1(opLocalGet, e.size)
+	e.w.i32(bulkChunk)
+	e.w.byte(opI32GtU, opIf)
+	e.w.b = appendSigned(e.w.b, int64(e.bulk))
+	e.store()
+	e.w.op1(opCall, e.m.bulkFunction(sub))
+	e.w.byte(opEnd)
+}
+
 // grown charges what memory.grow or table.grow added, when it did: the size of
 // a refused request is any number.
-func (e *emitter) grown(x patch) {
+func (e *emitter) grown(x *patch) {
 	e.w.op1(opLocalTee, e.got)
 	e.get()
 	e.w.op1(opLocalGet, e.size)

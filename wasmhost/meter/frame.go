@@ -42,7 +42,6 @@ type step struct {
 	kind stepKind
 	n    uint32 // local or block
 	high int32  // most operands at a time
-	made int32  // operands that were pushed
 }
 
 type stepKind uint8
@@ -138,7 +137,6 @@ func (s *frameSize) pop(n int) {
 
 func (s *frameSize) push(n int) {
 	s.height += n
-	s.before.made += int32(n)
 	s.before.high = max(s.before.high, int32(s.height))
 }
 
@@ -173,16 +171,16 @@ func (s *frameSize) openBlock(kind stepKind, t funcType) (id uint32, below int) 
 	return id, s.height - len(t.params)
 }
 
-func (s *frameSize) elseBlock(id uint32, below int, t funcType) {
+func (s *frameSize) elseBlock(id uint32, below, params int) {
 	s.step(stepElse, id)
 	s.restore(below)
-	s.push(len(t.params))
+	s.push(params)
 }
 
-func (s *frameSize) closeBlock(kind stepKind, below int, t funcType) {
+func (s *frameSize) closeBlock(kind stepKind, below, results int) {
 	s.step(kind, s.leave())
 	s.restore(below)
-	s.push(len(t.results))
+	s.push(results)
 }
 
 func (s *frameSize) restore(height int) {
@@ -198,7 +196,7 @@ func (s *frameSize) call(t funcType) {
 }
 
 // local notes the use of a local, and its effect on the operands.
-func (s *frameSize) local(in instr) {
+func (s *frameSize) local(in *instr) {
 	switch in.op {
 	case opLocalGet:
 		s.step(stepGet, in.imm)
@@ -214,7 +212,7 @@ func (s *frameSize) local(in instr) {
 }
 
 // instr follows an instruction that is neither control nor a call.
-func (s *frameSize) instr(in instr) {
+func (s *frameSize) instr(in *instr) {
 	switch op := in.op; {
 	case op >= opLocalGet && op <= opLocalTee:
 		s.local(in)
@@ -289,6 +287,10 @@ func (s *frameSize) misc(sub uint32) {
 	default:
 		s.pop(3)
 		s.spill()
+		if sub == miscMemoryFill || sub == miscMemoryCopy { // a call, where it is long, and then a meeting of operands
+			s.called(bulkType)
+			s.slots += len(bulkType.params) + renewed
+		}
 	}
 }
 

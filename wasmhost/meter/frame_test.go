@@ -118,6 +118,19 @@ func (g *frameProgram) access() {
 	g.stack = g.stack[:len(g.stack)-2]
 }
 
+// bulk fills or copies memory.
+func (g *frameProgram) bulk() {
+	for range 3 {
+		g.value(typeI32)
+	}
+	if g.pick(2) == 0 {
+		g.w.byte(opMisc, miscMemoryFill, 0)
+	} else {
+		g.w.byte(opMisc, miscMemoryCopy, 0, 0)
+	}
+	g.stack = g.stack[:len(g.stack)-3]
+}
+
 // shape makes the operands be of the given types, and no others.
 func (g *frameProgram) shape(want []byte) {
 	for len(g.stack) > 0 {
@@ -210,7 +223,9 @@ func (g *frameProgram) statements(n int) {
 		if g.room--; g.room < 0 {
 			return
 		}
-		switch k := g.pick(16); {
+		switch k := g.pick(18); {
+		case k > 15:
+			g.bulk()
 		case k < 3 && len(g.labels) < 8:
 			g.block()
 		case k == 3:
@@ -293,6 +308,9 @@ func frameBounds(t testing.TB, src []byte) (metered []byte, bounds []int64) {
 	_, weights := m.emitBodies(len(src), make([]bool, len(m.bodies)), caps)
 	for _, w := range weights {
 		bounds = append(bounds, w*FrameUnit)
+	}
+	for range m.bulkFunctions() {
+		bounds = append(bounds, bulkBytes)
 	}
 	return metered, bounds
 }

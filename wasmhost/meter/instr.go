@@ -12,22 +12,33 @@ type instr struct {
 	block int64  // block type: ≥ 0 is a type index, < 0 an inline type
 }
 
-// next decodes the instruction at r. Unknown opcodes are malformed; those of
+// next decodes the instruction at r into in: a result of this size would be
+// copied, in wide words right after narrow writes, which stalls the processor for
+// longer than the decoding takes. Unknown opcodes are malformed; those of
 // features that are not admitted are refused by the feature's name.
-func (r *reader) next() instr {
-	in := instr{pos: r.p}
+func (r *reader) next(in *instr) {
+	in.pos = r.p
 	in.op = r.byte()
 	in.immAt = r.p
+	in.sub, in.imm, in.block = 0, 0, 0
 	switch op := in.op; { // the most frequent first
 	case op >= 0x45 && op <= 0xc4:
 	case op >= opLocalGet && op <= opTableSet:
-		in.imm = r.u32()
+		if r.short() {
+			in.imm = uint32(r.b[in.immAt])
+		} else {
+			in.imm = r.longU32()
+		}
 	case op >= 0x28 && op <= 0x3e:
 		r.memoryArgument()
 	case op == opI32Const || op == opRefNull:
-		r.skipLEB(5)
+		if !r.short() {
+			r.skipLEB(5)
+		}
 	case op == opI64Const:
-		r.skipLEB(10)
+		if !r.short() {
+			r.skipLEB(10)
+		}
 	case op == opBlock || op == opLoop || op == opIf:
 		in.block = r.blockType()
 	case op <= 0x01 || op == opElse || op == opEnd || op == opReturn || op == opDrop ||
@@ -63,7 +74,6 @@ func (r *reader) next() instr {
 	default:
 		r.unknownOpcode(op)
 	}
-	return in
 }
 
 func (r *reader) unknownOpcode(op byte) {
@@ -105,7 +115,9 @@ func (r *reader) memoryArgument() {
 	if align := r.u32(); align >= 0x40 {
 		unsupported("multiple memories")
 	}
-	r.skipLEB(5)
+	if !r.short() {
+		r.skipLEB(5)
+	}
 }
 
 func (r *reader) misc() uint32 {

@@ -77,6 +77,10 @@ func (m *module) rewrite(size int, caps Caps) (metered []byte, recursive int) {
 			w.section(id, m.rewriteTypes(body, original))
 		case secImport:
 			w.section(id, m.rewriteImports(body, refill))
+		case secFunction:
+			if present {
+				w.section(id, m.rewriteFunctions(body))
+			}
 		case secTable:
 			if present {
 				w.section(id, rewriteTables(body))
@@ -125,19 +129,31 @@ func (m *module) rewriteBodies(size int, caps Caps) (code []byte, counted int) {
 // emitBodies returns the code section, with functions counting depth as counts
 // says, and the weight of each.
 func (m *module) emitBodies(size int, counts []bool, caps Caps) (code []byte, weights []int64) {
-	e := emitter{m: m, p: &planner{m: m}}
-	out := writer{b: make([]byte, 0, size*3/2)}
-	out.u32(uint32(len(m.bodies)))
+	longest := 0
+	for _, body := range m.bodies {
+		longest = max(longest, len(body))
+	}
+	e := emitter{m: m, p: newPlanner(m, longest), w: writer{b: make([]byte, 0, size*3/2)}}
+	added := m.bulkFunctions()
+	if len(added) > 0 {
+		e.bulk = m.addType(bulkType)
+	}
+	e.w.u32(uint32(len(m.bodies) + len(added)))
 	weights = make([]int64, len(m.bodies))
 	for i := range m.bodies {
-		e.w.b = e.w.b[:0]
+		from := len(e.w.b)
 		weights[i] = e.function(i, counts[i])
 		if n := weights[i] * FrameUnit; n > int64(caps.FrameBytes) {
 			refuse("frame_too_large", "function %d may take %d bytes of stack for each call, at most %d", m.importedFunc+i, n, caps.FrameBytes)
 		}
-		out.sized(e.w.b)
+		e.w.size(from)
 	}
-	return out.b, weights
+	for _, f := range added {
+		from := len(e.w.b)
+		f.body(&e.w, uint32(m.importedFunc))
+		e.w.size(from)
+	}
+	return e.w.b, weights
 }
 
 // split returns a section's count of entries and the rest; nothing for an
@@ -279,8 +295,9 @@ func (m *module) rewriteElements(body []byte) []byte {
 
 // copyConstant copies a constant expression with its functions renumbered.
 func (m *module) copyConstant(w *writer, r *reader) {
+	var in instr
 	for {
-		in := r.next()
+		r.next(&in)
 		if in.op == opRefFunc {
 			w.op1(opRefFunc, m.renumbered(in.imm))
 			continue

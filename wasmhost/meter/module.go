@@ -103,6 +103,7 @@ type usage struct {
 	tableMutated  bool
 	dropsSegments bool
 	vector        bool
+	fills, copies bool // memory
 }
 
 const header = "\x00asm\x01\x00\x00\x00"

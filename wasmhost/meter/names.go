@@ -16,6 +16,9 @@ func (m *module) rewriteNames() []byte {
 	if len(names) == 0 {
 		names = m.exportedNames()
 	}
+	for i, f := range m.bulkFunctions() {
+		names = append(names, functionName{uint32(len(m.funcs) + i), f.name})
+	}
 	if len(names) == 0 {
 		return nil
 	}

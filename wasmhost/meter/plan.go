@@ -15,9 +15,9 @@ const smallLeaf = 64
 // segment is a straight line of code: entered at its top, left at its end.
 type segment struct {
 	cost   uint32
-	parent int  // the segment that dominates it in the same loop body, or -1
-	always bool // runs whenever parent does
-	head   bool // function entry or loop head: fuel is checked there
+	parent int32 // the segment that dominates it in the same loop body, or -1
+	always bool  // runs whenever parent does
+	head   bool  // function entry or loop head: fuel is checked there
 	entry  bool
 	strip  bool // head of a strip-mined loop
 }
@@ -31,6 +31,7 @@ const (
 	atReturn                       // before return
 	atTrap                         // before unreachable: what a panic ends in shows what it burnt
 	atBulk                         // top of stack is a size to charge
+	atMove                         // operands of memory.fill or memory.copy, as n says, of which the size was charged
 	atGrow                         // top of stack is a size to remember
 	afterGrow                      // charge it if the result is not -1
 	loopOpen                       // open the outer loop of a strip-mined one
@@ -43,29 +44,30 @@ const (
 
 // patch is an insertion or replacement at a place in a body.
 type patch struct {
-	pos   int
-	kind  patchKind
-	n     uint32 // segment, shift of a size, or number
-	cut   int    // bytes of the original that go
-	raw   []byte // block type, or labels
-	table bool   // of afterGrow: a table grew, not memory
+	pos      int
+	cut      int    // bytes of the original that go
+	n        uint32 // segment, shift of a size, or number
+	from, to uint32 // in planner.raw: block type, or labels
+	kind     patchKind
+	table    bool // of afterGrow: a table grew, not memory
 }
 
 // frame is an open block. Invariant: a frame f at height h escapes (control may
 // leave it other than by its end) iff lowest < h.
 type frame struct {
-	op     byte
-	before int  // segment when it was opened
-	target bool // some branch goes to its label
-	dead   bool // was opened in unreachable code
-	strip  bool
-	bare   bool // a branch to its label takes no values
-	calls  bool // something inside it calls
-	strips int  // strip-mined loops at or below it
-	typ    funcType
-	id     uint32 // of size
-	below  int    // operands below it
-	lowest int    // lowest height that a branch inside goes to; -1 for return
+	op      byte
+	before  int  // segment when it was opened
+	target  bool // some branch goes to its label
+	dead    bool // was opened in unreachable code
+	strip   bool
+	bare    bool   // a branch to its label takes no values
+	calls   bool   // something inside it calls
+	strips  int    // strip-mined loops at or below it
+	params  int    // of its type
+	results int    // of its type
+	id      uint32 // of size
+	below   int    // operands below it
+	lowest  int    // lowest height that a branch inside goes to; -1 for return
 }
 
 // planner finds the segments of a function and where its body needs patches.
@@ -85,19 +87,28 @@ type planner struct {
 	total       uint64 // of all segments
 }
 
+// newPlanner has room for what most functions of up to longest bytes come to.
+func newPlanner(m *module, longest int) *planner {
+	p := &planner{m: m, segs: make([]segment, 0, longest/20+16), patches: make([]patch, 0, longest/10+16)}
+	p.size.steps = make([]step, 0, longest/4+16)
+	return p
+}
+
 // plan fills segs and patches for the body whose instructions begin at r.
 func (p *planner) plan(r *reader, t funcType) {
 	p.segs, p.patches, p.frames, p.raw.b = p.segs[:0], p.patches[:0], p.frames[:0], p.raw.b[:0]
 	p.dead, p.calls, p.bulk, p.tight = false, false, false, false
-	p.push(frame{op: opBlock, bare: len(t.results) == 0, typ: t})
+	p.push(frame{op: opBlock, bare: len(t.results) == 0, results: len(t.results)})
 	p.begin(r.p, segment{parent: -1, head: true, entry: true})
+	var in instr
 	for len(p.frames) > 0 {
-		p.instr(r, r.next())
+		r.next(&in)
+		p.instr(r, &in)
 	}
 	p.merge()
 }
 
-func (p *planner) instr(r *reader, in instr) {
+func (p *planner) instr(r *reader, in *instr) {
 	switch in.op {
 	case opBlock, opLoop, opIf:
 		p.open(r, in)
@@ -105,8 +116,8 @@ func (p *planner) instr(r *reader, in instr) {
 		f := p.top()
 		f.op = opElse
 		if p.dead = f.dead; !p.dead {
-			p.size.elseBlock(f.id, f.below, f.typ)
-			p.begin(r.p, segment{parent: f.before})
+			p.size.elseBlock(f.id, f.below, f.params)
+			p.begin(r.p, segment{parent: int32(f.before)})
 		}
 	case opEnd:
 		p.close(r, in)
@@ -157,15 +168,17 @@ func (p *planner) instr(r *reader, in instr) {
 	}
 }
 
-func (p *planner) follow(in instr) {
+func (p *planner) follow(in *instr) {
 	if !p.dead {
 		p.size.instr(in)
 	}
 }
 
-func (p *planner) open(r *reader, in instr) {
+func (p *planner) open(r *reader, in *instr) {
 	p.charge(cost(in.op))
-	f := frame{op: in.op, before: p.cur, dead: p.dead, strips: p.top().strips, bare: p.bare(r, in), typ: p.blockType(r, in)}
+	f := frame{op: in.op, before: p.cur, dead: p.dead, strips: p.top().strips, bare: p.bare(r, in)}
+	t := p.blockType(r, in)
+	f.params, f.results = len(t.params), len(t.results)
 	if p.dead {
 		p.push(f)
 		return
@@ -178,28 +191,30 @@ func (p *planner) open(r *reader, in instr) {
 		if in.block < 0 || len(p.m.types[in.block].params) == 0 {
 			f.strip = true
 			f.strips++
-			p.add(patch{pos: in.pos, kind: loopOpen, raw: r.b[in.immAt:r.p]})
+			from := len(p.raw.b)
+			p.raw.raw(r.b[in.immAt:r.p])
+			p.addRaw(patch{pos: in.pos, kind: loopOpen}, from)
 			kind = stepMined
 		}
-		f.id, f.below = p.size.openBlock(kind, f.typ)
+		f.id, f.below = p.size.openBlock(kind, t)
 		p.push(f)
 		p.begin(r.p, segment{parent: -1, head: true, strip: f.strip})
 	case opIf:
-		f.id, f.below = p.size.openBlock(stepIf, f.typ)
+		f.id, f.below = p.size.openBlock(stepIf, t)
 		p.push(f)
-		p.begin(r.p, segment{parent: f.before})
+		p.begin(r.p, segment{parent: int32(f.before)})
 	default:
-		f.id, f.below = p.size.openBlock(kind, f.typ)
+		f.id, f.below = p.size.openBlock(kind, t)
 		p.push(f)
 	}
 }
 
-func (p *planner) close(r *reader, in instr) {
+func (p *planner) close(r *reader, in *instr) {
 	f := *p.top()
 	height := len(p.frames) - 1
 	p.frames = p.frames[:height]
 	if !f.dead {
-		p.size.closeBlock(f.end(), f.below, f.typ)
+		p.size.closeBlock(f.end(), f.below, f.results)
 	}
 	if height == 0 {
 		p.add(patch{pos: in.pos, kind: atLast})
@@ -222,7 +237,7 @@ func (p *planner) close(r *reader, in instr) {
 		return // the code after it is unreachable, or in the same segment
 	}
 	p.dead = false
-	p.begin(r.p, segment{parent: f.before, always: f.lowest >= height})
+	p.begin(r.p, segment{parent: int32(f.before), always: f.lowest >= height})
 }
 
 // end is how a block ends for those who follow values.
@@ -238,7 +253,7 @@ func (f *frame) end() stepKind {
 
 // blockType returns a block's type; what a short one gives is no matter but for
 // its size.
-func (p *planner) blockType(r *reader, in instr) funcType {
+func (p *planner) blockType(r *reader, in *instr) funcType {
 	switch {
 	case in.block >= 0:
 		return p.m.types[in.block]
@@ -248,7 +263,7 @@ func (p *planner) blockType(r *reader, in instr) funcType {
 	return funcType{results: r.b[in.immAt : in.immAt+1]}
 }
 
-func (p *planner) branch(r *reader, in instr) {
+func (p *planner) branch(r *reader, in *instr) {
 	if in.op == opBrTable {
 		labels := &reader{b: r.b, p: in.immAt}
 		n := labels.u32()
@@ -261,7 +276,7 @@ func (p *planner) branch(r *reader, in instr) {
 			p.goes(stepMaybe, label)
 		}
 		p.goes(stepStop, 0)
-		p.add(patch{pos: in.immAt, kind: replaceRaw, cut: r.p - in.immAt, raw: p.raw.b[from:]})
+		p.addRaw(patch{pos: in.immAt, kind: replaceRaw, cut: r.p - in.immAt}, from)
 		p.charge(2)
 		p.dead = true
 		return
@@ -288,12 +303,12 @@ func (p *planner) branch(r *reader, in instr) {
 	case in.op == opBr:
 		p.dead = true
 	case !p.dead:
-		p.begin(r.p, segment{parent: p.cur})
+		p.begin(r.p, segment{parent: int32(p.cur)})
 	}
 }
 
 // bare reports whether a branch to the label of a block takes no values.
-func (p *planner) bare(r *reader, in instr) bool {
+func (p *planner) bare(r *reader, in *instr) bool {
 	switch {
 	case in.block >= 0 && in.op == opLoop:
 		return len(p.m.types[in.block].params) == 0
@@ -304,7 +319,7 @@ func (p *planner) bare(r *reader, in instr) bool {
 }
 
 // sized plans the charges by size of memory and table operations.
-func (p *planner) sized(r *reader, in instr) {
+func (p *planner) sized(r *reader, in *instr) {
 	p.charge(cost(in.op))
 	if p.dead {
 		return
@@ -328,6 +343,9 @@ func (p *planner) sized(r *reader, in instr) {
 		return
 	}
 	p.add(patch{pos: in.pos, kind: atBulk, n: shift})
+	if in.sub == miscMemoryFill || in.sub == miscMemoryCopy {
+		p.add(patch{pos: in.pos, kind: atMove, n: in.sub})
+	}
 }
 
 // mark notes a branch to a label.
@@ -356,7 +374,7 @@ func (p *planner) label(label uint32) uint32 {
 }
 
 // renumber makes room for the refill import before the defined functions.
-func (p *planner) renumber(r *reader, in instr) {
+func (p *planner) renumber(r *reader, in *instr) {
 	if n := p.m.renumbered(in.imm); n != in.imm {
 		p.add(patch{pos: in.immAt, kind: replaceU32, cut: r.p - in.immAt, n: n})
 	}
@@ -393,6 +411,12 @@ func (p *planner) push(f frame) {
 }
 
 func (p *planner) add(x patch) { p.patches = append(p.patches, x) }
+
+// addRaw adds a patch with the raw bytes from there to the end.
+func (p *planner) addRaw(x patch, from int) {
+	x.from, x.to = uint32(from), uint32(len(p.raw.b))
+	p.add(x)
+}
 
 func (p *planner) charge(c uint32) {
 	if !p.dead {

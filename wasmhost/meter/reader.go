@@ -60,10 +60,20 @@ func (r *reader) take(n int) []byte {
 // bytes reads a length and as many bytes.
 func (r *reader) bytes() []byte { return r.take(int(r.u32())) }
 
-// u32 reads an unsigned LEB128 of 32 bits; nearly all take one byte.
+// short passes an integer of one byte, as nearly all are; it says whether it did.
+// It is small enough for the compiler to put it inline, which the readers of
+// longer ones are not.
+func (r *reader) short() bool {
+	if r.p >= len(r.b) || r.b[r.p] >= 0x80 {
+		return false
+	}
+	r.p++
+	return true
+}
+
+// u32 reads an unsigned LEB128 of 32 bits.
 func (r *reader) u32() uint32 {
-	if r.p < len(r.b) && r.b[r.p] < 0x80 {
-		r.p++
+	if r.short() {
 		return uint32(r.b[r.p-1])
 	}
 	return r.longU32()

@@ -47,6 +47,8 @@ type machine struct {
 	granted int64
 	stopped int64 // fuel used when refill ended the call
 	refills int
+	looks   int
+	onLook  func() // nil for nothing
 }
 
 // newMachine instantiates a module that imports nothing but refill, WASI and what
@@ -93,8 +95,15 @@ func tryMachine(t testing.TB, e engine, wasm []byte, metered bool, slice int64) 
 }
 
 func (m *machine) refill(_ context.Context, _ api.Module, stack []uint64) {
-	m.refills++
 	left := int64(stack[0])
+	if left == Look {
+		m.looks++
+		if m.onLook != nil {
+			m.onLook()
+		}
+		return
+	}
+	m.refills++
 	if left >= 0 {
 		panic("refill of a guest that has fuel")
 	}
@@ -132,7 +141,7 @@ func (m *machine) global(name string) api.MutableGlobal {
 // global shows.
 func (m *machine) run(name string, budget int64, args ...uint64) (result uint64, fuel int64, err error) {
 	m.t.Helper()
-	m.budget, m.granted, m.stopped, m.refills = budget, 0, 0, 0
+	m.budget, m.granted, m.stopped, m.refills, m.looks = budget, 0, 0, 0, 0
 	if m.metered {
 		m.global(FuelGlobal).Set(0)
 		m.global(DepthGlobal).Set(uint64(m.depth))

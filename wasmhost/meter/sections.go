@@ -118,8 +118,9 @@ func (m *module) globalSection(s *reader, caps Caps) {
 // constant passes a constant expression and notes the functions it takes
 // references of.
 func (m *module) constant(s *reader) {
+	var in instr
 	for {
-		in := s.next()
+		s.next(&in)
 		switch in.op {
 		case opEnd:
 			return

@@ -101,6 +101,7 @@ func frameShapes() map[string][]byte {
 		"block parameters":  shapeModule(2, typeV128, func(s *shape) { through(s, opBlock, 200) }),
 		"loop parameters":   shapeModule(2, typeV128, func(s *shape) { through(s, opLoop, 60) }),
 		"many arguments":    shapeModule(2, typeI64, manyArguments),
+		"long copies":       shapeModule(40, typeI64, longCopies),
 		"addresses":         shapeModule(6, typeI64, addresses),
 		"vector arithmetic": shapeModule(12, typeV128, vectorArithmetic),
 	}
@@ -259,6 +260,20 @@ func addresses(s *shape) {
 		s.set((k + 2) % 6)
 	}
 	s.again()
+}
+
+// longCopies copy memory with all locals alive, and go down.
+func longCopies(s *shape) {
+	s.fill()
+	for i := range s.locals {
+		for range 3 {
+			s.get(i)
+			s.byte(opI32WrapI64)
+		}
+		s.byte(opMisc, miscMemoryCopy, 0, 0)
+	}
+	s.again()
+	s.keep()
 }
 
 func vectorArithmetic(s *shape) {

@@ -12,6 +12,16 @@ func (w *writer) i32(v int32)             { w.byte(opI32Const); w.b = appendSign
 func (w *writer) i64(v int64)             { w.byte(opI64Const); w.b = appendSigned(w.b, v) }
 func (w *writer) op1(op byte, imm uint32) { w.byte(op); w.u32(imm) }
 
+// size puts the size of what was written from there on before it.
+func (w *writer) size(from int) {
+	n := len(w.b) - from
+	w.u32(uint32(n))
+	var prefix [5]byte
+	k := copy(prefix[:], w.b[from+n:])
+	copy(w.b[from+k:], w.b[from:from+n])
+	copy(w.b[from:], prefix[:k])
+}
+
 // section writes a whole section.
 func (w *writer) section(id byte, body []byte) {
 	w.byte(id)

@@ -154,9 +154,12 @@ func (e *event) read(doc string) (was map[int]string, err error) {
 	return was, nil
 }
 
-// stream returns the form of the names of the event's streams, e.g. agent-<uuid>.
-func (e *event) stream() string {
-	return regexp.MustCompile(`^[a-z]+-<[a-z0-9]+>`).FindString(e.parts["Stream"])
+// streams returns the forms of the names of the event's streams, e.g. agent-<uuid>:
+// the one that the item Stream begins with, and another that is added to it.
+func (e *event) streams() []string {
+	const form = `[a-z]+-<[a-z0-9]+>`
+	all := regexp.MustCompile(`^` + form + `(, and ` + form + `)?`).FindString(e.parts["Stream"])
+	return regexp.MustCompile(form).FindAllString(all, -1)
 }
 
 // golden is a golden file of a type with JSON, indented.

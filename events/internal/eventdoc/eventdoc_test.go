@@ -5,6 +5,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -54,6 +55,27 @@ func TestLinksOfThePageLead(t *testing.T) {
 	}
 	if links < 50 {
 		t.Errorf("only %d links: the page is not whole", links)
+	}
+}
+
+// TestEachCategoryIsOnThePage: the table of streams has all that are written.
+func TestEachCategoryIsOnThePage(t *testing.T) {
+	source, err := os.ReadFile(filepath.Join(root, "events", "stream.go"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := generate(os.DirFS(filepath.Join(root, "events")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := regexp.MustCompile(`\bCategory[A-Z]\w*\s+Category = "(\w+)"`).FindAllSubmatch(source, -1)
+	if len(found) < 9 {
+		t.Errorf("only %d categories", len(found))
+	}
+	for _, c := range found {
+		if !strings.Contains(string(b), "\n| `"+string(c[1])+"-<") {
+			t.Errorf("no row for streams %s-<…>", c[1])
+		}
 	}
 }
 

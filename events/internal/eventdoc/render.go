@@ -60,15 +60,17 @@ func (w *writer) streams(list []event) {
 	var order []string
 	in := map[string][]string{}
 	for _, e := range list {
-		s := e.stream()
-		if s == "" {
+		names := e.streams()
+		if len(names) == 0 {
 			w.fail(e.name, fmt.Errorf("the item Stream does not begin with the form of a stream's name"))
 			return
 		}
-		if in[s] == nil {
-			order = append(order, s)
+		for _, s := range names {
+			if in[s] == nil {
+				order = append(order, s)
+			}
+			in[s] = append(in[s], link(e.name))
 		}
-		in[s] = append(in[s], link(e.name))
 	}
 	for _, s := range order {
 		category, _, _ := strings.Cut(s, "-")
