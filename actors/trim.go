@@ -145,7 +145,7 @@ func (p *trimPass) agent(ctx context.Context, v projections.AgentView) error {
 	} else if err != nil {
 		return err
 	}
-	confirmed, ok, err := p.confirm(ctx, v.ID, from+trimMin-1)
+	confirmed, ok, err := p.confirm(ctx, v.ID, from+p.least-1)
 	if err != nil || !ok {
 		return err
 	}
