@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync"
 
 	"github.com/hashicorp/raft"
 
@@ -18,6 +19,7 @@ type fsm struct {
 	snaps   *snapshots
 	applied watermark // index of the last entry with proposals; what Sync waits for
 	fatal   func(why string)
+	coming  sync.Map      // first byte of an entry's data, by address → who is told when it is there
 	broken  error         // why nothing more is applied
 	bytes   int           // of entries since the last snapshot
 	large   chan struct{} // of capacity 1: they are more than maxLogBytes
@@ -37,6 +39,13 @@ type taken struct {
 	err      error // this member cannot go on
 }
 
+// expect has f call arrived when it comes to an entry that this member is about to
+// give to raft, which hands on the same bytes. What it returns ends that.
+func (f *fsm) expect(entry []byte, arrived func()) (forget func()) {
+	f.coming.Store(&entry[0], arrived)
+	return func() { f.coming.Delete(&entry[0]) }
+}
+
 // Apply implements raft.FSM.
 func (f *fsm) Apply(e *raft.Log) any { return f.ApplyBatch([]*raft.Log{e})[0] }
 
@@ -51,6 +60,11 @@ func (f *fsm) ApplyBatch(batch []*raft.Log) []any {
 			continue
 		}
 		f.bytes += len(e.Data)
+		if len(e.Data) > 0 {
+			if arrived, ok := f.coming.LoadAndDelete(&e.Data[0]); ok {
+				arrived.(func())()
+			}
+		}
 		term, proposals, err := decodeEntry(e.Data)
 		if err != nil {
 			f.stop(fmt.Errorf("entry %d: %w", e.Index, err))
