@@ -180,7 +180,7 @@ func (s *Store) attempt(group []*pending, moved <-chan struct{}, committed func(
 			return nil, fateVoid
 		}
 		defer s.release()
-		entry := encodeEntry(s.raft.CurrentTerm(), proposals)
+		entry := encodeEntry(entryVersionAt(s.fsm.version.Load()), s.raft.CurrentTerm(), proposals)
 		defer s.fsm.expect(entry, committed)()
 		return fateOf(s.raft.Apply(entry, 0))
 	}
@@ -215,7 +215,7 @@ func (s *Store) forward(at raft.ServerAddress, leader raft.ServerID, proposals [
 		s.log.Debug("no session with the leader", "member", string(leader), "err", err)
 		return nil, fateVoid
 	}
-	reply, err := with.ask(ctx, moved, askPropose, encodeEntry(with.term, proposals))
+	reply, err := with.ask(ctx, moved, askPropose, encodeEntry(entryVersionAt(s.fsm.version.Load()), with.term, proposals))
 	if err == nil && reply.kind == replyTaken && len(reply.body) >= 8 {
 		t := &taken{index: binary.BigEndian.Uint64(reply.body)}
 		if t.outcomes, err = readOutcomes(reply.body[8:], len(proposals)); err == nil {

@@ -89,6 +89,7 @@ func Open(dir string, o Options) (*Store, error) {
 	}
 	s.tasks.Go(s.gather)
 	s.tasks.Go(s.compact)
+	s.tasks.Go(s.raise)
 	s.watchLeader()
 	s.gate.run()
 	s.log.Info("member opened", "dir", dir, "member", s.id.self.String(), "cluster", s.id.of().String(),
@@ -136,7 +137,10 @@ func (s *Store) openDisk() error {
 	if s.logs, err = openLogs(s.fs, path(raftDir), s.opts, s.fail); err != nil {
 		return err
 	}
-	s.fsm = &fsm{replica: s.replica, snaps: snaps, fatal: s.fail, large: make(chan struct{}, 1)}
+	s.fsm = &fsm{replica: s.replica, snaps: snaps, fatal: s.fail, understands: s.opts.version, large: make(chan struct{}, 1)}
+	if err := s.fsm.readVersion(); err != nil {
+		return err
+	}
 	return s.reconcile()
 }
 
@@ -148,7 +152,7 @@ func (s *Store) openRaft() error {
 		return err
 	}
 	s.gate = newGate(s.opts, s.id, listen)
-	s.gate.state, s.gate.serve, s.gate.empty, s.gate.member = s.state, s.serveSession, s.empty, s.isMember
+	s.gate.state, s.gate.serve, s.gate.empty, s.gate.member, s.gate.tooOld = s.state, s.serveSession, s.empty, s.isMember, s.tooOld
 	s.wire = raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
 		Stream: s.gate, MaxPool: 3, Timeout: s.patience(), Logger: newLogger(s.log), MsgpackUseNewTimeFormat: true,
 		// No pipelines: a leader that steps down while one is full leaves a goroutine

@@ -17,7 +17,13 @@ import (
 	"github.com/caxton-run/caxton/events/storetest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if os.Getenv(processEnv) != "" {
+		runProcess()
+		return
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // patience bounds a wait for a condition: far beyond what a loaded machine needs.
 const patience = 60 * time.Second
