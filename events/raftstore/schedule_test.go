@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
@@ -91,11 +92,14 @@ func (h *history) wait(t *testing.T, n int) {
 func (c *cluster) disturb(rng *rand.Rand) (what string, mend func()) {
 	i := rng.IntN(len(c.nodes))
 	n := c.nodes[i]
-	switch rng.IntN(10) {
+	switch rng.IntN(11) {
 	case 8:
 		n.slow.begin()
 		c.until("a sync waits", n.slow.waits)
 		return fmt.Sprintf("%d's disk hangs", i), n.slow.end
+	case 10:
+		c.stand(n, rng)
+		return fmt.Sprintf("%d stood still", i), func() {}
 	case 9:
 		c.swap(n)
 		return fmt.Sprintf("%d removed and added with a new disk", i), func() {}
@@ -134,6 +138,29 @@ func (c *cluster) disturb(rng *rand.Rand) (what string, mend func()) {
 		return fmt.Sprintf("%d snapshots", i), func() {}
 	}
 	return "another leads", func() {}
+}
+
+// stand has a member stand still for up to three heartbeats, as a stopped process
+// does, or until another leads if it led. Then it goes on at once with all that it was
+// told meanwhile, and hears late how late it is. Clients may all wait for it.
+func (c *cluster) stand(n *node, rng *rand.Rand) {
+	c.t.Helper()
+	led := n.Leads()
+	c.net.freeze(n.opts.Address)
+	n.slow.begin()
+	<-time.After(time.Duration(rng.Int64N(3 * int64(n.opts.Heartbeat))))
+	if led {
+		c.until("another leads", func() bool {
+			for _, m := range c.nodes {
+				if m != n && m.Leads() {
+					return true
+				}
+			}
+			return false
+		})
+	}
+	n.slow.end()
+	c.net.thaw(n.opts.Address)
 }
 
 // swap removes a member and adds it again with an empty disk, which is another one.

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"encoding/binary"
 	"sync"
+	"time"
 
 	"github.com/hashicorp/raft"
 )
@@ -180,7 +181,11 @@ func proposed(id uint64, future raft.ApplyFuture) (reply frame, taken uint64) {
 func (v *served) reply(f frame) {
 	v.writing.Lock()
 	defer v.writing.Unlock()
-	if err := writeFrame(v.conn, f); err != nil {
+	err := v.conn.SetWriteDeadline(time.Now().Add(v.s.patience()))
+	if err == nil {
+		err = writeFrame(v.conn, f)
+	}
+	if err != nil {
 		v.conn.raw.Close() //nolint:errcheck // it failed already
 	}
 }
