@@ -144,18 +144,13 @@ func (v *served) announce(over <-chan struct{}) {
 	}
 }
 
-// announce sends a request that raft itself might send: all in it is true of the
-// term, whoever leads when it arrives. One that is lost is made good by raft's next.
+// announce tells of a commit. All in the request is true of its term, whoever leads when
+// it arrives; one that is lost is made good by raft's next.
 func (s *Store) announce(m Member, c commit) {
-	from := raftAddress(s.opts.Address, s.id.self)
-	request := &raft.AppendEntriesRequest{
-		RPCHeader: raft.RPCHeader{
-			ProtocolVersion: raft.ProtocolVersionMax, ID: []byte(s.raftID()), Addr: s.wire.EncodePeer(s.raftID(), from),
-		},
+	_, err := s.sendAsLeader(m, raft.AppendEntriesRequest{
 		Term: c.term, PrevLogEntry: c.index, PrevLogTerm: c.term, LeaderCommitIndex: c.index,
-	}
-	to := raftAddress(m.Address, m.ID)
-	if err := s.wire.AppendEntries(raft.ServerID(m.ID.String()), to, request, &raft.AppendEntriesResponse{}); err != nil {
+	})
+	if err != nil {
 		s.log.Debug("commit not announced", "member", m.ID.String(), "err", err)
 	}
 }

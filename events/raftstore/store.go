@@ -59,6 +59,8 @@ type Store struct {
 
 	changing sync.Mutex // held by a change of members
 
+	verifying verifying
+
 	// using is held shared by whoever waits for raft to answer: it forgets what it
 	// has taken when it is shut down. While it runs it answers all, at the latest
 	// when it finds that it leads nobody.

@@ -76,7 +76,7 @@ func (s *Store) readIndex() (uint64, error) {
 		}
 	}
 	index := s.raft.CommitIndex()
-	if err := s.raft.VerifyLeader().Error(); err != nil {
+	if err := s.verifyLeader(); err != nil {
 		return 0, err
 	}
 	return s.lastProposals(index)
