@@ -140,25 +140,13 @@ func (c *cluster) disturb(rng *rand.Rand) (what string, mend func()) {
 	return "another leads", func() {}
 }
 
-// stand has a member stand still for up to three heartbeats, as a stopped process
-// does, or until another leads if it led. Then it goes on at once with all that it was
-// told meanwhile, and hears late how late it is. Clients may all wait for it.
+// stand has a member stand still for up to five heartbeats, as a stopped process does.
+// Then it goes on at once with all that it was told meanwhile, and hears late how late
+// it is. Clients may all wait for it.
 func (c *cluster) stand(n *node, rng *rand.Rand) {
-	c.t.Helper()
-	led := n.Leads()
 	c.net.freeze(n.opts.Address)
 	n.slow.begin()
-	<-time.After(time.Duration(rng.Int64N(3 * int64(n.opts.Heartbeat))))
-	if led {
-		c.until("another leads", func() bool {
-			for _, m := range c.nodes {
-				if m != n && m.Leads() {
-					return true
-				}
-			}
-			return false
-		})
-	}
+	<-time.After(time.Duration(rng.Int64N(5 * int64(n.opts.Heartbeat))))
 	n.slow.end()
 	c.net.thaw(n.opts.Address)
 }
