@@ -198,11 +198,21 @@ func TestLargeSnapshot(t *testing.T) {
 		t.Fatal(err)
 	}
 	second := open(2)
+	sub, err := second.SubscribeAll(ctx, 0, events.Filter{}) // it waits for what is yet to come
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer sub.Close()
 	if _, err := first.AddMember(ctx, "member-2:1"); err != nil {
 		t.Fatal(err)
 	}
 	if err := second.Sync(ctx); err != nil || second.Root() != first.Root() {
 		t.Errorf("sent %s, arrived %s, %v", first.Root(), second.Root(), err)
+	}
+	for pos := range first.Root().Next {
+		if ev, err := sub.Next(ctx); err != nil || ev.Position != pos {
+			t.Fatalf("subscriber: position %d, %v; want %d", ev.Position, err, pos)
+		}
 	}
 	if newest := second.fsm.snaps.newest(); newest == nil || newest.meta.Size < int64(size) {
 		t.Errorf("arrived as %+v: the test shows little", newest)
