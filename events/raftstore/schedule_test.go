@@ -55,6 +55,11 @@ func runSchedule(t *testing.T, seed uint64) {
 		clients.Go(func() { h.client(ctx, c, rand.New(rand.NewPCG(seed, uint64(i)+2))) })
 	}
 	var log []string
+	defer func() {
+		if t.Failed() {
+			t.Logf("seed %d: %s\n%s", seed, strings.Join(log, "; "), c.states())
+		}
+	}()
 	for range stepsOfSchedule {
 		what, mend := c.disturb(rng)
 		log = append(log, what)
@@ -68,9 +73,21 @@ func runSchedule(t *testing.T, seed uint64) {
 	clients.Wait()
 	c.agree()
 	h.check(t, c.leader().Store)
-	if t.Failed() {
-		t.Logf("seed %d: %s", seed, strings.Join(log, "; "))
+}
+
+// states says what each member believes, for whoever reads of a failure.
+func (c *cluster) states() string {
+	var b strings.Builder
+	for i, n := range c.nodes {
+		if n.Store == nil {
+			fmt.Fprintf(&b, "%d is down\n", i)
+			continue
+		}
+		_, leader := n.raft.LeaderWithID()
+		fmt.Fprintf(&b, "%d (%s) is %s in term %d, has %d entries, %d committed, believes in leader %q, members %v\n", i, n.ID(), n.raft.State(),
+			n.raft.CurrentTerm(), n.raft.LastIndex(), n.raft.CommitIndex(), leader, n.Members())
 	}
+	return b.String()
 }
 
 // wait returns when some more appends were acknowledged.
