@@ -42,7 +42,7 @@ type Store struct {
 	fsm  *fsm
 	gate *gate
 	raft *raft.Raft
-	wire *raft.NetworkTransport
+	wire *wire
 
 	queue chan *pending
 	life  context.Context // ended by Close
@@ -155,12 +155,12 @@ func (s *Store) openRaft() error {
 	}
 	s.gate = newGate(s.opts, s.id, listen)
 	s.gate.state, s.gate.serve, s.gate.empty, s.gate.member, s.gate.tooOld = s.state, s.serveSession, s.empty, s.isMember, s.tooOld
-	s.wire = raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
+	s.wire = &wire{s: s, NetworkTransport: raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
 		Stream: s.gate, MaxPool: 3, Timeout: s.patience(), Logger: newLogger(s.log), MsgpackUseNewTimeFormat: true,
 		// No pipelines: a leader that steps down while one is full leaves a goroutine
 		// in it for ever, and Shutdown waits for that.
 		MaxRPCsInFlight: 1,
-	})
+	})}
 	config := s.config()
 	if err := s.bootstrap(config); err != nil {
 		return err
