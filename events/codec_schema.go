@@ -102,6 +102,8 @@ func schemaOf(t Type) (s schema, ok bool) {
 		return schema{1, decode[EmergencyStopped], nil}, true
 	case EmergencyLifted{}.EventType():
 		return schema{1, decode[EmergencyLifted], nil}, true
+	case ClusterVersionRaised{}.EventType():
+		return schema{1, decode[ClusterVersionRaised], nil}, true
 	case ModuleUploaded{}.EventType():
 		return schema{1, decode[ModuleUploaded], nil}, true
 	case TimerSet{}.EventType():

@@ -86,6 +86,7 @@ func samples() []Payload {
 		BreakerResetStarted{At: when, DurationMS: 600_000, Forced: true},
 		EmergencyStopped{Reason: "smoke", Cluster: true},
 		EmergencyLifted{},
+		ClusterVersionRaised{From: 1, To: 2},
 		ModuleUploaded{Module: module, Size: 4, Chunks: 1},
 		BlobStored{Blob: HashBlob([]byte("blob")), Size: 4, Chunks: 1},
 		TimerSet{

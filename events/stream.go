@@ -26,6 +26,7 @@ const (
 	CategoryEmergency Category = "emergency"
 	CategoryBreaker   Category = "breaker"
 	CategoryStorm     Category = "storm"
+	CategoryCluster   Category = "cluster"
 )
 
 // Category groups streams of one kind: the part of the name before the first
@@ -61,6 +62,9 @@ func EmergencyStream() Stream { return "emergency-all" }
 
 // StormStream holds the storms that were detected.
 func StormStream() Stream { return "storm-all" }
+
+// ClusterStream tells of the cluster as a whole.
+func ClusterStream() Stream { return "cluster-main" }
 
 // Category returns what precedes the first "-".
 func (s Stream) Category() Category {

@@ -32,7 +32,7 @@ func startBenchNode(ctx context.Context, dir string) (*benchNode, error) {
 	cfg := config.Default()
 	cfg.Node.DataDir = dir
 	cfg.Breaker.ConsecutiveFailures, cfg.Breaker.FailurePercent = 1000, 100 // one agent is to fail again and again
-	n, err := openNode(ctx, cfg, slog.New(slog.DiscardHandler))
+	n, err := openNode(ctx, cfg, slog.New(slog.DiscardHandler), false)
 	if err != nil {
 		return nil, err
 	}

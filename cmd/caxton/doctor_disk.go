@@ -44,7 +44,13 @@ func (d *doctor) directory(ctx context.Context) finding {
 		f.worse(checkWarn, "chmod 700 "+d.dir)
 	}
 	d.lookAtLog(ctx, &f)
-	if why, isolated, err := pebblestore.Isolated(d.dir); isolated || err != nil {
+	path, err := logPath(d.dir)
+	if err != nil {
+		f.Measured += ": " + err.Error()
+		f.worse(checkFail, "let the server's user read and write it")
+		return f
+	}
+	if why, isolated, err := pebblestore.Isolated(path); isolated || err != nil {
 		f.Measured += ", isolated: " + oneLine(first(why, fmt.Sprint(err)))
 		f.worse(checkFail, "the disk failed; once it is sound: caxton log verify --deep --clear-isolated --data-dir "+d.dir)
 	}
@@ -55,7 +61,11 @@ func (d *doctor) directory(ctx context.Context) finding {
 func (d *doctor) lookAtLog(ctx context.Context, f *finding) {
 	opts := pebblestore.DefaultOptions()
 	opts.ReadOnly = true
-	s, err := pebblestore.Open(d.dir, opts)
+	path, err := logPath(d.dir)
+	var s *pebblestore.Store
+	if err == nil {
+		s, err = pebblestore.Open(path, opts)
+	}
 	switch {
 	case errors.Is(err, pebblestore.ErrInUse):
 		d.served = true

@@ -117,8 +117,8 @@ func TestServeFlags(t *testing.T) {
 	}{
 		{"", serveOptions{}},
 		{"server start", serveOptions{}},
-		{"server start --config c --data-dir d --api-addr a:1 --metrics-addr m:2 --node-id n --demo --log-level debug --log-format json",
-			serveOptions{"c", "d", "a:1", "m:2", "n", true, "debug", "json"}},
+		{"server start --config c --data-dir d --api-addr a:1 --metrics-addr m:2 --node-id n --bootstrap --demo --log-level debug --log-format json",
+			serveOptions{"c", "d", "a:1", "m:2", "n", true, true, "debug", "json"}},
 	} {
 		got = serveOptions{nodeID: "not called"}
 		if code := runWith(t.Context(), newApp(nil, io.Discard, io.Discard, fake), strings.Fields(tc.args)); code != 0 || got != tc.want {

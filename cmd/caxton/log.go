@@ -46,7 +46,11 @@ func (a *app) logDir(flag string) (string, error) {
 func (a *app) openLog(dir string) (*pebblestore.Store, error) {
 	opts := pebblestore.DefaultOptions()
 	opts.ReadOnly, opts.Logger = true, slog.New(warnings{a})
-	s, err := pebblestore.Open(dir, opts)
+	path, err := logPath(dir)
+	if err != nil {
+		return nil, err
+	}
+	s, err := pebblestore.Open(path, opts)
 	switch {
 	case errors.Is(err, pebblestore.ErrInUse):
 		return nil, &failure{text: fmt.Sprintf("%s is in use by a running server", dir), next: "stop the server, or examine a copy of the directory"}
@@ -153,12 +157,16 @@ func (a *app) verifyLog(ctx context.Context, dir string, deep, lift bool) error 
 	if err = errors.Join(err, s.Close()); err != nil {
 		return fmt.Errorf("verify %s: %w", dir, err)
 	}
-	why, isolated, err := pebblestore.Isolated(dir)
+	path, err := logPath(dir)
+	if err != nil {
+		return err
+	}
+	why, isolated, err := pebblestore.Isolated(path)
 	if err != nil {
 		return err
 	}
 	if isolated && lift && found == 0 {
-		if err := pebblestore.ClearIsolation(dir); err != nil {
+		if err := pebblestore.ClearIsolation(path); err != nil {
 			return fmt.Errorf("clear the isolation of %s: %w", dir, err)
 		}
 		a.note("%s takes writes again from the next start on", dir)

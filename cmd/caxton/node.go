@@ -24,7 +24,7 @@ type node struct {
 	cfg     config.Config
 	dir     string // of the log, absolute
 	log     *slog.Logger
-	store   *pebblestore.Store
+	store   engine
 	host    *wasmhost.Host
 	runner  *projections.Runner
 	index   *projections.Messages
@@ -40,20 +40,21 @@ type node struct {
 	shutdown func() // ends the node in order, soon after it returns
 }
 
-// openNode opens the log and makes the parts that work on it. Close it.
-func openNode(ctx context.Context, cfg config.Config, log *slog.Logger) (*node, error) {
+// openNode opens the log, as a group with bootstrap, and makes the parts that work on
+// it. Close it.
+func openNode(ctx context.Context, cfg config.Config, log *slog.Logger, bootstrap bool) (*node, error) {
 	dir, err := filepath.Abs(cfg.Node.DataDir)
 	if err != nil {
 		return nil, fmt.Errorf("node.data_dir: %w", err)
 	}
 	n := &node{cfg: cfg, dir: dir, log: log, shutdown: func() {}}
-	if err := n.open(ctx); err != nil {
+	if err := n.open(ctx, bootstrap); err != nil {
 		return nil, errors.Join(err, n.close(ctx))
 	}
 	return n, nil
 }
 
-func (n *node) open(ctx context.Context) error {
+func (n *node) open(ctx context.Context, bootstrap bool) error {
 	agents := projections.NewAgents(events.MemberID(n.cfg.Node.ID))
 	inFlight, inboxes, timers := projections.NewInFlight(), projections.NewInboxes(), projections.NewTimers()
 	n.inboxes = inboxes
@@ -74,7 +75,7 @@ func (n *node) open(ctx context.Context) error {
 	opts.Watermarks = pebblestore.Watermarks{Filling: disk.WarnPercent, Low: disk.RefusePercent, Full: disk.ReadOnlyPercent}
 	opts.BallastBytes = int64(disk.Ballast)
 	var err error
-	if n.store, err = pebblestore.Open(n.dir, opts); err != nil {
+	if n.store, err = openEngine(ctx, n.dir, bootstrap, opts); err != nil {
 		return err // it names the directory
 	}
 	if n.running, err = actors.OpenRunLog(filepath.Join(n.dir, "running")); err != nil {

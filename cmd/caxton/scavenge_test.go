@@ -18,7 +18,7 @@ func TestTheNodeScavenges(t *testing.T) {
 	cfg := config.Default()
 	cfg.Node.DataDir = t.TempDir()
 	cfg.Events.ScavengeEvery = 5 * time.Millisecond
-	n, err := openNode(ctx, cfg, slog.New(slog.DiscardHandler))
+	n, err := openNode(ctx, cfg, slog.New(slog.DiscardHandler), false)
 	if err != nil {
 		t.Fatal(err)
 	}

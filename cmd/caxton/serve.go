@@ -37,7 +37,7 @@ func serve(ctx context.Context, opts serveOptions, stdout, _ io.Writer) (err err
 	if err != nil {
 		return errors.Join(err, api.Close())
 	}
-	n, err := openNode(ctx, cfg, log)
+	n, err := openNode(ctx, cfg, log, opts.bootstrap)
 	if err != nil {
 		return errors.Join(err, api.Close(), metrics.Close())
 	}

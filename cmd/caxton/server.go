@@ -15,6 +15,7 @@ type serveOptions struct {
 	apiAddr     string // host:port; port 0 lets the system choose
 	metricsAddr string
 	nodeID      string
+	bootstrap   bool // make the log a group of this node, for good
 	demo        bool // deploy the bundled agents and start a conversation
 	logLevel    string
 	logFormat   string
@@ -44,6 +45,7 @@ func (a *app) serverCommand() *cobra.Command {
 	f.StringVar(&opts.apiAddr, "api-addr", "", "address of the REST API (default 127.0.0.1:8080)")
 	f.StringVar(&opts.metricsAddr, "metrics-addr", "", "address of the metrics (default 127.0.0.1:9090)")
 	f.StringVar(&opts.nodeID, "node-id", "", "name of this node (default the host's)")
+	f.BoolVar(&opts.bootstrap, "bootstrap", false, "make the log a replicated one with this node as its only member, for good; ignored where it is one")
 	f.BoolVar(&opts.demo, "demo", false, "deploy the bundled agents and send a conversation")
 	f.StringVar(&opts.logLevel, "log-level", "", "debug, info, warn or error (default info)")
 	f.StringVar(&opts.logFormat, "log-format", "", "text or json (default text)")

@@ -209,6 +209,14 @@ func cutEvent(ev *events.Event, b []byte) (rest []byte, err error) {
 	return rest, err
 }
 
+// Appends reports whether a proposal, which CheckProposal would pass, is an append to
+// stream.
+func Appends(b []byte, stream events.Stream) bool {
+	const name = proposalHeader + 2
+	return len(b) >= name+len(stream) && b[5] == proposeAppend &&
+		int(binary.BigEndian.Uint16(b[proposalHeader:])) == len(stream) && string(b[name:name+len(stream)]) == string(stream)
+}
+
 // CheckProposal reports whether Apply could read a proposal. Errors are
 // *events.CorruptError.
 func CheckProposal(b []byte) error {

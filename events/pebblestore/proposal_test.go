@@ -101,3 +101,26 @@ func FuzzProposal(f *testing.F) {
 		}
 	})
 }
+
+// TestAppends tells appends to one stream from all other proposals.
+func TestAppends(t *testing.T) {
+	one := []events.Event{{ID: events.NewEventID(), Type: "Tested", ContentType: events.JSON, Data: []byte("{}")}}
+	for _, v := range []struct {
+		r    request
+		want bool
+	}{
+		{request{op: opAppend, stream: "cluster-main", events: one}, true},
+		{request{op: opAppend, stream: "cluster-mai", events: one}, false},
+		{request{op: opAppend, stream: "cluster-main2", events: one}, false},
+		{request{op: opAppend, stream: "cluster-mein", events: one}, false},
+		{request{op: opDelete, stream: "cluster-main"}, false},
+	} {
+		b, err := encodeProposal(&v.r, time.Now())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := Appends(b, "cluster-main"); got != v.want {
+			t.Errorf("%d of %s: %v, want %v", v.r.op, v.r.stream, got, v.want)
+		}
+	}
+}

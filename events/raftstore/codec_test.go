@@ -14,7 +14,7 @@ import (
 
 // TestEntryLayout holds the bytes still: members of different builds read them.
 func TestEntryLayout(t *testing.T) {
-	got := encodeEntry(0x0102, [][]byte{[]byte("ab"), {}})
+	got := encodeEntry(1, 0x0102, [][]byte{[]byte("ab"), {}})
 	want := "\x01" + "\x00\x00\x00\x00\x00\x00\x01\x02" + "\x00\x00\x00\x02" + "\x00\x00\x00\x02ab" + "\x00\x00\x00\x00"
 	if string(got) != want {
 		t.Errorf("%x, want %x", got, want)
@@ -64,7 +64,7 @@ func TestOutcomesTravel(t *testing.T) {
 }
 
 func FuzzEntry(f *testing.F) {
-	f.Add(encodeEntry(1, [][]byte{[]byte("a"), []byte("bc")}))
+	f.Add(encodeEntry(1, 1, [][]byte{[]byte("a"), []byte("bc")}))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		term, proposals, err := decodeEntry(b)
 		if err != nil {
@@ -73,7 +73,7 @@ func FuzzEntry(f *testing.F) {
 			}
 			return
 		}
-		if again := encodeEntry(term, proposals); !bytes.Equal(again, b) {
+		if again := encodeEntry(b[0], term, proposals); !bytes.Equal(again, b) {
 			t.Errorf("%x decodes and encodes to %x", b, again)
 		}
 	})

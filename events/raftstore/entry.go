@@ -10,7 +10,7 @@ import (
 
 // The data of a raft entry. Numbers are big-endian:
 //
-//	0  version (1)
+//	0  version: 1 to newestEntry, by the cluster's version
 //	1  term in which it counts, 8 bytes
 //	9  number of proposals, 4 bytes
 //	13 per proposal: length (4), proposal
@@ -19,8 +19,7 @@ import (
 // repeated in a later entry; were the first one's to be taken up by a later leader
 // after that, a refusal that was already answered could turn into a write.
 const (
-	entryVersion = 1
-	entryHeader  = 13
+	entryHeader = 13
 )
 
 // Bounds of one entry. An entry is one message to each follower and one write to
@@ -30,13 +29,13 @@ const (
 	maxEntryBytes = 1 << 20 // beyond which no further proposal is put in; one may be larger
 )
 
-// encodeEntry makes the data of an entry that counts in term.
-func encodeEntry(term uint64, proposals [][]byte) []byte {
+// encodeEntry makes the data of an entry of some version that counts in term.
+func encodeEntry(version byte, term uint64, proposals [][]byte) []byte {
 	size := entryHeader
 	for _, p := range proposals {
 		size += 4 + len(p)
 	}
-	b := append(make([]byte, 0, size), entryVersion)
+	b := append(make([]byte, 0, size), version)
 	b = binary.BigEndian.AppendUint64(b, term)
 	b = binary.BigEndian.AppendUint32(b, uint32(len(proposals)))
 	for _, p := range proposals {
@@ -55,7 +54,7 @@ func decodeEntry(b []byte) (term uint64, proposals [][]byte, err error) {
 	if len(b) < entryHeader {
 		return bad("%d bytes are too few", len(b))
 	}
-	if b[0] != entryVersion {
+	if b[0] == 0 || b[0] > newestEntry {
 		return bad("unknown version %d: it was written by a newer member", b[0])
 	}
 	term = binary.BigEndian.Uint64(b[1:])

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync"
+	"sync/atomic"
 
 	"github.com/hashicorp/raft"
 
@@ -14,13 +16,16 @@ import (
 // fsm is what raft's entries are applied to. All its methods are called from one
 // goroutine of raft's.
 type fsm struct {
-	replica *pebblestore.Replica
-	snaps   *snapshots
-	applied watermark // index of the last entry with proposals; what Sync waits for
-	fatal   func(why string)
-	broken  error         // why nothing more is applied
-	bytes   int           // of entries since the last snapshot
-	large   chan struct{} // of capacity 1: they are more than maxLogBytes
+	replica     *pebblestore.Replica
+	snaps       *snapshots
+	applied     watermark // index of the last entry with proposals; what Sync waits for
+	fatal       func(why string)
+	version     atomic.Uint32 // that the cluster writes, by what is applied
+	understands uint32        // of versions, this build
+	coming      sync.Map      // first byte of an entry's data, by address → who is told when it is there
+	broken      error         // why nothing more is applied
+	bytes       int           // of entries since the last snapshot
+	large       chan struct{} // of capacity 1: they are more than maxLogBytes
 }
 
 // maxLogBytes bounds the entries between two snapshots, give or take what is applied
@@ -37,6 +42,13 @@ type taken struct {
 	err      error // this member cannot go on
 }
 
+// expect has f call arrived when it comes to an entry that this member is about to
+// give to raft, which hands on the same bytes. What it returns ends that.
+func (f *fsm) expect(entry []byte, arrived func()) (forget func()) {
+	f.coming.Store(&entry[0], arrived)
+	return func() { f.coming.Delete(&entry[0]) }
+}
+
 // Apply implements raft.FSM.
 func (f *fsm) Apply(e *raft.Log) any { return f.ApplyBatch([]*raft.Log{e})[0] }
 
@@ -51,6 +63,11 @@ func (f *fsm) ApplyBatch(batch []*raft.Log) []any {
 			continue
 		}
 		f.bytes += len(e.Data)
+		if len(e.Data) > 0 {
+			if arrived, ok := f.coming.LoadAndDelete(&e.Data[0]); ok {
+				arrived.(func())()
+			}
+		}
 		term, proposals, err := decodeEntry(e.Data)
 		if err != nil {
 			f.stop(fmt.Errorf("entry %d: %w", e.Index, err))
@@ -86,6 +103,11 @@ func (f *fsm) apply(entries []pebblestore.Entry, results []*taken) {
 		return
 	}
 	f.applied.raise(entries[len(entries)-1].Index)
+	if mayRaise(entries) {
+		if err := f.readVersion(); err != nil {
+			f.stop(err)
+		}
+	}
 	if f.bytes > maxLogBytes {
 		select {
 		case f.large <- struct{}{}:
@@ -137,6 +159,9 @@ func (f *fsm) restore(s *snapshot) error {
 			Where:  "snapshot " + s.meta.ID,
 			Reason: fmt.Sprintf("holds the log %s, its contents say %s", f.replica.Root(), s.contents.root()),
 		}
+	}
+	if err == nil {
+		err = f.readVersion()
 	}
 	if err != nil {
 		f.stop(fmt.Errorf("restore snapshot %s: %w", s.meta.ID, err))

@@ -34,10 +34,6 @@ const (
 
 func helloMagic() string { return "cxrf" }
 
-// memberVersion is what this build understands of records, proposals, entries and
-// snapshots. It rises with any of them.
-const memberVersion = 1
-
 // What a connection is for.
 const (
 	forRaft    = 1 // raft's own requests

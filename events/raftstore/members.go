@@ -94,6 +94,9 @@ func (s *Store) AddMember(ctx context.Context, address string) (ServerID, error)
 	if err := s.leading(); err != nil {
 		return ServerID{}, err
 	}
+	if err := s.Sync(ctx); err != nil { // the version that the cluster writes is known then
+		return ServerID{}, fmt.Errorf("add %s: %w", address, err)
+	}
 	there, err := s.ask(ctx, address, ServerID{})
 	if err != nil {
 		return ServerID{}, fmt.Errorf("add %s: %w", address, err)
@@ -111,7 +114,7 @@ func (s *Store) AddMember(ctx context.Context, address string) (ServerID, error)
 		}
 	}
 	if !known {
-		if err := admissible(there, s.opts.version, len(servers)); err != nil {
+		if err := admissible(there, s.fsm.version.Load(), len(servers)); err != nil {
 			return ServerID{}, fmt.Errorf("add %s: %w", address, err)
 		}
 		var added raft.IndexFuture
@@ -136,12 +139,12 @@ func (s *Store) AddMember(ctx context.Context, address string) (ServerID, error)
 }
 
 // admissible judges a member that is to be added.
-func admissible(there answer, version uint32, members int) error {
+func admissible(there answer, writes uint32, members int) error {
 	switch {
 	case there.last > 0:
 		return events.Invalidf("address", "is that of a member with a log of %d entries: only an empty one joins", there.last)
-	case there.version < version:
-		return events.Invalidf("address", "is that of a member of version %d, this one has %d", there.version, version)
+	case there.version < writes:
+		return events.Invalidf("address", "is that of a member that cannot join: %s", &TooOldError{Writes: writes, Understands: there.version})
 	case members >= MaxMembers:
 		return events.Invalidf("members", "are %d, at most %d", members, MaxMembers)
 	}

@@ -13,6 +13,7 @@ type testNet struct {
 	mu        sync.Mutex // guards what follows
 	listeners map[string]*testListener
 	cut       map[link]bool
+	frozen    map[string]chan struct{} // members that stand still; closed when they go on
 	conns     map[*testConn]struct{}
 }
 
@@ -20,7 +21,7 @@ type testNet struct {
 type link struct{ from, to string }
 
 func newTestNet() *testNet {
-	return &testNet{listeners: make(map[string]*testListener), cut: make(map[link]bool), conns: make(map[*testConn]struct{})}
+	return &testNet{listeners: make(map[string]*testListener), cut: make(map[link]bool), frozen: make(map[string]chan struct{}), conns: make(map[*testConn]struct{})}
 }
 
 // at is the net as one member sees it.
@@ -47,6 +48,7 @@ func (p *testPlace) Listen(address string) (net.Listener, error) {
 
 // Dial implements Network.
 func (p *testPlace) Dial(ctx context.Context, address string) (net.Conn, error) {
+	p.net.pass(p.address)
 	p.net.mu.Lock()
 	l := p.net.listeners[address]
 	lost := p.net.cut[link{p.address, address}] || p.net.cut[link{address, p.address}]
@@ -136,6 +138,7 @@ func (c *testConn) peer() string {
 // Write implements net.Conn.
 func (c *testConn) Write(b []byte) (int, error) {
 	to := c.peer()
+	c.net.pass(c.link.from)
 	c.net.mu.Lock()
 	c.lost = c.lost || c.net.cut[link{c.link.from, to}]
 	lost := c.lost
@@ -144,6 +147,37 @@ func (c *testConn) Write(b []byte) (int, error) {
 		return len(b), nil
 	}
 	return c.Conn.Write(b)
+}
+
+// Read implements net.Conn. What came for a member that stands still waits.
+func (c *testConn) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	c.net.pass(c.link.from)
+	return n, err
+}
+
+// freeze has a member neither say nor hear anything until thaw; nothing is lost.
+func (n *testNet) freeze(address string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.frozen[address] = make(chan struct{})
+}
+
+func (n *testNet) thaw(address string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	close(n.frozen[address])
+	delete(n.frozen, address)
+}
+
+// pass returns when a member does not stand still.
+func (n *testNet) pass(address string) {
+	n.mu.Lock()
+	until := n.frozen[address]
+	n.mu.Unlock()
+	if until != nil {
+		<-until
+	}
 }
 
 // Close implements net.Conn.

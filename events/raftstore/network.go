@@ -49,6 +49,7 @@ type gate struct {
 	serve  func(*conn, hello)  // a session; returns when it ends
 	empty  func() bool         // this member's log holds nothing
 	member func(ServerID) bool // as far as this member knows
+	tooOld func(uint32) string // why a member that understands no later version is refused
 	calls  chan net.Conn       // for raft
 	quit   chan struct{}       // closed by Close
 	greet  chan struct{}       // of capacity maxUngreeted
@@ -208,11 +209,14 @@ func (g *gate) judge(h hello) (refusal string, err error) {
 		}
 		own = h.cluster
 	}
+	old := g.tooOld(h.version)
 	switch {
 	case own != (ClusterID{}) && h.cluster != own:
 		return fmt.Sprintf("this member belongs to cluster %s, not to %s", own, h.cluster), nil
 	case h.purpose < forRaft || h.purpose > forStatus:
 		return fmt.Sprintf("unknown purpose %d", h.purpose), nil
+	case old != "" && own != (ClusterID{}):
+		return old, nil
 	case h.purpose == forSession && !g.member(h.from):
 		return fmt.Sprintf("server %s is no member of this cluster", h.from), nil
 	}
@@ -267,6 +271,9 @@ func (g *gate) sayHello(ctx context.Context, c *conn, address string, want Serve
 		return a, &RefusedError{Address: address, Reason: fmt.Sprintf("server %s answers, %s is wanted", a.from, want)}
 	case a.cluster != (ClusterID{}) && a.cluster != h.cluster:
 		return a, &RefusedError{Address: address, Reason: fmt.Sprintf("it belongs to cluster %s, this member to %s", a.cluster, h.cluster)}
+	}
+	if old := g.tooOld(a.version); old != "" && purpose != forStatus {
+		return a, &RefusedError{Address: address, Reason: old}
 	}
 	return a, c.SetDeadline(time.Time{})
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -14,9 +15,6 @@ import (
 )
 
 const (
-	// inFlight is how many entries of one member are under way: one on the wire,
-	// one on the disks, one being applied, one being made.
-	inFlight = 4
 	// queueLength is how many proposals may wait before a caller blocks.
 	queueLength = 1024
 	// pause is between two attempts when nothing else says that another may fare
@@ -56,20 +54,21 @@ func (s *Store) propose(ctx context.Context, proposal []byte) pebblestore.Outcom
 	}
 }
 
-// gather is the proposer's goroutine: what waits while inFlight entries are under
-// way becomes the next.
+// gather is the proposer's goroutine: what waits while an entry is on its way to
+// the disks of a quorum becomes the next. That one goes to the disks while the last
+// is applied; more on the way at a time make smaller entries, and a sync for each.
 func (s *Store) gather() {
-	room := make(chan struct{}, inFlight)
+	way := make(chan struct{}, 1)
 	for {
 		var group []*pending
 		select {
-		case p := <-s.queue:
-			group = append(group, p)
+		case way <- struct{}{}:
 		case <-s.quit:
 			return
 		}
 		select {
-		case room <- struct{}{}:
+		case p := <-s.queue:
+			group = append(group, p)
 		case <-s.quit:
 			return
 		}
@@ -84,40 +83,50 @@ func (s *Store) gather() {
 			}
 			break
 		}
+		clear := sync.OnceFunc(func() { <-way })
 		s.tasks.Go(func() {
-			s.carry(group)
-			<-room
+			defer clear()
+			s.carry(group, clear)
 		})
 	}
 }
 
 // carry brings a group into the order and answers it. An attempt whose outcome is
 // not known is followed by another with the same proposals, until it is known or
-// nobody waits.
-func (s *Store) carry(group []*pending) {
+// nobody waits. It calls committed, at least once if the group is taken, when the
+// next group may follow.
+func (s *Store) carry(group []*pending, committed func()) {
 	unknown := false
 	for {
 		if group = stillWaiting(group); len(group) == 0 {
 			return
 		}
 		moved := s.leaderMoved() // before the attempt: a change during it is not missed
-		t, what := s.attempt(group, moved)
+		t, what := s.attempt(group, moved, committed)
 		if what == fateTaken {
+			committed()
 			s.answer(group, t, unknown)
 			return
 		}
 		unknown = unknown || what == fateUnknown
-		timer := time.NewTimer(pause)
-		select {
-		case <-moved:
-		case <-timer.C:
-		case <-s.stopped:
-		case <-s.quit:
-		}
-		timer.Stop()
+		s.rest(context.Background(), moved)
 		if _, failed := s.Failed(); failed || s.life.Err() != nil {
 			return // propose tells them
 		}
+	}
+}
+
+// rest is between two attempts: it ends early when another leader is known, or when
+// there is nothing more to try for.
+func (s *Store) rest(ctx context.Context, moved <-chan struct{}) {
+	timer := time.NewTimer(pause)
+	defer timer.Stop()
+	select {
+	case <-moved:
+	case <-timer.C:
+	case <-ctx.Done():
+	case <-s.stopped:
+	case <-s.quit:
 	}
 }
 
@@ -157,7 +166,7 @@ const (
 )
 
 // attempt tries once to bring a group into the order.
-func (s *Store) attempt(group []*pending, moved <-chan struct{}) (*taken, fate) {
+func (s *Store) attempt(group []*pending, moved <-chan struct{}, committed func()) (*taken, fate) {
 	proposals := make([][]byte, len(group))
 	for i, p := range group {
 		proposals[i] = p.proposal
@@ -171,7 +180,9 @@ func (s *Store) attempt(group []*pending, moved <-chan struct{}) (*taken, fate) 
 			return nil, fateVoid
 		}
 		defer s.release()
-		return fateOf(s.raft.Apply(encodeEntry(s.raft.CurrentTerm(), proposals), 0))
+		entry := encodeEntry(entryVersionAt(s.fsm.version.Load()), s.raft.CurrentTerm(), proposals)
+		defer s.fsm.expect(entry, committed)()
+		return fateOf(s.raft.Apply(entry, 0))
 	}
 	return s.forward(address, leader, proposals, moved)
 }
@@ -204,7 +215,7 @@ func (s *Store) forward(at raft.ServerAddress, leader raft.ServerID, proposals [
 		s.log.Debug("no session with the leader", "member", string(leader), "err", err)
 		return nil, fateVoid
 	}
-	reply, err := with.ask(ctx, moved, askPropose, encodeEntry(with.term, proposals))
+	reply, err := with.ask(ctx, moved, askPropose, encodeEntry(entryVersionAt(s.fsm.version.Load()), with.term, proposals))
 	if err == nil && reply.kind == replyTaken && len(reply.body) >= 8 {
 		t := &taken{index: binary.BigEndian.Uint64(reply.body)}
 		if t.outcomes, err = readOutcomes(reply.body[8:], len(proposals)); err == nil {

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
@@ -54,6 +55,11 @@ func runSchedule(t *testing.T, seed uint64) {
 		clients.Go(func() { h.client(ctx, c, rand.New(rand.NewPCG(seed, uint64(i)+2))) })
 	}
 	var log []string
+	defer func() {
+		if t.Failed() {
+			t.Logf("seed %d: %s\n%s", seed, strings.Join(log, "; "), c.states())
+		}
+	}()
 	for range stepsOfSchedule {
 		what, mend := c.disturb(rng)
 		log = append(log, what)
@@ -67,9 +73,21 @@ func runSchedule(t *testing.T, seed uint64) {
 	clients.Wait()
 	c.agree()
 	h.check(t, c.leader().Store)
-	if t.Failed() {
-		t.Logf("seed %d: %s", seed, strings.Join(log, "; "))
+}
+
+// states says what each member believes, for whoever reads of a failure.
+func (c *cluster) states() string {
+	var b strings.Builder
+	for i, n := range c.nodes {
+		if n.Store == nil {
+			fmt.Fprintf(&b, "%d is down\n", i)
+			continue
+		}
+		_, leader := n.raft.LeaderWithID()
+		fmt.Fprintf(&b, "%d (%s) is %s in term %d, has %d entries, %d committed, believes in leader %q, members %v\n", i, n.ID(), n.raft.State(),
+			n.raft.CurrentTerm(), n.raft.LastIndex(), n.raft.CommitIndex(), leader, n.Members())
 	}
+	return b.String()
 }
 
 // wait returns when some more appends were acknowledged.
@@ -91,11 +109,14 @@ func (h *history) wait(t *testing.T, n int) {
 func (c *cluster) disturb(rng *rand.Rand) (what string, mend func()) {
 	i := rng.IntN(len(c.nodes))
 	n := c.nodes[i]
-	switch rng.IntN(10) {
+	switch rng.IntN(11) {
 	case 8:
 		n.slow.begin()
 		c.until("a sync waits", n.slow.waits)
 		return fmt.Sprintf("%d's disk hangs", i), n.slow.end
+	case 10:
+		c.stand(n, rng)
+		return fmt.Sprintf("%d stood still", i), func() {}
 	case 9:
 		c.swap(n)
 		return fmt.Sprintf("%d removed and added with a new disk", i), func() {}
@@ -134,6 +155,17 @@ func (c *cluster) disturb(rng *rand.Rand) (what string, mend func()) {
 		return fmt.Sprintf("%d snapshots", i), func() {}
 	}
 	return "another leads", func() {}
+}
+
+// stand has a member stand still for up to five heartbeats, as a stopped process does.
+// Then it goes on at once with all that it was told meanwhile, and hears late how late
+// it is. Clients may all wait for it.
+func (c *cluster) stand(n *node, rng *rand.Rand) {
+	c.net.freeze(n.opts.Address)
+	n.slow.begin()
+	<-time.After(time.Duration(rng.Int64N(5 * int64(n.opts.Heartbeat))))
+	n.slow.end()
+	c.net.thaw(n.opts.Address)
 }
 
 // swap removes a member and adds it again with an empty disk, which is another one.

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"encoding/binary"
 	"sync"
+	"time"
 
 	"github.com/hashicorp/raft"
 )
@@ -15,14 +16,19 @@ type served struct {
 	writing sync.Mutex
 	tasks   sync.WaitGroup
 	room    chan struct{} // of capacity maxInSession
+	member  ServerID
+	news    chan commit // of capacity 1: the last one that the member should hear of at once
 
 	over bool // a newer session took its place; under Store.serving
 }
 
+// commit is an entry that a quorum has, in the leader's term.
+type commit struct{ index, term uint64 }
+
 // serveSession takes requests of a member until the connection ends. An older
 // session of the same member is over from here on.
 func (s *Store) serveSession(c *conn, h hello) {
-	v := &served{s: s, conn: c, room: make(chan struct{}, maxInSession)}
+	v := &served{s: s, conn: c, room: make(chan struct{}, maxInSession), member: h.from, news: make(chan commit, 1)}
 	s.serving.Lock()
 	if old := s.sessions[h.from]; old != nil {
 		old.over = true
@@ -31,6 +37,8 @@ func (s *Store) serveSession(c *conn, h hello) {
 	s.sessions[h.from] = v
 	s.serving.Unlock()
 
+	over := make(chan struct{})
+	v.tasks.Go(func() { v.announce(over) })
 	r := bufio.NewReader(c)
 	for {
 		f, err := readFrame(r)
@@ -43,6 +51,7 @@ func (s *Store) serveSession(c *conn, h hello) {
 		}
 	}
 	c.Close() //nolint:errcheck // what is not yet answered is not expected any more
+	close(over)
 	v.tasks.Wait()
 	s.serving.Lock()
 	if s.sessions[h.from] == v {
@@ -76,7 +85,13 @@ func (v *served) take(f frame) bool {
 		}
 		future := v.s.raft.Apply(f.body, 0) // under the lock: none comes after over was set
 		v.s.serving.Unlock()
-		v.tasks.Go(func() { done(proposed(f.id, future)) })
+		v.tasks.Go(func() {
+			reply, taken := proposed(f.id, future)
+			done(reply)
+			if taken != 0 {
+				v.tell(commit{taken, binary.BigEndian.Uint64(f.body[1:])})
+			}
+		})
 	case askReadIndex:
 		v.tasks.Go(func() {
 			index, err := v.s.readIndex()
@@ -84,7 +99,11 @@ func (v *served) take(f frame) bool {
 			if err != nil {
 				reply = frame{f.id, replyVoid, nil}
 			}
+			term := v.s.termOf(index)
 			done(reply)
+			if err == nil && term != 0 && term == v.s.raft.CurrentTerm() {
+				v.tell(commit{index, term})
+			}
 		})
 	default:
 		v.s.release()
@@ -93,27 +112,75 @@ func (v *served) take(f frame) bool {
 	return true
 }
 
-// proposed waits for an entry's fate and puts it into a reply.
-func proposed(id uint64, future raft.ApplyFuture) frame {
+// tell has a commit announced, unless a later one is.
+func (v *served) tell(c commit) {
+	for {
+		select {
+		case v.news <- c:
+			return
+		case earlier := <-v.news:
+			if earlier.index > c.index {
+				c = earlier
+			}
+		}
+	}
+}
+
+// announce sends the member the commits that it waits for, as raft will some
+// milliseconds later when nothing else follows: an append by a follower, or a read
+// after Sync, would wait that long.
+func (v *served) announce(over <-chan struct{}) {
+	for {
+		select {
+		case <-over:
+			return
+		case c := <-v.news:
+			for _, m := range v.s.Members() {
+				if m.ID == v.member {
+					v.s.announce(m, c)
+				}
+			}
+		}
+	}
+}
+
+// announce tells of a commit. All in the request is true of its term, whoever leads when
+// it arrives; one that is lost is made good by raft's next.
+func (s *Store) announce(m Member, c commit) {
+	_, err := s.sendAsLeader(m, raft.AppendEntriesRequest{
+		Term: c.term, PrevLogEntry: c.index, PrevLogTerm: c.term, LeaderCommitIndex: c.index,
+	})
+	if err != nil {
+		s.log.Debug("commit not announced", "member", m.ID.String(), "err", err)
+	}
+}
+
+// proposed waits for an entry's fate and puts it into a reply. taken is its index if
+// it was.
+func proposed(id uint64, future raft.ApplyFuture) (reply frame, taken uint64) {
 	t, what := fateOf(future)
 	switch what {
 	case fateVoid:
-		return frame{id, replyVoid, nil}
+		return frame{id, replyVoid, nil}, 0
 	case fateUnknown:
-		return frame{id, replyUnknown, nil}
+		return frame{id, replyUnknown, nil}, 0
 	}
 	body := binary.BigEndian.AppendUint64(nil, t.index)
 	for _, o := range t.outcomes {
 		body = appendOutcome(body, o)
 	}
-	return frame{id, replyTaken, body}
+	return frame{id, replyTaken, body}, t.index
 }
 
 // reply writes one. A connection that fails fails the reader too.
 func (v *served) reply(f frame) {
 	v.writing.Lock()
 	defer v.writing.Unlock()
-	if err := writeFrame(v.conn, f); err != nil {
+	err := v.conn.SetWriteDeadline(time.Now().Add(v.s.patience()))
+	if err == nil {
+		err = writeFrame(v.conn, f)
+	}
+	if err != nil {
 		v.conn.raw.Close() //nolint:errcheck // it failed already
 	}
 }

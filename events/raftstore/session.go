@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"time"
 
 	"github.com/hashicorp/raft"
 )
@@ -72,7 +73,8 @@ var errSession = errors.New("session with the leader ended")
 // the connection ends.
 type session struct {
 	leader raft.ServerID
-	term   uint64 // of the leader, when it began
+	within time.Duration // in which a request must be on its way
+	term   uint64        // of the leader, when it began
 	conn   *conn
 
 	mu    sync.Mutex // guards what follows, and writing
@@ -102,6 +104,7 @@ func (s *session) run() {
 
 // end fails all requests under way. A second call does nothing.
 func (s *session) end() {
+	s.conn.raw.Close() //nolint:errcheck // first: whoever writes has the lock
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.ended {
@@ -126,7 +129,10 @@ func (s *session) ask(ctx context.Context, moved <-chan struct{}, kind byte, bod
 	}
 	s.last++
 	s.wait[s.last] = reply
-	err := writeFrame(s.conn, frame{s.last, kind, body})
+	err := s.conn.SetWriteDeadline(time.Now().Add(s.within)) // the leader may be stopped: all wait for the lock
+	if err == nil {
+		err = writeFrame(s.conn, frame{s.last, kind, body})
+	}
 	s.mu.Unlock()
 	if err != nil {
 		s.end()
@@ -172,7 +178,7 @@ func (s *Store) sessionWith(ctx context.Context, at raft.ServerAddress, leader r
 	if err != nil {
 		return nil, err
 	}
-	ss := &session{leader: leader, term: a.term, conn: c, wait: make(map[uint64]chan frame)}
+	ss := &session{leader: leader, within: s.patience(), term: a.term, conn: c, wait: make(map[uint64]chan frame)}
 	s.session = ss
 	s.tasks.Go(ss.run)
 	return ss, nil

@@ -1,7 +1,11 @@
 package raftstore
 
 import (
+	"errors"
+	"net"
 	"sync"
+	"testing"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
@@ -61,4 +65,29 @@ func (s *stall) pass() {
 	s.mu.Lock()
 	s.waiting--
 	s.mu.Unlock()
+}
+
+// TestStoppedLeaderHoldsNobody asks a leader that takes nothing from its connection:
+// the one that asks hears of it in time, and so does the one that waits for its turn.
+func TestStoppedLeaderHoldsNobody(t *testing.T) {
+	ours, theirs := net.Pipe() // nobody reads theirs
+	defer theirs.Close()
+	g := &gate{open: make(map[*conn]struct{})}
+	s := &session{within: 20 * time.Millisecond, conn: &conn{Conn: ours, raw: ours, g: g}, wait: make(map[uint64]chan frame)}
+	var asking sync.WaitGroup
+	for range 2 {
+		asking.Go(func() {
+			if _, err := s.ask(t.Context(), nil, askReadIndex, nil); !errors.Is(err, errSession) {
+				t.Errorf("asked a stopped leader: %v", err)
+			}
+		})
+	}
+	asking.Wait()
+
+	ours, theirs = net.Pipe()
+	defer theirs.Close()
+	s = &session{within: time.Hour, conn: &conn{Conn: ours, raw: ours, g: g}, wait: make(map[uint64]chan frame)}
+	asking.Go(func() { s.ask(t.Context(), nil, askReadIndex, nil) }) //nolint:errcheck // it is ended
+	s.end()
+	asking.Wait()
 }

@@ -42,7 +42,7 @@ type Store struct {
 	fsm  *fsm
 	gate *gate
 	raft *raft.Raft
-	wire *raft.NetworkTransport
+	wire *wire
 
 	queue chan *pending
 	life  context.Context // ended by Close
@@ -58,6 +58,8 @@ type Store struct {
 	sessions map[ServerID]*served
 
 	changing sync.Mutex // held by a change of members
+
+	verifying verifying
 
 	// using is held shared by whoever waits for raft to answer: it forgets what it
 	// has taken when it is shut down. While it runs it answers all, at the latest
@@ -89,6 +91,7 @@ func Open(dir string, o Options) (*Store, error) {
 	}
 	s.tasks.Go(s.gather)
 	s.tasks.Go(s.compact)
+	s.tasks.Go(s.raise)
 	s.watchLeader()
 	s.gate.run()
 	s.log.Info("member opened", "dir", dir, "member", s.id.self.String(), "cluster", s.id.of().String(),
@@ -136,7 +139,10 @@ func (s *Store) openDisk() error {
 	if s.logs, err = openLogs(s.fs, path(raftDir), s.opts, s.fail); err != nil {
 		return err
 	}
-	s.fsm = &fsm{replica: s.replica, snaps: snaps, fatal: s.fail, large: make(chan struct{}, 1)}
+	s.fsm = &fsm{replica: s.replica, snaps: snaps, fatal: s.fail, understands: s.opts.version, large: make(chan struct{}, 1)}
+	if err := s.fsm.readVersion(); err != nil {
+		return err
+	}
 	return s.reconcile()
 }
 
@@ -148,13 +154,13 @@ func (s *Store) openRaft() error {
 		return err
 	}
 	s.gate = newGate(s.opts, s.id, listen)
-	s.gate.state, s.gate.serve, s.gate.empty, s.gate.member = s.state, s.serveSession, s.empty, s.isMember
-	s.wire = raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
+	s.gate.state, s.gate.serve, s.gate.empty, s.gate.member, s.gate.tooOld = s.state, s.serveSession, s.empty, s.isMember, s.tooOld
+	s.wire = &wire{s: s, NetworkTransport: raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
 		Stream: s.gate, MaxPool: 3, Timeout: s.patience(), Logger: newLogger(s.log), MsgpackUseNewTimeFormat: true,
 		// No pipelines: a leader that steps down while one is full leaves a goroutine
 		// in it for ever, and Shutdown waits for that.
 		MaxRPCsInFlight: 1,
-	})
+	})}
 	config := s.config()
 	if err := s.bootstrap(config); err != nil {
 		return err

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/hashicorp/raft"
 	"go.uber.org/goleak"
 
 	"github.com/caxton-run/caxton/events"
@@ -17,7 +18,13 @@ import (
 	"github.com/caxton-run/caxton/events/storetest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if os.Getenv(processEnv) != "" {
+		runProcess()
+		return
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // patience bounds a wait for a condition: far beyond what a loaded machine needs.
 const patience = 60 * time.Second
@@ -298,3 +305,21 @@ var _ net.Conn = (*testConn)(nil)
 
 // crashAll keeps nothing of what was not synced.
 func crashAll() vfs.CrashCloneCfg { return vfs.CrashCloneCfg{} }
+
+// TestHeartbeatAfterClose has a heartbeat of a later term come to a member that is
+// closed, on a connection that was there before: it writes nothing.
+func TestHeartbeatAfterClose(t *testing.T) {
+	c := newCluster(t)
+	c.grow(1)
+	n := c.nodes[0]
+	term := n.raft.CurrentTerm()
+	handled := make(chan any, 1)
+	if err := n.Close(); err != nil {
+		t.Fatal(err)
+	}
+	answer := make(chan raft.RPCResponse, 1)
+	n.wire.heartbeat(raft.RPC{Command: &raft.AppendEntriesRequest{Term: term + 1}, RespChan: answer}, func(raft.RPC) { handled <- nil })
+	if r := <-answer; r.Error == nil || len(handled) > 0 {
+		t.Errorf("a heartbeat after Close: %+v, handled %d", r, len(handled))
+	}
+}

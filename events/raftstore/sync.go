@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/hashicorp/raft"
 
@@ -32,14 +31,7 @@ func (s *Store) Sync(ctx context.Context) error {
 		if err == nil {
 			return s.fsm.applied.wait(ctx, s.quit, s.stopped, index)
 		}
-		timer := time.NewTimer(pause)
-		select {
-		case <-moved:
-		case <-timer.C:
-		case <-ctx.Done():
-		case <-s.quit:
-		}
-		timer.Stop()
+		s.rest(ctx, moved)
 	}
 }
 
@@ -84,7 +76,7 @@ func (s *Store) readIndex() (uint64, error) {
 		}
 	}
 	index := s.raft.CommitIndex()
-	if err := s.raft.VerifyLeader().Error(); err != nil {
+	if err := s.verifyLeader(); err != nil {
 		return 0, err
 	}
 	return s.lastProposals(index)

@@ -46,7 +46,7 @@ func isLabel(name string) bool {
 
 // files are the sources of events, in the order of the page.
 func files() []string {
-	return []string{"payloads_agent.go", "payloads_stop.go", "payloads_update.go", "payloads_turn.go", "payloads_crash.go", "payloads_retry.go", "payloads_timer.go", "payloads_capability.go", "payloads_conversation.go", "payloads_inbox.go", "payloads_history.go", "payloads_breaker.go", "payloads_storm.go", "payloads_emergency.go", "payloads_module.go", "payloads_blob.go"}
+	return []string{"payloads_agent.go", "payloads_stop.go", "payloads_update.go", "payloads_turn.go", "payloads_crash.go", "payloads_retry.go", "payloads_timer.go", "payloads_capability.go", "payloads_conversation.go", "payloads_inbox.go", "payloads_history.go", "payloads_breaker.go", "payloads_storm.go", "payloads_emergency.go", "payloads_cluster.go", "payloads_module.go", "payloads_blob.go"}
 }
 
 // events returns all event types in the order of the page.

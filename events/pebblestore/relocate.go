@@ -1,0 +1,141 @@
+package pebblestore
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/caxton-run/caxton/events"
+)
+
+// movedName is left where a log was: a table without a MANIFEST, which Open refuses.
+// Without it a build that does not look further would begin a new log there.
+const movedName = "log-was-moved.sst"
+
+// Relocate moves the log in dir, which nobody has open, to the directory to, which lies
+// in dir: a replica's place, that Replace can exchange as a whole. Where there is no
+// log, or it was moved, it does nothing but end what a crash left unfinished: up to the
+// moment at which to appears the log is where it was, and from then on it is there.
+//
+// Errors: ErrInUse, events.ErrReadOnly (the log is isolated), *events.CorruptError, the
+// disk's.
+func Relocate(dir, to string, opts Options) error {
+	fsys := opts.FS
+	if fsys == nil {
+		fsys = vfs.Default
+	}
+	if _, err := fsys.Stat(to); err == nil {
+		return removeMoved(fsys, dir)
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if _, err := fsys.Stat(dir); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if marked, err := hasMarker(fsys, dir); err != nil || !marked {
+		return err
+	}
+	opts.BallastBytes = 0     // the new place has its own
+	s, err := Open(dir, opts) // it mends what a crash left, and closes it whole
+	if err != nil {
+		return err
+	}
+	if s.ReadOnly() {
+		return errors.Join(events.ErrReadOnly, s.Close())
+	}
+	if err := s.Close(); err != nil {
+		return err
+	}
+	lock, err := fsys.Lock(fsys.PathJoin(dir, lockName))
+	if err != nil {
+		return ErrInUse
+	}
+	if err := errors.Join(linkAll(fsys, dir, to), lock.Close()); err != nil {
+		return fmt.Errorf("move log in %s to %s: %w", dir, to, err)
+	}
+	return removeMoved(fsys, dir)
+}
+
+// lockName is the file by which a log is in use.
+const lockName = "LOCK"
+
+// linkAll gives the files of a closed log a second name each, in a directory that
+// appears as a whole.
+func linkAll(fsys vfs.FS, dir, to string) error {
+	temp := to + ".tmp"
+	if err := errors.Join(fsys.RemoveAll(temp), fsys.MkdirAll(temp, 0o755)); err != nil {
+		return err
+	}
+	names, err := fsys.List(dir)
+	if err != nil {
+		return err
+	}
+	for _, n := range names {
+		if !isOurs(n) || n == lockName || n == ballastName {
+			continue
+		}
+		if err := fsys.Link(fsys.PathJoin(dir, n), fsys.PathJoin(temp, n)); err != nil {
+			return err
+		}
+	}
+	if err := syncDir(fsys, temp); err != nil {
+		return err
+	}
+	if err := fsys.Rename(temp, to); err != nil {
+		return err
+	}
+	return syncDir(fsys, dir)
+}
+
+// removeMoved removes the files of a log that stands elsewhere by now, and leaves
+// movedName where there were any.
+func removeMoved(fsys vfs.FS, dir string) error {
+	names, err := fsys.List(dir)
+	if err != nil {
+		return err
+	}
+	var ours []string
+	for _, n := range names {
+		if n != movedName && isOurs(n) {
+			ours = append(ours, n)
+		}
+	}
+	if len(ours) == 0 {
+		return nil
+	}
+	f, err := fsys.Create(fsys.PathJoin(dir, movedName), vfs.WriteCategoryUnspecified)
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(f.Sync(), f.Close(), syncDir(fsys, dir)); err != nil {
+		return err
+	}
+	for _, n := range ours {
+		if err := fsys.Remove(fsys.PathJoin(dir, n)); err != nil {
+			return err
+		}
+	}
+	return syncDir(fsys, dir)
+}
+
+// isOurs reports whether a file in the directory of a log belongs to it.
+func isOurs(name string) bool {
+	for _, p := range []string{"MANIFEST-", "OPTIONS-", "marker."} {
+		if strings.HasPrefix(name, p) {
+			return true
+		}
+	}
+	for _, p := range []string{".sst", ".log", ".blob"} {
+		if strings.HasSuffix(name, p) {
+			return true
+		}
+	}
+	switch name {
+	case lockName, ballastName, lowWaterName, sealsName:
+		return true
+	}
+	return false
+}
