@@ -4,8 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"strings"
 
 	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/caxton-run/caxton/events"
 )
@@ -46,8 +48,7 @@ func (s *Store) copyTo(dir string, next events.Position) error {
 	if err := s.fs.RemoveAll(half); err != nil {
 		return err
 	}
-	// The write-ahead log is copied too; without this its end might not be in it.
-	err := unpanicked(func() error { return s.db.Checkpoint(half, pebble.WithFlushedWAL()) })
+	err := s.copyWhole(half)
 	if err == nil {
 		err = noteCopy(s.fs, half, next)
 	}
@@ -58,4 +59,48 @@ func (s *Store) copyTo(dir string, next events.Position) error {
 		return err
 	}
 	return syncDir(s.fs, s.fs.PathDir(half))
+}
+
+// copyWhole has Pebble make a copy. Until Pebble has changed something since it was
+// opened, which after a power cut may have to wait for the next flush, it writes no
+// MANIFEST, and takes for the length of the old one what it wrote: nothing. A copy with
+// such a MANIFEST does not open. So Pebble is given something to change, which is no
+// part of the log: the end of a key that is not there.
+func (s *Store) copyWhole(half string) error {
+	for range 2 {
+		// The write-ahead log is copied too; without this its end might not be in it.
+		if err := unpanicked(func() error { return s.db.Checkpoint(half, pebble.WithFlushedWAL()) }); err != nil {
+			return err
+		}
+		if whole, err := hasManifest(s.fs, half); err != nil || whole {
+			return err
+		}
+		if err := s.fs.RemoveAll(half); err != nil {
+			return err
+		}
+		if err := unpanicked(func() error {
+			return errors.Join(s.db.Delete([]byte{0}, pebble.NoSync), s.db.Flush())
+		}); err != nil {
+			return err
+		}
+	}
+	return errors.New("the copy has no MANIFEST")
+}
+
+// hasManifest reports whether a copy has a MANIFEST with something in it.
+func hasManifest(fsys vfs.FS, dir string) (bool, error) {
+	names, err := fsys.List(dir)
+	if err != nil {
+		return false, err
+	}
+	for _, n := range names {
+		if !strings.HasPrefix(n, "MANIFEST-") {
+			continue
+		}
+		st, err := fsys.Stat(fsys.PathJoin(dir, n))
+		if err != nil || st.Size() > 0 {
+			return err == nil, err
+		}
+	}
+	return false, nil
 }

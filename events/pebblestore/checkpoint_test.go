@@ -3,6 +3,7 @@ package pebblestore
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"math/rand/v2"
 	"strings"
@@ -126,6 +127,52 @@ func TestPowerCutWhileCopying(t *testing.T) {
 		}
 		if err := s.Close(); err != nil {
 			t.Fatal(err)
+		}
+	}
+}
+
+// TestCopyAfterPowerCut cuts the power at every change of the disk while a log is made,
+// closed and opened again. A copy that is made at once when it is opened then, before
+// anything is changed, is the log.
+func TestCopyAfterPowerCut(t *testing.T) {
+	for n := 1; ; n++ {
+		mem := vfs.NewCrashableMem()
+		c := &cutter{disk: mem, left: n}
+		o := smallOptions(errorfs.Wrap(mem, errorfs.InjectorFunc(c.inject)))
+		for i := range 2 {
+			s := open(t, "log", o)
+			if _, err := s.Append(t.Context(), "agent-1", events.Any(), part(fmt.Sprint(i), 1, 1)...); err != nil {
+				t.Fatal(err)
+			}
+			if err := s.Close(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		c.mu.Lock()
+		disk := c.kept
+		c.mu.Unlock()
+		if disk == nil {
+			if n < 50 {
+				t.Errorf("%d cuts: the test shows little", n)
+			}
+			return
+		}
+		s := open(t, "log", smallOptions(disk))
+		root := s.Root()
+		_, err := s.Checkpoint("copy")
+		if err = errors.Join(err, s.Close()); err != nil {
+			t.Fatalf("cut %d: %v", n, err)
+		}
+		s, err = Open("copy", smallOptions(disk))
+		if err != nil {
+			t.Errorf("cut %d: %v", n, err)
+			continue
+		}
+		if s.Root() != root {
+			t.Errorf("cut %d: %s, want %s", n, s.Root(), root)
+		}
+		if err := s.Close(); err != nil {
+			t.Error(err)
 		}
 	}
 }
