@@ -155,12 +155,12 @@ func (s *Store) openRaft() error {
 	}
 	s.gate = newGate(s.opts, s.id, listen)
 	s.gate.state, s.gate.serve, s.gate.empty, s.gate.member, s.gate.tooOld = s.state, s.serveSession, s.empty, s.isMember, s.tooOld
-	s.wire = &wire{s: s, NetworkTransport: raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
+	s.wire = newWire(s, raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
 		Stream: s.gate, MaxPool: 3, Timeout: s.patience(), Logger: newLogger(s.log), MsgpackUseNewTimeFormat: true,
 		// No pipelines: a leader that steps down while one is full leaves a goroutine
 		// in it for ever, and Shutdown waits for that.
 		MaxRPCsInFlight: 1,
-	})}
+	}))
 	config := s.config()
 	if err := s.bootstrap(config); err != nil {
 		return err
@@ -169,7 +169,9 @@ func (s *Store) openRaft() error {
 	if err != nil {
 		return err
 	}
-	s.raft, err = raft.NewRaft(config, s.fsm, cache, s.logs, s.fsm.snaps, s.wire)
+	if s.raft, err = raft.NewRaft(config, s.fsm, cache, s.logs, s.fsm.snaps, s.wire); err == nil {
+		s.wire.raft.Store(s.raft)
+	}
 	return err
 }
 

@@ -2,6 +2,7 @@ package raftstore
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -321,5 +322,47 @@ func TestHeartbeatAfterClose(t *testing.T) {
 	n.wire.heartbeat(raft.RPC{Command: &raft.AppendEntriesRequest{Term: term + 1}, RespChan: answer}, func(raft.RPC) { handled <- nil })
 	if r := <-answer; r.Error == nil || len(handled) > 0 {
 		t.Errorf("a heartbeat after Close: %+v, handled %d", r, len(handled))
+	}
+}
+
+// TestLateHeartbeat: one that comes while raft may be about to be a candidate is handled
+// by raft itself, and one in time beside it.
+func TestLateHeartbeat(t *testing.T) {
+	c := newCluster(t)
+	c.grow(1)
+	n := c.nodes[0]
+	s := &Store{life: t.Context(), opts: Options{Heartbeat: time.Hour}}
+	w := &wire{s: s, calls: make(chan raft.RPC, 1), over: make(chan struct{})}
+	beside := 0
+	beat := func() { w.heartbeat(raft.RPC{}, func(raft.RPC) { beside++ }) }
+	late := func(why string) {
+		t.Helper()
+		if beat(); beside != 0 || len(w.calls) != 1 {
+			t.Errorf("%s: %d handled beside, %d by raft", why, beside, len(w.calls))
+		}
+		<-w.calls
+	}
+	late("before raft runs")
+	w.raft.Store(n.raft) // a leader that never heard of another
+	late("without one before")
+	answer := make(chan raft.RPCResponse, 1)
+	n.wire.hand(raft.RPC{RespChan: answer, Command: &raft.AppendEntriesRequest{
+		RPCHeader: raft.RPCHeader{ProtocolVersion: raft.ProtocolVersionMax, Addr: []byte("another")},
+		Term:      n.raft.CurrentTerm() + 1,
+	}})
+	if r := <-answer; r.Error != nil {
+		t.Fatal(r.Error)
+	}
+	if beat(); beside != 1 || len(w.calls) != 0 {
+		t.Errorf("right after another: %d handled beside, %d by raft", beside, len(w.calls))
+	}
+	s.opts.Heartbeat, beside = 0, 0
+	late("a long time after the last")
+	close(w.over)
+	w.calls = nil
+	w.raft.Store(nil)
+	w.heartbeat(raft.RPC{RespChan: answer}, nil)
+	if r := <-answer; !errors.Is(r.Error, raft.ErrTransportShutdown) {
+		t.Errorf("after the end: %v", r.Error)
 	}
 }

@@ -1,13 +1,68 @@
 package raftstore
 
-import "github.com/hashicorp/raft"
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/raft"
+)
 
 // wire is raft's transport. Heartbeats are handled by the goroutines of connections,
-// beside raft's own, and one of a later term writes to the disk: raft panics when that
-// is closed already. So none is handled when raft is asked nothing more.
+// beside raft's own, so that they are answered while that waits for a disk. Two of them
+// must not be:
+//
+// One of a later term writes to the disk, and raft panics when that is closed already.
+// So none is handled when raft is asked nothing more.
+//
+// One that comes while raft's own goroutine has just heard of no leader for too long, and
+// becomes a candidate, leaves a candidate that believes in a leader: it refuses its vote to
+// all others. If that leader then stands still and the other's log is the longer one,
+// nobody is elected for as long as it does. So a heartbeat that comes late is handled by
+// raft's own goroutine, like any other request.
 type wire struct {
 	*raft.NetworkTransport
-	s *Store
+	s     *Store
+	raft  atomic.Pointer[raft.Raft] // nil until it runs
+	calls chan raft.RPC             // for raft's goroutine
+	over  chan struct{}             // closed by Close
+	once  sync.Once
+	tasks sync.WaitGroup
+}
+
+func newWire(s *Store, t *raft.NetworkTransport) *wire {
+	w := &wire{NetworkTransport: t, s: s, calls: make(chan raft.RPC), over: make(chan struct{})}
+	w.tasks.Go(func() {
+		for {
+			select {
+			case r := <-t.Consumer():
+				w.hand(r)
+			case <-w.over:
+				return
+			}
+		}
+	})
+	return w
+}
+
+// Consumer implements raft.Transport.
+func (w *wire) Consumer() <-chan raft.RPC { return w.calls }
+
+// Close implements raft.WithClose; raft calls it too.
+func (w *wire) Close() error {
+	w.once.Do(func() { close(w.over) })
+	err := w.NetworkTransport.Close()
+	w.tasks.Wait()
+	return err
+}
+
+// hand gives a request to raft's goroutine.
+func (w *wire) hand(r raft.RPC) {
+	select {
+	case w.calls <- r:
+	case <-w.over:
+		r.Respond(nil, raft.ErrTransportShutdown)
+	}
 }
 
 // SetHeartbeatHandler implements raft.Transport.
@@ -18,6 +73,12 @@ func (w *wire) SetHeartbeatHandler(handle func(raft.RPC)) {
 func (w *wire) heartbeat(r raft.RPC, handle func(raft.RPC)) {
 	if !w.s.useRaft() {
 		r.Respond(nil, raft.ErrRaftShutdown)
+		return
+	}
+	running := w.raft.Load()
+	if running == nil || time.Since(running.LastContact()) > w.s.opts.Heartbeat/2 {
+		w.s.release() // before it waits
+		w.hand(r)
 		return
 	}
 	defer w.s.release()
