@@ -26,6 +26,7 @@ type Call struct {
 	Timeout time.Duration // wall clock; 0 means none, as in a replay
 	State   StateReader   // nil is empty
 	Agent   AgentReader   // nil has neither timers nor capabilities
+	Deep    bool          // calls nest as deep as the meter lets any, whatever Config.CallDepth: for what succeeded under another meter
 }
 
 // Outcome is what a call came to. Effects (Reply, Sends, State, Timers, Capabilities) are set only
@@ -220,7 +221,7 @@ func (in *Instance) classify(err error) (events.OutcomeStatus, string) {
 	switch {
 	case status != "":
 	case int32(in.depth.Get()) < 0:
-		return events.OutcomeStackOverflow, fmt.Sprintf("calls nest deeper than %d", in.host.cfg.CallDepth)
+		return events.OutcomeStackOverflow, fmt.Sprintf("calls nest deeper than %d", in.call.depth)
 	case strings.HasPrefix(text, "stack overflow"), strings.HasPrefix(text, "wasm error: stack overflow"):
 		// The depth limit comes first (meter.StackBytes): no replay has to repeat this.
 		return events.OutcomeHostFault, "the engine's stack is full"

@@ -259,7 +259,7 @@ func TestCapsValidate(t *testing.T) {
 }
 
 func TestCheckDepth(t *testing.T) {
-	for depth, ok := range map[uint32]bool{0: false, 1: true, maxDepth: true, maxDepth + 1: false} {
+	for depth, ok := range map[uint32]bool{0: false, 1: true, MaxDepth: true, MaxDepth + 1: false} {
 		if err := CheckDepth(depth); (err == nil) != ok {
 			t.Errorf("%d: %v", depth, err)
 		}
