@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -249,11 +250,22 @@ func trapDetail(text string) string {
 		if !ok || len(frames) == maxTrapFrames {
 			continue
 		}
-		frames = append(frames, strings.TrimPrefix(name, "."))
+		frames = append(frames, frameName(strings.TrimPrefix(name, ".")))
 	}
 	detail := lines[0]
 	if len(frames) > 0 {
 		detail += " in " + strings.Join(frames, " < ")
 	}
 	return firstLine(detail)
+}
+
+// frameName is what a profile calls a function (functionName) that the engine calls
+// "$n": n is its number after the meter added one before it.
+func frameName(name string) string {
+	digits, nameless := strings.CutPrefix(name, "$")
+	n, err := strconv.ParseUint(digits, 10, 32)
+	if !nameless || err != nil || n == 0 {
+		return name
+	}
+	return fmt.Sprintf("func[%d]", n-1)
 }
