@@ -203,8 +203,9 @@ func corrupt(format string, args ...any) error {
 }
 
 // holds is what a snapshot takes of memory while it is read, by its event that is read
-// first: its parts and, of several, what they are joined to. It is 0 for an event that
-// no snapshot ends with.
+// first: its parts and, of several, what they are joined to; of one, what its state is
+// unpacked to, which may be thousands of times as much. It is 0 for an event that no
+// snapshot ends with.
 func holds(last []byte) int {
 	if len(last) < partHeadBytes || last[0] != snapshotVersion {
 		return len(last)
@@ -214,9 +215,22 @@ func holds(last []byte) int {
 	case index != count-1 || count > maxSnapshotParts:
 		return 0
 	case count == 1:
-		return len(last)
+		return len(last) + unpacksTo(last[partHeadBytes:])
 	}
 	return 2 * count * partBytes
+}
+
+// unpacksTo is what the packed state of a snapshot says that it takes; 0 for one that
+// is not packed, or not read.
+func unpacksTo(whole []byte) int {
+	size, n := binary.Uvarint(whole)
+	if n <= 0 || size > maxStateBytes {
+		return 0
+	}
+	if packed, m := binary.Uvarint(whole[n:]); m <= 0 || packed == size {
+		return 0
+	}
+	return int(size)
 }
 
 func decodeParts(sum [sha256.Size]byte, parts [][]byte) (stored, error) {

@@ -269,12 +269,14 @@ func (r *rebuild) update(ctx context.Context, rev events.Revision, u *events.Age
 // another for the same run.
 const otherMeterFuel = 16
 
-// fuelFor returns the fuel with which a recorded success is run again.
-func fuelFor(version int, limit events.Fuel) events.Fuel {
-	if version == meter.Version {
-		return limit
+// within bounds the run of a recorded success as it was bounded then: its fuel by limit,
+// and its depth. What frames weigh is another version's too.
+func within(c wasmhost.Call, version int, limit events.Fuel) wasmhost.Call {
+	c.Fuel = limit
+	if version != meter.Version {
+		c.Fuel, c.Deep = otherMeterFuel*events.LimitCeilings().MaxFuel, true
 	}
-	return otherMeterFuel * events.LimitCeilings().MaxFuel
+	return c
 }
 
 func (r *rebuild) migrate(ctx context.Context, rev events.Revision, u *events.AgentUpdated, fuel events.Fuel) error {
@@ -285,7 +287,7 @@ func (r *rebuild) migrate(ctx context.Context, rev events.Revision, u *events.Ag
 	if err := r.repeatable(rev, m.Host); err != nil {
 		return err
 	}
-	out := r.out.Guest.Migrate(ctx, wasmhost.Call{Host: m.Host, Fuel: fuelFor(m.MeterVersion, fuel), State: r.out.State, Agent: r.out.State}, wasmhost.Change{From: u.From, To: u.Module})
+	out := r.out.Guest.Migrate(ctx, within(wasmhost.Call{Host: m.Host, State: r.out.State, Agent: r.out.State}, m.MeterVersion, fuel), wasmhost.Change{From: u.From, To: u.Module})
 	switch err := r.unfinished(ctx, rev, &out); {
 	case err != nil:
 		return err
@@ -323,7 +325,8 @@ func (r *rebuild) rerun(ctx context.Context, rev events.Revision, h *events.Mess
 	if err != nil {
 		return fmt.Errorf("replay agent %s, revision %d: %w", st.ID, rev, err)
 	}
-	out := r.out.Guest.Handle(ctx, wasmhost.Call{Message: &m, Host: h.Host, Fuel: fuelFor(h.MeterVersion, st.Limits.MaxFuel), Timeout: left, State: st, Agent: st})
+	call := wasmhost.Call{Message: &m, Host: h.Host, Timeout: left, State: st, Agent: st}
+	out := r.out.Guest.Handle(ctx, within(call, h.MeterVersion, st.Limits.MaxFuel))
 	r.out.Replayed++
 	took := time.Since(began)
 	r.spent, r.out.Rerun = r.spent+took, r.out.Rerun+took

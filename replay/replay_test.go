@@ -2,6 +2,7 @@ package replay
 
 import (
 	"context"
+	_ "embed"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -314,6 +315,32 @@ func TestAnotherMeterMayChargeMore(t *testing.T) {
 	b.src.Store = rewriting{b.store, limits}
 	if a := b.rebuilt(); a.Replayed != 1 {
 		t.Errorf("%d messages run again, want 1", a.Replayed)
+	}
+}
+
+//go:embed testdata/deep.wasm
+var deepModule []byte
+
+// TestAnotherMeterMayWeighMore: nor does it matter that its frames weigh more today
+// than the agent's calls may nest.
+func TestAnotherMeterMayWeighMore(t *testing.T) {
+	b := newBench(t, deepModule)
+	b.handle(`1`, func(h *events.MessageHandled) { h.MeterVersion = meter.Version + 1 })
+	cfg := wasmhost.DefaultConfig()
+	cfg.CallDepth = 50
+	strict, err := wasmhost.New(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = strict.Close(context.Background()) })
+	b.src.Host, b.src.Modules = strict, sharing{strict, deepModule}
+	if a := b.rebuilt(); a.Replayed != 1 {
+		t.Errorf("%d messages run again, want 1", a.Replayed)
+	}
+	b.handle(`2`, nil)
+	var diverged *DivergedError
+	if _, err := b.src.Agent(t.Context(), b.state.ID); !errors.As(err, &diverged) {
+		t.Errorf("a message of this meter is bounded as it was: %v", err)
 	}
 }
 

@@ -29,11 +29,20 @@ func TestHolds(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	state.Name = strings.Repeat("x", 1<<20)
+	packed, err := EncodeSnapshot(state, nil)
+	if err != nil || len(packed) != 1 {
+		t.Fatal(len(packed), err)
+	}
+	unpacked, err := state.MarshalBinary()
+	if err != nil {
+		t.Fatal(err)
+	}
 	for name, c := range map[string]struct {
 		data []byte
 		want int
 	}{
-		"the last part": {large[2].Data, 6 * partBytes}, "another part": {large[1].Data, 0}, "the first part": {large[0].Data, 0},
+		"a packed state": {packed[0].Data, len(packed[0].Data) + len(unpacked)}, "the last part": {large[2].Data, 6 * partBytes}, "another part": {large[1].Data, 0}, "the first part": {large[0].Data, 0},
 		"the only part": {small[0].Data, len(small[0].Data)}, "an old one": {[]byte{1, 2, 3}, 3}, "nothing": {nil, 0},
 		"too many parts": {append([]byte{snapshotVersion, 0, 64, 0, 65}, make([]byte, 40)...), 0},
 	} {

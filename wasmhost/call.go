@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -26,6 +27,7 @@ type Call struct {
 	Timeout time.Duration // wall clock; 0 means none, as in a replay
 	State   StateReader   // nil is empty
 	Agent   AgentReader   // nil has neither timers nor capabilities
+	Deep    bool          // calls nest as deep as the meter lets any, whatever Config.CallDepth: for what succeeded under another meter
 }
 
 // Outcome is what a call came to. Effects (Reply, Sends, State, Timers, Capabilities) are set only
@@ -220,7 +222,7 @@ func (in *Instance) classify(err error) (events.OutcomeStatus, string) {
 	switch {
 	case status != "":
 	case int32(in.depth.Get()) < 0:
-		return events.OutcomeStackOverflow, fmt.Sprintf("calls nest deeper than %d", in.host.cfg.CallDepth)
+		return events.OutcomeStackOverflow, fmt.Sprintf("calls nest deeper than %d", in.call.depth)
 	case strings.HasPrefix(text, "stack overflow"), strings.HasPrefix(text, "wasm error: stack overflow"):
 		// The depth limit comes first (meter.StackBytes): no replay has to repeat this.
 		return events.OutcomeHostFault, "the engine's stack is full"
@@ -248,11 +250,22 @@ func trapDetail(text string) string {
 		if !ok || len(frames) == maxTrapFrames {
 			continue
 		}
-		frames = append(frames, strings.TrimPrefix(name, "."))
+		frames = append(frames, frameName(strings.TrimPrefix(name, ".")))
 	}
 	detail := lines[0]
 	if len(frames) > 0 {
 		detail += " in " + strings.Join(frames, " < ")
 	}
 	return firstLine(detail)
+}
+
+// frameName is what a profile calls a function (functionName) that the engine calls
+// "$n": n is its number after the meter added one before it.
+func frameName(name string) string {
+	digits, nameless := strings.CutPrefix(name, "$")
+	n, err := strconv.ParseUint(digits, 10, 32)
+	if !nameless || err != nil || n == 0 {
+		return name
+	}
+	return fmt.Sprintf("func[%d]", n-1)
 }

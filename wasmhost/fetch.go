@@ -31,7 +31,7 @@ func (h *Host) fetch(ctx context.Context, key moduleKey, wasm []byte) (translati
 		if err != nil {
 			return translation{}, err
 		}
-		if t.code, err = h.rt.CompileModule(foundOnly(opts), metered); err == nil {
+		if t.code, err = h.rt.CompileModule(foundOnly(compileContext(opts, t.report)), metered); err == nil {
 			return t, nil
 		}
 		if h.isClosed() {
@@ -46,8 +46,8 @@ func (h *Host) fetch(ctx context.Context, key moduleKey, wasm []byte) (translati
 // foundOnly is a context under which the engine takes code that its cache has and
 // compiles none: it is over. The engine looks at that only where it has several
 // goroutines compile, so it is told to.
-func foundOnly(opts translateOptions) context.Context {
-	ctx, cancel := context.WithCancelCause(experimental.WithCompilationWorkers(compileContext(opts), 2))
+func foundOnly(compile context.Context) context.Context {
+	ctx, cancel := context.WithCancelCause(experimental.WithCompilationWorkers(compile, 2))
 	cancel(errNotCompiled)
 	return ctx
 }

@@ -3,6 +3,7 @@ package wasmhost
 import (
 	"errors"
 	"fmt"
+	"os"
 	"runtime"
 	"unsafe"
 
@@ -21,8 +22,11 @@ var forbiddenCalls = []uint32{
 	// programs and processes; threads are let through below
 	unix.SYS_EXECVE, unix.SYS_EXECVEAT, unix.SYS_MEMFD_CREATE,
 	unix.SYS_PTRACE, unix.SYS_PROCESS_VM_READV, unix.SYS_PROCESS_VM_WRITEV, unix.SYS_PROCESS_MADVISE,
-	unix.SYS_KILL, unix.SYS_TKILL, unix.SYS_RT_SIGQUEUEINFO, unix.SYS_RT_TGSIGQUEUEINFO, // tgkill is Go's preemption
+	unix.SYS_KILL, unix.SYS_TKILL, unix.SYS_RT_SIGQUEUEINFO, unix.SYS_RT_TGSIGQUEUEINFO,
 	unix.SYS_PIDFD_OPEN, unix.SYS_PIDFD_GETFD, unix.SYS_PIDFD_SEND_SIGNAL,
+	unix.SYS_PROCESS_MRELEASE, unix.SYS_MIGRATE_PAGES, unix.SYS_MOVE_PAGES, unix.SYS_KCMP,
+	unix.SYS_SETPRIORITY, unix.SYS_IOPRIO_SET, // a worker has lowered its own
+	unix.SYS_SCHED_SETAFFINITY, unix.SYS_SCHED_SETPARAM, unix.SYS_SCHED_SETSCHEDULER, unix.SYS_SCHED_SETATTR,
 	unix.SYS_SHMGET, unix.SYS_MSGGET, unix.SYS_SEMGET, unix.SYS_MQ_OPEN,
 	// networks
 	unix.SYS_SOCKET, unix.SYS_SOCKETPAIR, unix.SYS_CONNECT, unix.SYS_BIND, unix.SYS_LISTEN,
@@ -45,10 +49,31 @@ const (
 	callNumber = 0
 	callArch   = 4
 	firstArg   = 16
+	secondArg  = 24
 )
 
+// argRule is a call that is refused by one of its arguments, of which the kernel
+// reads the low half: one of these values is the only one allowed, or forbidden.
+type argRule struct {
+	call, at uint32
+	values   []uint32
+	only     bool
+}
+
+// argRules are for a process of this id: what it may do to itself, and to no other.
+func argRules(self uint32) []argRule {
+	return []argRule{
+		{unix.SYS_TGKILL, firstArg, []uint32{self}, true}, // Go's preemption
+		{unix.SYS_PRLIMIT64, firstArg, []uint32{0, self}, true},
+		// who gets which signal when a descriptor is ready
+		{unix.SYS_FCNTL, secondArg, []uint32{unix.F_SETOWN, unix.F_SETOWN_EX, unix.F_SETSIG}, false},
+		// typing on the terminal that the node was started from
+		{unix.SYS_IOCTL, secondArg, []uint32{unix.TIOCSTI, unix.TIOCLINUX}, false},
+	}
+}
+
 // callFilter is the program that the kernel runs at each call of the system.
-func callFilter(arch uint32, numbers []uint32) []unix.SockFilter {
+func callFilter(arch uint32, numbers []uint32, rules []argRule) []unix.SockFilter {
 	load := func(at uint32) unix.SockFilter {
 		return unix.SockFilter{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: at}
 	}
@@ -72,6 +97,19 @@ func callFilter(arch uint32, numbers []uint32) []unix.SockFilter {
 	for _, n := range numbers {
 		program = append(program, skip(unix.BPF_JEQ, n, false), refuse)
 	}
+	for _, r := range rules {
+		verdict, otherwise := refuse, allow
+		if r.only {
+			verdict, otherwise = allow, refuse
+		}
+		rule := []unix.SockFilter{load(r.at)}
+		for _, v := range r.values {
+			rule = append(rule, skip(unix.BPF_JEQ, v, false), verdict)
+		}
+		rule = append(rule, otherwise)
+		over := unix.SockFilter{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: r.call, Jf: uint8(len(rule))}
+		program = append(append(program, over), rule...)
+	}
 	// A thread is what clone may make. What clone3 makes stands where a filter cannot
 	// look; the C library takes clone where there is no clone3.
 	return append(program,
@@ -92,7 +130,7 @@ func forbidCalls() error {
 	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
 		return fmt.Errorf("forbid system calls: %w", err)
 	}
-	program := callFilter(auditArch, append(archCalls(), forbiddenCalls...))
+	program := callFilter(auditArch, append(archCalls(), forbiddenCalls...), argRules(uint32(os.Getpid())))
 	prog := unix.SockFprog{Len: uint16(len(program)), Filter: &program[0]}
 	r, _, errno := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, unix.SECCOMP_FILTER_FLAG_TSYNC, uintptr(unsafe.Pointer(&prog)))
 	runtime.KeepAlive(program)

@@ -59,6 +59,15 @@ func tryCalls(dir string) error {
 		errs = append(errs, <-failed)
 	}
 	runtime.GC()
+	for name, err := range map[string]error{
+		"signal itself":   unix.Tgkill(os.Getpid(), unix.Gettid(), 0),
+		"limit itself":    unix.Prlimit(0, unix.RLIMIT_CORE, &unix.Rlimit{}, nil),
+		"limit by number": unix.Prlimit(os.Getpid(), unix.RLIMIT_CORE, &unix.Rlimit{}, nil),
+	} {
+		if err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", name, err))
+		}
+	}
 	return errors.Join(append(errs, os.WriteFile(filepath.Join(dir, "file"), []byte("x"), 0o600))...)
 }
 
@@ -70,6 +79,12 @@ func forbiddenAttempts() map[string]func() error {
 		"exec":    func() error { return unix.Exec("/bin/true", []string{"true"}, nil) },
 		"trace":   func() error { return unix.PtraceAttach(os.Getppid()) },
 		"signal":  func() error { return unix.Kill(os.Getppid(), 0) },
+		"thread":  func() error { return unix.Tgkill(os.Getppid(), os.Getppid(), 0) },
+		"limit":   func() error { return unix.Prlimit(os.Getppid(), unix.RLIMIT_CORE, nil, &unix.Rlimit{}) },
+		"hurry":   func() error { return unix.Setpriority(unix.PRIO_PROCESS, os.Getppid(), 0) },
+		"owner":   func() error { _, err := unix.FcntlInt(1, unix.F_SETOWN, os.Getppid()); return err },
+		"signals": func() error { _, err := unix.FcntlInt(1, unix.F_SETSIG, int(unix.SIGKILL)); return err },
+		"type":    func() error { return unix.IoctlSetPointerInt(0, unix.TIOCSTI, 'x') },
 		"memory":  func() error { _, err := unix.MemfdCreate("x", 0); return err },
 		"mount":   func() error { return unix.Mount("none", "/tmp", "tmpfs", 0, "") },
 	}

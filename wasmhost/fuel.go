@@ -19,6 +19,7 @@ type call struct {
 	deadline time.Time // zero for none
 	budget   int64     // fuel
 	granted  int64     // Invariant: used = granted - what the guest has left
+	depth    uint32    // of calls, at most
 	spent    int64     // used when grant stopped the call, which FuelGlobal may not show; 0 at a trap, whose fuel must not depend on slices
 
 	stop       events.OutcomeStatus // set before a host function ends the call
@@ -45,6 +46,9 @@ func (in *Instance) begin(ctx context.Context, c *Call, body []byte) {
 	in.call.ctx, in.call.budget, in.call.message = ctx, int64(min(c.Fuel, 1<<62)), body
 	in.call.record, in.call.state = c.Host, c.State
 	in.call.agent, in.call.timers.before = c.Agent, c.Agent
+	if in.call.depth = in.host.cfg.CallDepth; c.Deep {
+		in.call.depth = meter.MaxDepth
+	}
 	if c.Message != nil {
 		in.call.timers.fires, _ = c.Message.FromTimer()
 	}

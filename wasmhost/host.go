@@ -304,7 +304,7 @@ func translate(ctx context.Context, rt wazero.Runtime, wasm []byte, opts transla
 	if err != nil {
 		return translation{}, err
 	}
-	t.code, err = rt.CompileModule(compileContext(opts), metered)
+	t.code, err = rt.CompileModule(compileContext(opts, t.report), metered)
 	if err != nil {
 		return translation{}, &events.RefusedError{Rule: "engine_fault", Detail: "the metered module does not compile: " + firstLine(err.Error())}
 	}
@@ -324,11 +324,11 @@ func prepare(wasm []byte, caps meter.Caps) (t translation, metered []byte, err e
 }
 
 // compileContext is never cancelled: half a compilation is of no use.
-func compileContext(opts translateOptions) context.Context {
+func compileContext(opts translateOptions, rep meter.Report) context.Context {
 	if !opts.Profiled {
 		return context.Background()
 	}
-	return experimental.WithFunctionListenerFactory(context.Background(), listener{})
+	return experimental.WithFunctionListenerFactory(context.Background(), listener{meter.FirstAdded(rep)})
 }
 
 // validate lets the engine check types. The interpreter is used, because it

@@ -28,13 +28,14 @@ const (
 // node whose worker does not end.
 const startAndWait = "start-and-wait"
 
-// For TestReplacedProgramCompiles, TestWorkerGivesWay, TestCallsAreForbidden and
-// TestWorkerForbidsItself.
+// For TestReplacedProgramCompiles, TestWorkerGivesWay, TestCallsAreForbidden,
+// TestWorkerForbidsItself and TestWorkerIsShutIn.
 const (
 	replaceAndCompile = "replace-and-compile"
 	listPriorities    = "list-priorities"
 	tryForbidden      = "try-forbidden"
 	workerAndStatus   = "worker-and-status"
+	lookAtNode        = "look-at-node"
 )
 
 func TestMain(m *testing.M) {
@@ -53,6 +54,8 @@ func TestMain(m *testing.M) {
 			end(measureGuests(os.Args[2]))
 		case tryForbidden:
 			end(tryCalls(os.Args[2]))
+		case lookAtNode:
+			end(lookInto(os.Getppid()))
 		case workerAndStatus:
 			os.Exit(WorkerMain(os.Args[2:], &statusReader{}, os.Stdout))
 		case listPriorities:

@@ -3,6 +3,7 @@ package wasmhost
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -263,5 +264,22 @@ func TestFuelIsOne(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// TestTrapOfNameless: a trap tells a function without a name by its number in the
+// module as it was uploaded, as a profile does.
+func TestTrapOfNameless(t *testing.T) {
+	h := hostWith(t, nil, false)
+	in := start(t, h, compileProfiled(t, h, testModule(t, "nameless")))
+	if out := ask(in, "a"); !strings.HasSuffix(out.Detail, "unreachable in func[1] < caxton_handle") {
+		t.Errorf("%s: %s", out.Status, out.Detail)
+	}
+	var names []string
+	for _, f := range in.TakeProfile().Functions() {
+		names = append(names, f.Name)
+	}
+	if !slices.Contains(names, "func[1]") {
+		t.Errorf("the profile has %v", names)
 	}
 }

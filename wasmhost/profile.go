@@ -10,7 +10,6 @@ import (
 	"github.com/tetratelabs/wazero/experimental"
 
 	"github.com/caxton-run/caxton/events"
-	"github.com/caxton-run/caxton/wasmhost/meter"
 )
 
 // A profile says in which of a guest's functions its fuel went. It is taken by
@@ -211,7 +210,9 @@ func functionName(def api.FunctionDefinition) string {
 
 // listener hears of every function that a profiled guest enters and leaves. It
 // finds the guest by the context that calls are made with.
-type listener struct{}
+type listener struct {
+	added uint32 // the first function that the meter added behind the guest's
+}
 
 var (
 	_ experimental.FunctionListenerFactory = listener{}
@@ -219,9 +220,10 @@ var (
 )
 
 // NewFunctionListener implements experimental.FunctionListenerFactory. What the meter
-// added belongs to the function that calls it.
+// added belongs to the function that calls it. It is told by its number: a guest may give
+// its functions any name.
 func (l listener) NewFunctionListener(def api.FunctionDefinition) experimental.FunctionListener {
-	if name := def.Name(); name == meter.FillName || name == meter.CopyName {
+	if def.Index() >= l.added {
 		return nil
 	}
 	return l

@@ -9,6 +9,7 @@ import (
 
 	"github.com/caxton-run/caxton/events"
 	"github.com/caxton-run/caxton/fixtures"
+	"github.com/caxton-run/caxton/wasmhost/meter"
 )
 
 func compileProfiled(t testing.TB, h *Host, wasm []byte) *Module {
@@ -223,5 +224,26 @@ func BenchmarkProfile(b *testing.B) {
 				}
 			}
 		})
+	}
+}
+
+// TestProfileOfReservedNames: a guest hides none of its fuel behind the names of
+// functions that the meter adds.
+func TestProfileOfReservedNames(t *testing.T) {
+	const handle = 15 // of busy
+	h := hostWith(t, nil, false)
+	core, err := meter.Core(testModule(t, "busy"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{meter.FillName, meter.CopyName} {
+		names := slices.Concat([]byte{1, handle, byte(len(name))}, []byte(name))
+		names = slices.Concat([]byte("\x04name\x01"), []byte{byte(len(names))}, names)
+		wasm := slices.Concat(core, []byte{0, byte(len(names))}, names)
+		in := start(t, h, compileProfiled(t, h, wasm))
+		out := ask(in, "q")
+		if p := in.TakeProfile(); out.Status != events.OutcomeOK || p.Fuel() != out.Fuel {
+			t.Errorf("%s: %s, the profile has %d fuel of %d", name, out.Status, p.Fuel(), out.Fuel)
+		}
 	}
 }

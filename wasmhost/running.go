@@ -12,7 +12,7 @@ import (
 // look of the host, once in a slice at the latest. meter.StackBytes bounds each;
 // Config.GuestStacks bounds them all.
 func (in *Instance) enter(f api.Function) error {
-	in.depth.Set(uint64(in.host.cfg.CallDepth))
+	in.depth.Set(uint64(in.call.depth))
 	in.running = f
 	err := f.CallWithStack(in.ctx, in.stack[:])
 	in.running = nil

@@ -9,7 +9,6 @@ import (
 	"io"
 	"os"
 	"os/exec"
-	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -174,14 +173,17 @@ func (i Isolation) runWorker(ctx context.Context, dir string, wasm []byte, opts 
 	return readVerdict(out.Bytes())
 }
 
-// runConfined runs a worker that does not outlive this process. The system ends it
-// with the thread that started it, so that thread is kept to the worker's end:
-// there are no more than CompileSlots.
-func runConfined(cmd *exec.Cmd) error {
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
+// runConfined runs a worker that does not outlive this process, nor looks into it. The
+// system ends it with the thread that started it, so that thread is kept to the
+// worker's end: there are no more than CompileSlots.
+func runConfined(cmd *exec.Cmd) (err error) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	return cmd.Run()
+	onOwnThread(func() {
+		if err = enterDomain(); err == nil {
+			err = cmd.Run()
+		}
+	})
+	return err
 }
 
 var errTooSlow = errors.New("compilation took too long")

@@ -15,7 +15,7 @@ const bulkChunk = 1 << 20
 // overlapping allows, as the specification wants of the whole. The size was charged
 // for before, so that fuel ends before the work begins.
 type bulkFunction struct {
-	name string // in the name section; reserved, though there names are free
+	name string // in the name section, where a guest's function may have it too
 	body func(w *writer, refill uint32)
 }
 

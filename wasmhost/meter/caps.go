@@ -14,7 +14,7 @@ type Caps struct {
 	Locals       int // one function, without parameters
 	Nesting      int // blocks within blocks; a Go guest with encoding/json nests 549
 	LoopNesting  int // loops within loops: compilers are superlinear in it
-	Branches     int // br, br_if, br_table and if in one function
+	Branches     int // br, br_if, br_table, if, memory.fill and memory.copy in one function
 	BranchTable  int // labels of one br_table
 	FrameBytes   int // one call's frame on the engine's stack; Instrument finds out
 	Globals      int

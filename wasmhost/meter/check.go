@@ -40,6 +40,10 @@ func (r Report) Snapshotable() bool {
 	return !r.TableMutated && !r.DropsSegments && !r.OpaqueGlobals
 }
 
+// FirstAdded is the number, in the instrumented module, of the first function that
+// Instrument added behind the module's own: those that do long copies.
+func FirstAdded(r Report) uint32 { return uint32(len(r.Imports) + 1 + r.Functions) }
+
 // StateGlobal is the export name of mutable global i, from 0.
 func StateGlobal(i int) string { return stateGlobalPrefix + strconv.Itoa(i) }
 

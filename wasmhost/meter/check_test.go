@@ -50,6 +50,8 @@ func refusals() []struct {
 		{"nested_too_deep", wasm(sectionsOf(fn(join(times(65, opLoop, typeVoid), times(65, opEnd))...))...)},
 		{"too_many_branches", wasm(sectionsOf(fn(times(4097, opI32Const, 0, opBrIf, 0)...))...)},
 		{"too_many_branches", wasm(sectionsOf(fn(times(4097, opI32Const, 0, opIf, typeVoid, opEnd)...))...)},
+		{"too_many_branches", wasm(sectionsOf(fn(times(4097, opMisc, miscMemoryFill, 0)...))...)},
+		{"too_many_branches", wasm(sectionsOf(fn(times(4097, opMisc, miscMemoryCopy, 0, 0)...))...)},
 		{"branch_table_too_large", wasm(sectionsOf(fn(join([]byte{opI32Const, 0, opBrTable}, repeat(4097, 0), []byte{0})...))...)},
 		{"too_many_globals", wasm(sec{secGlobal, repeat(4097, typeI32, 0, opI32Const, 0, opEnd)})},
 		{"too_many_exports", wasm(append(sectionsOf(fn())[:2:2], sec{secExport, repeat(4097, 1, 'x', 0, 0)}, sectionsOf(fn())[2])...)},
@@ -257,7 +259,7 @@ func TestCapsValidate(t *testing.T) {
 }
 
 func TestCheckDepth(t *testing.T) {
-	for depth, ok := range map[uint32]bool{0: false, 1: true, maxDepth: true, maxDepth + 1: false} {
+	for depth, ok := range map[uint32]bool{0: false, 1: true, MaxDepth: true, MaxDepth + 1: false} {
 		if err := CheckDepth(depth); (err == nil) != ok {
 			t.Errorf("%d: %v", depth, err)
 		}

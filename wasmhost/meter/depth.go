@@ -3,9 +3,9 @@ package meter
 import "github.com/caxton-run/caxton/events"
 
 const (
-	// maxDepth keeps the worst stack (StackBytes) below the 50 MB at which the
+	// MaxDepth is the highest call depth limit. It keeps the worst stack (StackBytes) below the 50 MB at which the
 	// engine gives up by itself, and every sum far from 32 bits.
-	maxDepth = 80_000
+	MaxDepth = 80_000
 	// maxChain is the most that calls of functions which do not count may weigh
 	// together, as long as there are few; in a module with a longer chain of them
 	// every function counts. It also bounds their number: the engine's interpreter
@@ -21,8 +21,8 @@ const (
 // CheckDepth validates a call depth limit: 1 to 80,000. It is the host's to set,
 // in DepthGlobal. Errors are *events.InvalidError for "call_depth".
 func CheckDepth(depth uint32) error {
-	if depth == 0 || depth > maxDepth {
-		return events.Invalidf("call_depth", "must be 1 to %d, got %d", maxDepth, depth)
+	if depth == 0 || depth > MaxDepth {
+		return events.Invalidf("call_depth", "must be 1 to %d, got %d", MaxDepth, depth)
 	}
 	return nil
 }

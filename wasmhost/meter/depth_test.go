@@ -25,7 +25,7 @@ func TestDepthBound(t *testing.T) {
 	if err := widest().Validate(); err != nil {
 		t.Fatal(err)
 	}
-	if n := StackBytes(maxDepth, widest()); n >= engineStack {
+	if n := StackBytes(MaxDepth, widest()); n >= engineStack {
 		t.Errorf("the deepest guest may take %d bytes, the engine has %d", n, engineStack)
 	}
 }

@@ -67,7 +67,8 @@ const (
 
 	// FillName and CopyName are, in the name section, functions that do long
 	// operations on memory piece by piece for the function that calls them. They
-	// use no fuel, and are no part of a profile.
+	// use no fuel, and are no part of a profile: FirstAdded tells them from a
+	// guest's that have such names.
 	FillName = "__cx_fill"
 	CopyName = "__cx_copy"
 
