@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/caxton-run/caxton/actors/agent"
@@ -292,7 +293,11 @@ func (a *agentActor) run(ctx context.Context, e *envelope) (agent.Run, error) {
 		run.Timers = append(run.Timers, agent.TimerChange(c))
 	}
 	run.Capabilities = out.Capabilities
-	run.Sends = a.addressAll(out.Sends, &run.Message)
+	if run.Sends = a.addressAll(out.Sends, &run.Message); a.running.Err() != nil && slices.ContainsFunc(run.Sends, isDead) {
+		a.tainted = true
+		run = a.newRun(e)
+		run.Status = events.OutcomeKilled // it was interrupted while it looked for somebody: the message waits again
+	}
 	return run, nil
 }
 
@@ -313,22 +318,28 @@ func (a *agentActor) addressAll(list []events.Message, cause *events.Message) []
 	out := make([]agent.Outgoing, 0, len(list))
 	waited := false
 	for _, m := range list {
-		to := a.address(m, cause)
-		if to.Dead != "" && !waited {
+		to, err := a.address(m, cause)
+		if errors.Is(err, events.ErrAgentNotFound) && !waited {
 			waited = true
 			ctx, cancel := context.WithTimeout(a.running, addressLag)
 			_ = a.sys.caughtUp(ctx) // too late is as if nobody was there
 			cancel()
-			to = a.address(m, cause)
+			to, err = a.address(m, cause)
+		}
+		if err != nil {
+			to.Dead, to.Detail = events.DeadAgentNotFound, err.Error()
 		}
 		out = append(out, to)
 	}
 	return out
 }
 
+// isDead reports whether nobody was found for a send.
+func isDead(o agent.Outgoing) bool { return o.Dead != "" }
+
 // address finds whom a guest's send is for. It is looked up once, now; the log
 // keeps the id.
-func (a *agentActor) address(m events.Message, cause *events.Message) agent.Outgoing {
+func (a *agentActor) address(m events.Message, cause *events.Message) (agent.Outgoing, error) {
 	out := agent.Outgoing{Message: m}
 	id, err := events.ParseAgentID(m.Receiver)
 	if err != nil {
@@ -338,12 +349,8 @@ func (a *agentActor) address(m events.Message, cause *events.Message) agent.Outg
 		}
 		id, err = a.sys.deps.Agents.ResolveFor(m.Receiver, conversation)
 	}
-	if err != nil {
-		out.Dead, out.Detail = events.DeadAgentNotFound, err.Error()
-		return out
-	}
 	out.To = id
-	return out
+	return out, err
 }
 
 // emitRun adds the events of a run. Should they not fit an append, the run ends

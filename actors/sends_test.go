@@ -5,10 +5,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
 
 	"github.com/caxton-run/caxton/events"
+	"github.com/caxton-run/caxton/fixtures"
 	"github.com/caxton-run/caxton/projections"
 	"github.com/caxton-run/caxton/replay"
 	"github.com/caxton-run/caxton/wasmhost"
@@ -316,5 +319,47 @@ func TestACrowdedHostUsesNoAttempts(t *testing.T) {
 	}
 	if n := len(r.ends(pong)); n != 1 {
 		t.Errorf("%d balls arrived, want 1", n)
+	}
+}
+
+// behindTheLog keeps the projections from seeing any more of the log than one event,
+// which do makes, until goOn.
+func (r *rig) behindTheLog(do func()) (goOn func()) {
+	r.watch.mu.Lock()
+	do()
+	return sync.OnceFunc(r.watch.mu.Unlock)
+}
+
+// TestAnInterruptedLookGivesNobodyUp: a turn that waits for the projection to know whom
+// its sends are for has not looked, when an emergency stop ends that.
+func TestAnInterruptedLookGivesNobodyUp(t *testing.T) {
+	r := newRig(t, nil)
+	ping := r.deploy("ping", "ping")
+	goOn := r.behindTheLog(func() { r.ask(ping, `{"op":"score"}`) })
+	defer goOn()
+	d, err := r.Deploy(context.Background(), DeployRequest{
+		Caller: Caller{Principal: "user:test"}, Name: "pong", Wasm: fixtures.Agent("pong"), Limits: events.DefaultLimits(),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var group sync.WaitGroup
+	group.Go(func() {
+		q := request(ping, `{"op":"start","peer":"pong","rounds":3}`)
+		q.Wait = 0
+		if _, err := r.Send(context.Background(), q); err != nil {
+			t.Error(err)
+		}
+	})
+	r.until("it runs", func() bool { return r.sys.licence.Load().guests.Load() == 1 })
+	r.stopAll(StopAllRequest{Reason: "test"})
+	group.Wait()
+	goOn()
+	r.lift()
+	r.eventually("the game ends", func() bool {
+		return len(r.ends(d.ID)) == 3 || slices.ContainsFunc(r.ends(ping), func(s string) bool { return strings.HasPrefix(s, "dead") })
+	})
+	if got := r.ends(d.ID); len(got) != 3 {
+		t.Errorf("it handled %q; %q", got, r.ends(ping))
 	}
 }
