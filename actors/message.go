@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
-	"slices"
 	"time"
 
 	"github.com/caxton-run/caxton/actors/agent"
@@ -293,10 +292,11 @@ func (a *agentActor) run(ctx context.Context, e *envelope) (agent.Run, error) {
 		run.Timers = append(run.Timers, agent.TimerChange(c))
 	}
 	run.Capabilities = out.Capabilities
-	if run.Sends = a.addressAll(out.Sends, &run.Message); a.running.Err() != nil && slices.ContainsFunc(run.Sends, isDead) {
+	var cut bool
+	if run.Sends, cut = a.addressAll(out.Sends, &run.Message); cut {
 		a.tainted = true
 		run = a.newRun(e)
-		run.Status = events.OutcomeKilled // it was interrupted while it looked for somebody: the message waits again
+		run.Status = events.OutcomeKilled // as if the guest had been interrupted: the message waits again
 	}
 	return run, nil
 }
@@ -313,9 +313,9 @@ const addressLag = time.Second
 
 // addressAll finds whom the sends of a run are for. Nobody is given up before the
 // projection has seen what was durable by then: the agent may just have been deployed or
-// resumed, or have registered the capability.
-func (a *agentActor) addressAll(list []events.Message, cause *events.Message) []agent.Outgoing {
-	out := make([]agent.Outgoing, 0, len(list))
+// resumed, or have registered the capability. An interruption cuts it off: of a thousand
+// sends, each may be to one of many agents.
+func (a *agentActor) addressAll(list []events.Message, cause *events.Message) (out []agent.Outgoing, cut bool) {
 	waited := false
 	for _, m := range list {
 		to, err := a.address(m, cause)
@@ -326,16 +326,16 @@ func (a *agentActor) addressAll(list []events.Message, cause *events.Message) []
 			cancel()
 			to, err = a.address(m, cause)
 		}
+		if a.running.Err() != nil {
+			return nil, true
+		}
 		if err != nil {
 			to.Dead, to.Detail = events.DeadAgentNotFound, err.Error()
 		}
 		out = append(out, to)
 	}
-	return out
+	return out, false
 }
-
-// isDead reports whether nobody was found for a send.
-func isDead(o agent.Outgoing) bool { return o.Dead != "" }
 
 // address finds whom a guest's send is for. It is looked up once, now; the log
 // keeps the id.
