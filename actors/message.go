@@ -338,19 +338,15 @@ func (a *agentActor) addressAll(list []events.Message, cause *events.Message) (o
 }
 
 // address finds whom a guest's send is for. It is looked up once, now; the log
-// keeps the id.
+// keeps the id. An id is looked up as well: the state remembers a sequence for each
+// agent that was ever sent to, and there are as many ids as a guest can think of.
 func (a *agentActor) address(m events.Message, cause *events.Message) (agent.Outgoing, error) {
-	out := agent.Outgoing{Message: m}
-	id, err := events.ParseAgentID(m.Receiver)
-	if err != nil {
-		conversation := m.ConversationID
-		if conversation == "" {
-			conversation = cause.ConversationID
-		}
-		id, err = a.sys.deps.Agents.ResolveFor(m.Receiver, conversation)
+	conversation := m.ConversationID
+	if conversation == "" {
+		conversation = cause.ConversationID
 	}
-	out.To = id
-	return out, err
+	to, err := a.sys.deps.Agents.ResolveFor(m.Receiver, conversation)
+	return agent.Outgoing{Message: m, To: to}, err
 }
 
 // emitRun adds the events of a run. Should they not fit an append, the run ends

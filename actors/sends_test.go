@@ -103,6 +103,33 @@ func TestDeadLetters(t *testing.T) {
 	}
 }
 
+// TestSendsToMadeUpIdsLeaveNothing behind in the state of the agent that made them up.
+func TestSendsToMadeUpIdsLeaveNothing(t *testing.T) {
+	r := newRig(t, nil)
+	ping := r.deploy("ping", "ping")
+	size := func() int {
+		st, err := r.sys.source.State(context.Background(), ping)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := st.MarshalBinary()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(b)
+	}
+	const tries = 100
+	r.play(ping, events.NewAgentID().String(), 1)
+	before := size()
+	for range tries {
+		r.play(ping, events.NewAgentID().String(), 1)
+	}
+	r.eventually("all are dead letters", func() bool { return len(only[events.MessageDeadLettered](r, events.AgentStream(ping))) == tries+1 })
+	if grown := size() - before; grown > tries { // the counters that it has grow by digits
+		t.Errorf("the state grew by %d bytes for %d ids", grown, tries)
+	}
+}
+
 // TestWhatWasDeliveredIsNotGivenUp: a courier that finds a send in flight still, though
 // another one has delivered it, makes no dead letter of it.
 func TestWhatWasDeliveredIsNotGivenUp(t *testing.T) {
