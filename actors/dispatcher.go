@@ -34,8 +34,8 @@ func (d *dispatcher) round(ctx context.Context, c *courier) (pause time.Duration
 	if d.sys.deps.Room.Admit() != nil {
 		return 0, true
 	}
-	if i := d.overdue(next); i >= 0 {
-		return d.tooLate(ctx, c, next[i])
+	if s, late := d.overdue(c.pair, next); late {
+		return d.tooLate(ctx, c, s)
 	}
 	list, err := d.load(ctx, c.pair.From, next)
 	if err != nil {
@@ -64,10 +64,14 @@ func (d *dispatcher) round(ctx context.Context, c *courier) (pause time.Duration
 	return 0, false
 }
 
-// overdue returns the first send whose deadline has passed; -1 for none.
-func (d *dispatcher) overdue(list []projections.Sent) int {
+// overdue returns a send whose deadline has passed: of those that come next, or of any
+// that the sweep has found.
+func (d *dispatcher) overdue(pair projections.Pair, next []projections.Sent) (projections.Sent, bool) {
 	now := time.Now()
-	return slices.IndexFunc(list, func(s projections.Sent) bool { return !s.Deadline.After(now) })
+	if i := slices.IndexFunc(next, func(s projections.Sent) bool { return !s.Deadline.After(now) }); i >= 0 {
+		return next[i], true
+	}
+	return d.sys.deps.InFlight.Overdue(pair, now)
 }
 
 // tooLate gives up one send whose deadline has passed, wherever it stands in the

@@ -43,6 +43,7 @@ type InFlight struct {
 	pairs   map[Pair][]Sent                      // ascending sequences, never empty
 	senders map[events.AgentID]map[Pair]struct{} // receiver → pairs with sends in flight
 	dirty   map[Pair]struct{}                    // pairs worth a look since TakeChanged
+	late    map[Pair]struct{}                    // pairs in which Expire found a deadline that had passed
 	total   int
 	soonest time.Time // no deadline is earlier; zero when none may come
 }
@@ -56,6 +57,7 @@ func NewInFlight() *InFlight {
 		pairs:       make(map[Pair][]Sent),
 		senders:     make(map[events.AgentID]map[Pair]struct{}),
 		dirty:       make(map[Pair]struct{}),
+		late:        make(map[Pair]struct{}),
 	}
 }
 
@@ -151,6 +153,7 @@ func (f *InFlight) cut(pair Pair, from, to int) {
 		return
 	}
 	delete(f.pairs, pair)
+	delete(f.late, pair)
 	delete(f.dirty, pair) // or a rebuild would end with every pair that ever was
 	delete(f.senders[pair.To], pair)
 	if len(f.senders[pair.To]) == 0 {
@@ -194,12 +197,29 @@ func (f *InFlight) Expire(now time.Time) {
 		for _, s := range list {
 			switch {
 			case !s.Deadline.After(now):
+				f.late[pair] = struct{}{}
 				f.mark(pair)
 			case f.soonest.IsZero() || s.Deadline.Before(f.soonest):
 				f.soonest = s.Deadline
 			}
 		}
 	}
+}
+
+// Overdue returns the first send of a pair whose deadline has passed at now, of those
+// that Expire has come across, wherever it stands; ok is false without any.
+func (f *InFlight) Overdue(pair Pair, now time.Time) (s Sent, ok bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if _, ok := f.late[pair]; !ok {
+		return Sent{}, false // without a look at what may be very many
+	}
+	list := f.pairs[pair]
+	if i := slices.IndexFunc(list, func(s Sent) bool { return !s.Deadline.After(now) }); i >= 0 {
+		return list[i], true
+	}
+	delete(f.late, pair)
+	return Sent{}, false
 }
 
 // MarkAll makes TakeChanged give every pair that has sends in flight.
