@@ -21,6 +21,10 @@ const (
 	sendBackoff    = time.Second          // after the first such attempt; doubles
 	fullBackoff    = 5 * time.Millisecond // after a full mailbox, or a full host; doubles up to fullBackoffMax
 	fullBackoffMax = 500 * time.Millisecond
+
+	// maxInFlight bounds the sends of one agent that nobody has handled: an agent that
+	// is held keeps those to it for a week, and each takes 60 bytes of memory meanwhile.
+	maxInFlight = 1_000_000
 )
 
 // round delivers one batch. It returns how long to pause before the next, and

@@ -298,6 +298,10 @@ func (a *agentActor) run(ctx context.Context, e *envelope) (agent.Run, error) {
 		run = a.newRun(e)
 		run.Status = events.OutcomeKilled // as if the guest had been interrupted: the message waits again
 	}
+	if n := a.sys.deps.InFlight.LenFrom(a.id) + len(run.Sends); len(run.Sends) > 0 && n > a.sys.mostInFlight {
+		run.Status = events.OutcomeEffectsTooLarge
+		run.Detail = fmt.Sprintf("%d sends of the agent would be in flight, and at most %d may be", n, a.sys.mostInFlight)
+	}
 	return run, nil
 }
 

@@ -103,6 +103,33 @@ func TestDeadLetters(t *testing.T) {
 	}
 }
 
+// TestWhatIsInFlightIsBounded: a run that sends more than may wait for agents that are
+// held fails, until they have handled what waits.
+func TestWhatIsInFlightIsBounded(t *testing.T) {
+	const most = 3
+	r := newRigWith(t, func(r *rig) { r.before = func() { r.sys.mostInFlight = most } })
+	ping, pong := r.deploy("ping", "ping"), r.deploy("pong", "pong")
+	if err := r.command(r.Suspend, pong); err != nil {
+		t.Fatal(err)
+	}
+	for i := range most + 2 {
+		want := map[bool]Delivery{true: Handled, false: Failed}[i < most]
+		sent := r.ask(ping, `{"op":"start","peer":"pong","rounds":1}`)
+		if r.caughtUp(sent.Position); sent.Status != want {
+			t.Fatalf("send %d is %s, want %s", i, sent.Status, want)
+		}
+	}
+	if n := r.flight.LenFrom(ping); n != most || r.flight.LenFrom(pong) != 0 {
+		t.Errorf("%d are in flight", n)
+	}
+	if err := r.command(r.Resume, pong); err != nil {
+		t.Fatal(err)
+	}
+	r.eventually("nothing is in flight", func() bool { return r.flight.Len() == 0 })
+	r.play(ping, "pong", 1)
+	r.eventually("it is handled", func() bool { return len(r.ends(pong)) == most+1 })
+}
+
 // TestSendsToMadeUpIdsLeaveNothing behind in the state of the agent that made them up.
 func TestSendsToMadeUpIdsLeaveNothing(t *testing.T) {
 	r := newRig(t, nil)

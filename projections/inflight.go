@@ -45,7 +45,8 @@ type InFlight struct {
 	dirty   map[Pair]struct{}                    // pairs worth a look since TakeChanged
 	late    map[Pair]struct{}                    // pairs in which Expire found a deadline that had passed
 	total   int
-	soonest time.Time // no deadline is earlier; zero when none may come
+	from    map[events.AgentID]int // of total, by sender; never 0
+	soonest time.Time              // no deadline is earlier; zero when none may come
 }
 
 // NewInFlight returns the fold of an empty log.
@@ -58,6 +59,7 @@ func NewInFlight() *InFlight {
 		senders:     make(map[events.AgentID]map[Pair]struct{}),
 		dirty:       make(map[Pair]struct{}),
 		late:        make(map[Pair]struct{}),
+		from:        make(map[events.AgentID]int),
 	}
 }
 
@@ -108,6 +110,7 @@ func (f *InFlight) added(from events.AgentID, rec events.Recorded, sends []event
 		}
 		f.senders[to][pair] = struct{}{}
 		f.total++
+		f.from[from]++
 		f.mark(pair)
 	}
 }
@@ -142,6 +145,9 @@ func (f *InFlight) cut(pair Pair, from, to int) {
 		return
 	}
 	f.total -= to - from
+	if f.from[pair.From] -= to - from; f.from[pair.From] == 0 {
+		delete(f.from, pair.From)
+	}
 	list := f.pairs[pair]
 	if from == 0 {
 		list = list[to:] // the common case costs nothing; append reallocates in time
@@ -271,6 +277,13 @@ func (f *InFlight) Len() int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.total
+}
+
+// LenFrom is how many of them one agent has sent.
+func (f *InFlight) LenFrom(sender events.AgentID) int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.from[sender]
 }
 
 // Receivers returns how many sends are in flight to each agent that has any.
