@@ -31,6 +31,7 @@ func (h *history) learns(l *life, name string, rec events.Recorded) {
 func (h *history) unsent(cause, end *ending) {
 	cause.unsent++
 	if h.gone(end.message.Receiver) {
+		h.says(end.agent, &end.message) // though in vain
 		return
 	}
 	name, ok := strings.CutPrefix(end.message.Receiver, events.CapabilityPrefix)
