@@ -33,6 +33,7 @@ type (
 	breakerStorm struct { // these agents failed together
 		agents   []events.AgentID
 		failures int
+		done     chan<- struct{} // closed when it has been dealt with
 	}
 	breakerDue   struct{} // it may be time for a transition
 	breakerOrder struct { // an operator's
@@ -73,12 +74,18 @@ func (a *breakerActor) Receive(ctx actor.Context) {
 		br := a.known[m.scope]
 		_ = a.move(m.scope, br.tried(m.failed, a.sys.deps.Now()), Caller{}) // logged
 	case breakerStorm:
-		for _, id := range m.agents {
-			br := a.known[events.AgentScope(id)]
-			_ = a.move(events.AgentScope(id), br.stormed(m.failures, a.sys.deps.Now()), Caller{}) // logged
-		}
+		a.storm(m)
 	case breakerOrder:
 		m.done <- a.order(m.request, a.sys.deps.Now())
+	}
+}
+
+// storm opens the breakers of the agents in it.
+func (a *breakerActor) storm(m breakerStorm) {
+	defer close(m.done)
+	for _, id := range m.agents {
+		br := a.known[events.AgentScope(id)]
+		_ = a.move(events.AgentScope(id), br.stormed(m.failures, a.sys.deps.Now()), Caller{}) // logged
 	}
 }
 

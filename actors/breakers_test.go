@@ -358,7 +358,11 @@ func TestAStormOpensBreakers(t *testing.T) {
 		}
 		c.recorded(events.AgentScope(id), "Opened:storm")
 	}
-	storms := only[events.AgentStormDetected](c.rig, events.StormStream())
+	var storms []events.AgentStormDetected
+	c.until("the storm is recorded", func() bool {
+		storms = only[events.AgentStormDetected](c.rig, events.StormStream())
+		return len(storms) > 0
+	})
 	if len(storms) != 1 || storms[0].ConversationID != "spreading" || len(c.sys.Breakers()) != len(failing) {
 		t.Errorf("%+v, %d breakers", storms, len(c.sys.Breakers()))
 	}

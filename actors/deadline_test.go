@@ -108,3 +108,21 @@ func (r *rig) transcriptOfLetters(list []events.MessageDeadLettered) string {
 	}
 	return strings.Join(out, " ")
 }
+
+// TestADeadlineFarBehind passes however many sends stand before it that have more time.
+func TestADeadlineFarBehind(t *testing.T) {
+	r := newRig(t, nil)
+	from, to := r.deploy("from", "ledger"), r.deploy("to", "ledger")
+	if err := r.command(r.Suspend, to); err != nil {
+		t.Fatal(err)
+	}
+	const before = 2 * sendBatch
+	for range before {
+		r.ask(from, fmt.Sprintf(`{"to":%q,"then":{}}`, to))
+	}
+	r.ask(from, fmt.Sprintf(`{"to":%q,"by":%q,"then":{}}`, to, time.Now().Add(100*time.Millisecond).UTC().Format(time.RFC3339Nano)))
+	r.eventually("it is a dead letter", func() bool { return len(only[events.MessageDeadLettered](r, events.AgentStream(from))) == 1 })
+	if got := only[events.MessageDeadLettered](r, events.AgentStream(from))[0]; got.Reason != events.DeadTimeout || r.flight.Len() != before {
+		t.Errorf("%s, and %d are in flight", got.Reason, r.flight.Len())
+	}
+}

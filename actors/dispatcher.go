@@ -21,6 +21,10 @@ const (
 	sendBackoff    = time.Second          // after the first such attempt; doubles
 	fullBackoff    = 5 * time.Millisecond // after a full mailbox, or a full host; doubles up to fullBackoffMax
 	fullBackoffMax = 500 * time.Millisecond
+
+	// maxInFlight bounds the sends of one agent that nobody has handled: an agent that
+	// is held keeps those to it for a week, and each takes 60 bytes of memory meanwhile.
+	maxInFlight = 1_000_000
 )
 
 // round delivers one batch. It returns how long to pause before the next, and
@@ -34,8 +38,8 @@ func (d *dispatcher) round(ctx context.Context, c *courier) (pause time.Duration
 	if d.sys.deps.Room.Admit() != nil {
 		return 0, true
 	}
-	if i := d.overdue(next); i >= 0 {
-		return d.tooLate(ctx, c, next[i])
+	if s, late := d.overdue(c.pair, next); late {
+		return d.tooLate(ctx, c, s)
 	}
 	list, err := d.load(ctx, c.pair.From, next)
 	if err != nil {
@@ -64,10 +68,14 @@ func (d *dispatcher) round(ctx context.Context, c *courier) (pause time.Duration
 	return 0, false
 }
 
-// overdue returns the first send whose deadline has passed; -1 for none.
-func (d *dispatcher) overdue(list []projections.Sent) int {
+// overdue returns a send whose deadline has passed: of those that come next, or of any
+// that the sweep has found.
+func (d *dispatcher) overdue(pair projections.Pair, next []projections.Sent) (projections.Sent, bool) {
 	now := time.Now()
-	return slices.IndexFunc(list, func(s projections.Sent) bool { return !s.Deadline.After(now) })
+	if i := slices.IndexFunc(next, func(s projections.Sent) bool { return !s.Deadline.After(now) }); i >= 0 {
+		return next[i], true
+	}
+	return d.sys.deps.InFlight.Overdue(pair, now)
 }
 
 // tooLate gives up one send whose deadline has passed, wherever it stands in the

@@ -292,7 +292,16 @@ func (a *agentActor) run(ctx context.Context, e *envelope) (agent.Run, error) {
 		run.Timers = append(run.Timers, agent.TimerChange(c))
 	}
 	run.Capabilities = out.Capabilities
-	run.Sends = a.addressAll(out.Sends, &run.Message)
+	var cut bool
+	if run.Sends, cut = a.addressAll(out.Sends, &run.Message); cut {
+		a.tainted = true
+		run = a.newRun(e)
+		run.Status = events.OutcomeKilled // as if the guest had been interrupted: the message waits again
+	}
+	if n := a.sys.deps.InFlight.LenFrom(a.id) + len(run.Sends); len(run.Sends) > 0 && n > a.sys.mostInFlight {
+		run.Status = events.OutcomeEffectsTooLarge
+		run.Detail = fmt.Sprintf("%d sends of the agent would be in flight, and at most %d may be", n, a.sys.mostInFlight)
+	}
 	return run, nil
 }
 
@@ -308,42 +317,40 @@ const addressLag = time.Second
 
 // addressAll finds whom the sends of a run are for. Nobody is given up before the
 // projection has seen what was durable by then: the agent may just have been deployed or
-// resumed, or have registered the capability.
-func (a *agentActor) addressAll(list []events.Message, cause *events.Message) []agent.Outgoing {
-	out := make([]agent.Outgoing, 0, len(list))
+// resumed, or have registered the capability. An interruption cuts it off: of a thousand
+// sends, each may be to one of many agents.
+func (a *agentActor) addressAll(list []events.Message, cause *events.Message) (out []agent.Outgoing, cut bool) {
 	waited := false
 	for _, m := range list {
-		to := a.address(m, cause)
-		if to.Dead != "" && !waited {
+		to, err := a.address(m, cause)
+		if errors.Is(err, events.ErrAgentNotFound) && !waited {
 			waited = true
 			ctx, cancel := context.WithTimeout(a.running, addressLag)
 			_ = a.sys.caughtUp(ctx) // too late is as if nobody was there
 			cancel()
-			to = a.address(m, cause)
+			to, err = a.address(m, cause)
+		}
+		if a.running.Err() != nil {
+			return nil, true
+		}
+		if err != nil {
+			to.Dead, to.Detail = events.DeadAgentNotFound, err.Error()
 		}
 		out = append(out, to)
 	}
-	return out
+	return out, false
 }
 
 // address finds whom a guest's send is for. It is looked up once, now; the log
-// keeps the id.
-func (a *agentActor) address(m events.Message, cause *events.Message) agent.Outgoing {
-	out := agent.Outgoing{Message: m}
-	id, err := events.ParseAgentID(m.Receiver)
-	if err != nil {
-		conversation := m.ConversationID
-		if conversation == "" {
-			conversation = cause.ConversationID
-		}
-		id, err = a.sys.deps.Agents.ResolveFor(m.Receiver, conversation)
+// keeps the id. An id is looked up as well: the state remembers a sequence for each
+// agent that was ever sent to, and there are as many ids as a guest can think of.
+func (a *agentActor) address(m events.Message, cause *events.Message) (agent.Outgoing, error) {
+	conversation := m.ConversationID
+	if conversation == "" {
+		conversation = cause.ConversationID
 	}
-	if err != nil {
-		out.Dead, out.Detail = events.DeadAgentNotFound, err.Error()
-		return out
-	}
-	out.To = id
-	return out
+	to, err := a.sys.deps.Agents.ResolveFor(m.Receiver, conversation)
+	return agent.Outgoing{Message: m, To: to}, err
 }
 
 // emitRun adds the events of a run. Should they not fit an append, the run ends

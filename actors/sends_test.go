@@ -5,10 +5,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
 
 	"github.com/caxton-run/caxton/events"
+	"github.com/caxton-run/caxton/fixtures"
 	"github.com/caxton-run/caxton/projections"
 	"github.com/caxton-run/caxton/replay"
 	"github.com/caxton-run/caxton/wasmhost"
@@ -97,6 +100,60 @@ func TestDeadLetters(t *testing.T) {
 	r.eventually("nothing is in flight", func() bool { return r.flight.Len() == 0 })
 	if got := len(only[events.MessageDeadLettered](r, events.AgentStream(ping))); got != 2 {
 		t.Errorf("%d dead letters, want 2", got)
+	}
+}
+
+// TestWhatIsInFlightIsBounded: a run that sends more than may wait for agents that are
+// held fails, until they have handled what waits.
+func TestWhatIsInFlightIsBounded(t *testing.T) {
+	const most = 3
+	r := newRigWith(t, func(r *rig) { r.before = func() { r.sys.mostInFlight = most } })
+	ping, pong := r.deploy("ping", "ping"), r.deploy("pong", "pong")
+	if err := r.command(r.Suspend, pong); err != nil {
+		t.Fatal(err)
+	}
+	for i := range most + 2 {
+		want := map[bool]Delivery{true: Handled, false: Failed}[i < most]
+		sent := r.ask(ping, `{"op":"start","peer":"pong","rounds":1}`)
+		if r.caughtUp(sent.Position); sent.Status != want {
+			t.Fatalf("send %d is %s, want %s", i, sent.Status, want)
+		}
+	}
+	if n := r.flight.LenFrom(ping); n != most || r.flight.LenFrom(pong) != 0 {
+		t.Errorf("%d are in flight", n)
+	}
+	if err := r.command(r.Resume, pong); err != nil {
+		t.Fatal(err)
+	}
+	r.eventually("nothing is in flight", func() bool { return r.flight.Len() == 0 })
+	r.play(ping, "pong", 1)
+	r.eventually("it is handled", func() bool { return len(r.ends(pong)) == most+1 })
+}
+
+// TestSendsToMadeUpIdsLeaveNothing behind in the state of the agent that made them up.
+func TestSendsToMadeUpIdsLeaveNothing(t *testing.T) {
+	r := newRig(t, nil)
+	ping := r.deploy("ping", "ping")
+	size := func() int {
+		st, err := r.sys.source.State(context.Background(), ping)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := st.MarshalBinary()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(b)
+	}
+	const tries = 100
+	r.play(ping, events.NewAgentID().String(), 1)
+	before := size()
+	for range tries {
+		r.play(ping, events.NewAgentID().String(), 1)
+	}
+	r.eventually("all are dead letters", func() bool { return len(only[events.MessageDeadLettered](r, events.AgentStream(ping))) == tries+1 })
+	if grown := size() - before; grown > tries { // the counters that it has grow by digits
+		t.Errorf("the state grew by %d bytes for %d ids", grown, tries)
 	}
 }
 
@@ -316,5 +373,47 @@ func TestACrowdedHostUsesNoAttempts(t *testing.T) {
 	}
 	if n := len(r.ends(pong)); n != 1 {
 		t.Errorf("%d balls arrived, want 1", n)
+	}
+}
+
+// behindTheLog keeps the projections from seeing any more of the log than one event,
+// which do makes, until goOn.
+func (r *rig) behindTheLog(do func()) (goOn func()) {
+	r.watch.mu.Lock()
+	do()
+	return sync.OnceFunc(r.watch.mu.Unlock)
+}
+
+// TestAnInterruptedLookGivesNobodyUp: a turn that waits for the projection to know whom
+// its sends are for has not looked, when an emergency stop ends that.
+func TestAnInterruptedLookGivesNobodyUp(t *testing.T) {
+	r := newRig(t, nil)
+	ping := r.deploy("ping", "ping")
+	goOn := r.behindTheLog(func() { r.ask(ping, `{"op":"score"}`) })
+	defer goOn()
+	d, err := r.Deploy(context.Background(), DeployRequest{
+		Caller: Caller{Principal: "user:test"}, Name: "pong", Wasm: fixtures.Agent("pong"), Limits: events.DefaultLimits(),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var group sync.WaitGroup
+	group.Go(func() {
+		q := request(ping, `{"op":"start","peer":"pong","rounds":3}`)
+		q.Wait = 0
+		if _, err := r.Send(context.Background(), q); err != nil {
+			t.Error(err)
+		}
+	})
+	r.until("it runs", func() bool { return r.sys.licence.Load().guests.Load() == 1 })
+	r.stopAll(StopAllRequest{Reason: "test"})
+	group.Wait()
+	goOn()
+	r.lift()
+	r.eventually("the game ends", func() bool {
+		return len(r.ends(d.ID)) == 3 || slices.ContainsFunc(r.ends(ping), func(s string) bool { return strings.HasPrefix(s, "dead") })
+	})
+	if got := r.ends(d.ID); len(got) != 3 {
+		t.Errorf("it handled %q; %q", got, r.ends(ping))
 	}
 }

@@ -2,7 +2,6 @@ package actors_test
 
 import (
 	"fmt"
-	"maps"
 	"time"
 
 	"github.com/caxton-run/caxton/events"
@@ -26,7 +25,7 @@ type history struct {
 	shut        map[events.BreakerScope]bool // breakers that are not closed
 	openings    []opening
 	misfortunes map[string][]misfortune // lately, by conversation
-	stormy      map[string]bool         // conversations that had a storm
+	stormy      map[string]storming     // conversations that had a storm
 	storms      []storm
 
 	questions map[pair]*question
@@ -84,7 +83,7 @@ func newHistory() *history {
 		sent: make(map[events.MessageID]*sent), barred: make(map[events.BreakerScope]struct{}),
 		inbox: make(map[events.MessageID]events.Position), shut: make(map[events.BreakerScope]bool),
 		questions: make(map[pair]*question), timeouts: make(map[string]int), silences: make(map[string]bool),
-		misfortunes: make(map[string][]misfortune), stormy: make(map[string]bool),
+		misfortunes: make(map[string][]misfortune), stormy: make(map[string]storming),
 	}
 }
 
@@ -106,7 +105,7 @@ func (h *history) add(rec events.Recorded, p events.Payload) {
 		h.breaker(rec, p)
 		return
 	case events.AgentStormDetected:
-		h.storms = append(h.storms, storm{rec.Position, e, maps.Clone(h.shut)})
+		h.storms = append(h.storms, storm{rec.Position, e})
 		return
 	case events.EmergencyLifted:
 		h.lifted = append(h.lifted, rec.Position)

@@ -30,6 +30,10 @@ func (h *history) learns(l *life, name string, rec events.Recorded) {
 // then.
 func (h *history) unsent(cause, end *ending) {
 	cause.unsent++
+	if h.gone(end.message.Receiver) {
+		h.says(end.agent, &end.message) // though in vain
+		return
+	}
 	name, ok := strings.CutPrefix(end.message.Receiver, events.CapabilityPrefix)
 	if !ok || end.reason != events.DeadAgentNotFound {
 		h.fault("the send %s to %s led nowhere: %s", end.message.ID, end.message.Receiver, end.reason)
@@ -43,6 +47,12 @@ func (h *history) unsent(cause, end *ending) {
 	}
 }
 
+// gone reports whether a receiver is an agent that was removed.
+func (h *history) gone(receiver string) bool {
+	id, err := events.ParseAgentID(receiver)
+	return err == nil && h.life(id).removed
+}
+
 // stands reports whether an agent has been one that a capability may mean since then.
 func (l *life) stands(since time.Time) bool {
 	last := l.changed[len(l.changed)-1]
@@ -53,7 +63,7 @@ func (l *life) stands(since time.Time) bool {
 type effect struct{ to, content string }
 
 // fits compares the sends of a run with those that were asked for. One to a capability
-// goes to an agent that has it, or nowhere.
+// goes to an agent that has it, or nowhere; one to an agent that is removed, nowhere too.
 func (h *history) fits(e *ending, got, wants []effect) bool {
 	nowhere := 0
 	for _, want := range wants {
@@ -61,7 +71,7 @@ func (h *history) fits(e *ending, got, wants []effect) bool {
 		switch {
 		case len(got) > 0 && got[0].content == want.content && (got[0].to == want.to || by && h.could(got[0].to, name, e.position)):
 			got = got[1:]
-		case by:
+		case by, h.gone(want.to):
 			nowhere++
 		default:
 			return false

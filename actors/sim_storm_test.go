@@ -1,6 +1,7 @@
 package actors_test
 
 import (
+	"maps"
 	"slices"
 	"time"
 
@@ -31,6 +32,11 @@ type misfortune struct {
 type storm struct {
 	position events.Position
 	event    events.AgentStormDetected
+}
+
+// storming is when a conversation had a storm first.
+type storming struct {
+	position events.Position              // of the failure that made it one
 	shut     map[events.BreakerScope]bool // breakers that were not closed just then
 }
 
@@ -55,8 +61,8 @@ func (h *history) fails(l *life, rec events.Recorded, o events.OutcomeStatus) {
 	for _, m := range list {
 		who[m.agent] = true
 	}
-	if len(who) >= projections.StormAgents {
-		h.stormy[md.CorrelationID] = true
+	if _, known := h.stormy[md.CorrelationID]; !known && len(who) >= projections.StormAgents {
+		h.stormy[md.CorrelationID] = storming{rec.Position, maps.Clone(h.shut)}
 	}
 }
 
@@ -66,14 +72,15 @@ func (w *world) checkStorms(h *history) {
 	seen := make(map[string]bool)
 	for _, s := range h.storms {
 		id := s.event.ConversationID
-		if seen[id] = true; !h.stormy[id] {
+		began, known := h.stormy[id]
+		if seen[id] = true; !known {
 			h.fault("a storm in conversation %s, which had none: %+v", id, s.event)
 		}
 		if s.event.Count < projections.StormAgents || len(s.event.Agents) != s.event.Count {
 			h.fault("a storm of %d agents names %d", s.event.Count, len(s.event.Agents))
 		}
 		for _, a := range s.event.Agents {
-			w.checkOpened(h, s, a)
+			h.checkOpened(began, s, a)
 		}
 	}
 	for id := range h.stormy {
@@ -83,13 +90,14 @@ func (w *world) checkStorms(h *history) {
 	}
 }
 
-// checkOpened: a storm opens a breaker that is closed. One that was cut off before it
-// could leaves it so: the agents may fail again.
-func (w *world) checkOpened(h *history, s storm, id events.AgentID) {
+// checkOpened: a storm has opened its agents' breakers before it is recorded, but for
+// those that were not closed.
+func (h *history) checkOpened(began storming, s storm, id events.AgentID) {
 	scope := events.AgentScope(id)
-	ended := slices.ContainsFunc(w.boots, func(p events.Position) bool { return p >= s.position })
-	opened := slices.ContainsFunc(h.openings, func(o opening) bool { return o.scope == scope && o.position > s.position })
-	if !ended && !opened && !s.shut[scope] && !h.life(id).removed {
+	opened := slices.ContainsFunc(h.openings, func(o opening) bool {
+		return o.scope == scope && o.position > began.position && o.position < s.position
+	})
+	if !opened && !began.shut[scope] {
 		h.fault("the storm at %d left breaker %s closed", s.position, scope)
 	}
 }

@@ -50,7 +50,6 @@ type world struct {
 	bulks  []*bulk
 	kept   map[events.Position]events.Recorded // read before the log gave anything up
 	trims  actors.Trimmed                      // in all
-	boots  []events.Position                   // heads of the log as the node started
 	faults []string
 }
 
@@ -91,12 +90,7 @@ func (w *world) boot(disk *vfs.MemFS) bool {
 	case <-n.runner.Ready():
 	case <-n.cut:
 	}
-	head, _, err := n.log.Head(context.Background())
-	if err != nil && !n.isCut() {
-		w.fault("life %d: %v", w.life, err)
-	}
 	w.mu.Lock()
-	w.boots = append(w.boots, head)
 	w.node = n
 	w.up.Broadcast()
 	w.mu.Unlock()

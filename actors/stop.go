@@ -82,11 +82,13 @@ func (a *agentActor) watchDrain() {
 	case st == nil && (a.drain != nil || !a.stopSeen.IsZero()):
 		a.sys.nudge(a.id) // the turn's last message took the guest with it; look again
 		return
-	case st == nil || a.sys.halted():
-		return // what is held by an emergency stop is not drained
+	case st == nil:
+		return
 	case st.Status != agent.Draining:
 		a.endDrain()
 		return
+	case a.sys.halted() && !a.inboxIsEmpty():
+		return // what is held by an emergency stop is not drained
 	}
 	if a.drain == nil {
 		left := time.UnixMicro(st.StopBy).Sub(a.sys.deps.Now())
@@ -100,6 +102,18 @@ func (a *agentActor) watchDrain() {
 		a.drained = true // it is said once
 		a.sys.endStop(a.id, events.StopDrained)
 	}
+}
+
+// inboxIsEmpty looks whether an entry waits, without taking any: while all are stopped
+// none is read ahead, and an agent that has nothing to drain need not wait for the lift.
+func (a *agentActor) inboxIsEmpty() bool {
+	for a.inboxMore {
+		if len(a.readInbox(a.sys.life)) > 0 {
+			a.rereadInbox()
+			return false
+		}
+	}
+	return true
 }
 
 // endDrain forgets that the agent was draining.

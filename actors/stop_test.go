@@ -156,6 +156,27 @@ func TestAStopGoesOnAfterAStart(t *testing.T) {
 	}
 }
 
+// TestAStopDuringAnEmergencyStop ends at once when nothing has to be drained, and else
+// after the lift.
+func TestAStopDuringAnEmergencyStop(t *testing.T) {
+	r := newRig(t, nil)
+	idle, busy := r.deploy("idle", "counter-c"), r.deploy("busy", "counter-c")
+	r.wants(idle, `{"op":"add","n":1}`, `{"count":1}`)
+	r.stopAll(StopAllRequest{Reason: "test"})
+	r.ask(busy, `{"op":"add","n":1}`)
+	r.stop(idle, true, time.Hour)
+	r.stop(busy, true, time.Hour)
+	r.stopped(idle, events.StopDrained)
+	if got := r.status(busy); got != "draining" {
+		t.Errorf("one that has a message to drain is %s", got)
+	}
+	r.lift()
+	r.stopped(busy, events.StopDrained)
+	if got := r.ends(busy); len(got) != 1 {
+		t.Errorf("ends of its messages: %q", got)
+	}
+}
+
 // write adds events to an agent's stream behind its actor's back.
 func (r *rig) write(id events.AgentID, list ...events.Payload) {
 	r.t.Helper()

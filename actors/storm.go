@@ -3,6 +3,7 @@ package actors
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 
 	"github.com/caxton-run/caxton/events"
@@ -35,29 +36,78 @@ func (s *System) watchStorms(ctx context.Context) {
 	}
 }
 
+// storm opens the breakers of a storm's agents and records it, in this order: one that
+// is cut off in between is found again by the next start, and one that is recorded has
+// nothing left to do.
 func (s *System) storm(ctx context.Context, found projections.Storm) {
-	e := found.Event
 	id := events.EventID(uuid.NewSHA1(uuid.UUID(found.Cause), []byte("storm")))
-	ev, err := events.Encode(id, e, events.Metadata{CorrelationID: e.ConversationID, CausationID: found.Cause.String(), Member: s.deps.Member})
-	if err != nil {
-		s.log.Error("storm not recorded", slog.String("conversation", e.ConversationID), slog.Any("err", err))
-		return
-	}
-	res, err := s.append(ctx, events.StormStream(), events.Any(), ev)
-	switch {
-	case errors.Is(err, events.ErrIDReused), err == nil && res.Duplicate:
-		return // recorded before
-	case err != nil && ctx.Err() == nil:
-		s.log.Error("storm not recorded", slog.String("conversation", e.ConversationID), slog.Any("err", err))
+	first, err := s.openFor(ctx, id, found)
+	if first && err == nil {
+		first, err = s.recordStorm(ctx, id, found)
 	}
 	if ctx.Err() != nil {
 		return // the next start finds it again
 	}
+	e := found.Event
+	if err != nil {
+		s.log.Error("storm not recorded", slog.String("conversation", e.ConversationID), slog.Any("err", err))
+	}
+	if !first {
+		return
+	}
 	s.deps.Observer.Stormed()
 	s.log.Warn("many agents fail in one conversation", slog.String("conversation", e.ConversationID),
 		slog.Int("agents", e.Count), slog.Int("failures", e.Failures))
-	s.tellBreakers(breakerStorm{e.Agents, e.Failures})
 	if s.deps.StormListener != nil {
 		s.deps.StormListener.Storm(ctx, e)
 	}
+}
+
+// openFor has the breakers of a storm opened, and reports whether it did: not for one
+// that is in the log, whose breakers may have been reset since. It returns when their
+// events are durable, or ctx ends.
+func (s *System) openFor(ctx context.Context, id events.EventID, found projections.Storm) (bool, error) {
+	if known, err := s.isRecorded(ctx, id, found.Position); known || err != nil {
+		return false, err
+	}
+	done := make(chan struct{})
+	s.tellBreakers(breakerStorm{found.Event.Agents, found.Event.Failures, done})
+	select {
+	case <-done:
+	case <-ctx.Done():
+	}
+	return true, ctx.Err()
+}
+
+// isRecorded looks for a storm in the log, among those recorded since its cause.
+func (s *System) isRecorded(ctx context.Context, id events.EventID, cause events.Position) (bool, error) {
+	opts := events.ReadStreamOptions{From: events.EndOfStream, Direction: events.Backwards}
+	for rec, err := range s.deps.Store.ReadStream(ctx, events.StormStream(), opts) {
+		switch {
+		case errors.Is(err, events.ErrStreamNotFound):
+			return false, nil
+		case err != nil:
+			return false, fmt.Errorf("read storms: %w", err)
+		case rec.ID == id:
+			return true, nil
+		case rec.Position < cause:
+			return false, nil
+		}
+	}
+	return false, nil
+}
+
+// recordStorm reports whether this node is the first to record a storm. It is when
+// nothing could be recorded, too.
+func (s *System) recordStorm(ctx context.Context, id events.EventID, found projections.Storm) (bool, error) {
+	e := found.Event
+	ev, err := events.Encode(id, e, events.Metadata{CorrelationID: e.ConversationID, CausationID: found.Cause.String(), Member: s.deps.Member})
+	if err != nil {
+		return false, err
+	}
+	res, err := s.append(ctx, events.StormStream(), events.Any(), ev)
+	if errors.Is(err, events.ErrIDReused) || err == nil && res.Duplicate {
+		return false, nil
+	}
+	return true, err
 }

@@ -66,13 +66,16 @@ type System struct {
 	emergency   emergency
 	breakers    *breakers
 	unconfirmed unconfirmed
-	spilled     atomic.Uint64   // messages put into inboxes because no guest may run
-	ending      atomic.Bool     // the supervisor takes no messages about breakers any more
-	draining    atomic.Bool     // nothing from outside is admitted
-	discarding  atomic.Bool     // what comes up meets its end unread
-	discarded   atomic.Uint64   // messages that did
-	life        context.Context // of appends that no caller owns; ends after the last turn
-	end         context.CancelFunc
+
+	mostInFlight int // maxInFlight, but in tests
+
+	spilled    atomic.Uint64   // messages put into inboxes because no guest may run
+	ending     atomic.Bool     // the supervisor takes no messages about breakers any more
+	draining   atomic.Bool     // nothing from outside is admitted
+	discarding atomic.Bool     // what comes up meets its end unread
+	discarded  atomic.Uint64   // messages that did
+	life       context.Context // of appends that no caller owns; ends after the last turn
+	end        context.CancelFunc
 }
 
 // New returns a system that accepts requests at once; Run must be called for
@@ -92,7 +95,7 @@ func New(cfg Config, deps Deps) (*System, error) {
 	if deps.Now == nil {
 		deps.Now = time.Now
 	}
-	s := &System{cfg: cfg, deps: deps, log: deps.Log, saves: newSaves(saveBytes), suspects: newOneAtATime()}
+	s := &System{cfg: cfg, deps: deps, log: deps.Log, saves: newSaves(saveBytes), mostInFlight: maxInFlight, suspects: newOneAtATime()}
 	s.life, s.end = context.WithCancel(context.Background())
 	s.licence.Store(newLicence(s.life))
 	s.emergency.one, s.emergency.dumping = newOneAtATime(), newOneAtATime()

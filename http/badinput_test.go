@@ -332,6 +332,7 @@ func TestBadQueries(t *testing.T) {
 		{"WASM", "/agents" + wasm + "max_execution_time_ms=5s", "max_execution_time_ms", "whole number"},
 		{"WASM", "/agents" + wasm + "priority=urgent", "priority", "must be one of low"},
 		{"WASM", "/agents" + wasm + "label=x", "label", "key=value"},
+		{"WASM", "/agents" + wasm + "label=%ff=v", "label", "UTF-8"},
 		{"WASM", "/agents" + wasm + "label=" + url.QueryEscape("=v"), "labels", "1 to 63"},
 		{"WASM", "/agents" + wasm + "colour=red", "colour", "known: name"},
 	} {

@@ -5,6 +5,7 @@ import (
 	"net/url"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/caxton-run/caxton/actors"
 	"github.com/caxton-run/caxton/events"
@@ -123,6 +124,10 @@ func labelsOfQuery(q url.Values, f *events.Faults) events.Labels {
 	var labels events.Labels
 	for _, pair := range q["label"] {
 		key, value, ok := strings.Cut(pair, "=")
+		if !utf8.ValidString(pair) { // the log would keep another
+			f.Add("label", "must be UTF-8, got %q", clip(pair))
+			continue
+		}
 		if !ok {
 			f.Add("label", "must be key=value, got %q", clip(pair))
 			continue

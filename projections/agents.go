@@ -17,9 +17,10 @@ type Agents struct {
 
 	mu     sync.RWMutex // guards all below, and the entries' views
 	byID   map[events.AgentID]*entry
-	byName map[string][]*entry // by creation; never empty
-	skills map[string][]*entry // by capability, in order of creation; never empty
-	order  []*entry            // by creation
+	byName map[string][]*entry  // by creation; never empty
+	skills map[string][]*entry  // by capability, in order of creation; never empty
+	order  []*entry             // by creation
+	begin  map[idStart][]*entry // by how their ids begin, in order of creation; never empty
 
 	draining map[events.AgentID]struct{} // those whose stop is not finished
 	removed  time.Time                   // the newest recorded time of an event that is gone
@@ -56,7 +57,7 @@ type entry struct {
 func NewAgents(node events.MemberID) *Agents {
 	return &Agents{
 		node: node, byID: make(map[events.AgentID]*entry),
-		byName: make(map[string][]*entry), skills: make(map[string][]*entry),
+		byName: make(map[string][]*entry), skills: make(map[string][]*entry), begin: make(map[idStart][]*entry),
 		draining: make(map[events.AgentID]struct{}),
 	}
 }
@@ -145,6 +146,8 @@ func (a *Agents) insert(e *entry) {
 	a.byID[e.view.ID] = e
 	a.byName[e.view.Name] = within(a.byName[e.view.Name], e)
 	a.order = within(a.order, e)
+	start := startOf(e.view.ID)
+	a.begin[start] = within(a.begin[start], e)
 }
 
 // within adds e to a list in order of creation: at its end, but for an agent that is
@@ -174,16 +177,18 @@ func (a *Agents) remove(e *entry) {
 	delete(a.byID, e.view.ID)
 	a.order = without(a.order, e)
 	for _, name := range e.view.Capabilities {
-		if left := without(a.skills[name], e); len(left) > 0 {
-			a.skills[name] = left
-		} else {
-			delete(a.skills, name)
-		}
+		takeOut(a.skills, name, e)
 	}
-	if same := without(a.byName[e.view.Name], e); len(same) > 0 {
-		a.byName[e.view.Name] = same
+	takeOut(a.byName, e.view.Name, e)
+	takeOut(a.begin, startOf(e.view.ID), e)
+}
+
+// takeOut removes e from one of several lists, and that when it was the last.
+func takeOut[K comparable](lists map[K][]*entry, of K, e *entry) {
+	if left := without(lists[of], e); len(left) > 0 {
+		lists[of] = left
 	} else {
-		delete(a.byName, e.view.Name)
+		delete(lists, of)
 	}
 }
 

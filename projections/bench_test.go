@@ -90,14 +90,14 @@ func BenchmarkRebuild(b *testing.B) {
 func BenchmarkResolve(b *testing.B) {
 	a := NewAgents("")
 	log := newTape(a)
-	for i := range 100_000 {
-		id := events.AgentID{0: 1, 13: byte(i >> 16), 14: byte(i >> 8), 15: byte(i)}
+	for range 100_000 {
+		id := events.NewAgentID()
 		d := deployed(0, "agent")
 		d.AgentID = id
 		log.put(events.AgentStream(id), d)
 	}
 	for b.Loop() {
-		if _, err := a.Resolve("01000000-0000-0000-0000-00000fff"); err == nil {
+		if _, err := a.Resolve("01000000-0000-4000-8000-00000fff"); err == nil {
 			b.Fatal("found")
 		}
 	}

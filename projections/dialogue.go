@@ -130,7 +130,8 @@ type parties struct{ from, to string }
 // dialogue follows the exchanges of one conversation. Its zero value is empty.
 type dialogue struct {
 	exchanges map[parties]*Exchange
-	order     []*Exchange // by their beginning
+	begun     map[parties]events.MessageID // by which message
+	order     []*Exchange                  // by their beginning
 	open      int
 }
 
@@ -161,13 +162,13 @@ func (d *dialogue) begin(m *events.Message, p Protocol, state ExchangeState, at 
 			return
 		}
 		if d.exchanges == nil {
-			d.exchanges = make(map[parties]*Exchange, 1)
+			d.exchanges, d.begun = make(map[parties]*Exchange, 1), make(map[parties]events.MessageID, 1)
 		}
 		x = &Exchange{From: m.Sender, To: m.Receiver}
 		d.exchanges[key] = x
 		d.order = append(d.order, x)
 	}
-	x.Protocol = p
+	x.Protocol, d.begun[key] = p, m.ID
 	d.move(x, state, at)
 }
 
@@ -181,10 +182,11 @@ func (d *dialogue) move(x *Exchange, next ExchangeState, at time.Time) {
 }
 
 // end closes the exchange that a message began, if nothing has been said in it
-// since.
+// since, and if it is the newest of the two: whoever asks again waits for that.
 func (d *dialogue) end(m *events.Message, state ExchangeState, at time.Time) {
 	_, first, ok := opening(m.Performative)
-	if x := d.exchanges[parties{m.Sender, m.Receiver}]; ok && x != nil && x.State == first {
+	key := parties{m.Sender, m.Receiver}
+	if x := d.exchanges[key]; ok && x != nil && d.begun[key] == m.ID && x.State == first {
 		d.move(x, state, at)
 	}
 }

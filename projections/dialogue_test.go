@@ -189,6 +189,21 @@ func TestConversationsEnd(t *testing.T) {
 	}
 }
 
+// TestWhoAsksAgainWaits: one question that leads nowhere is not the end of the one after it.
+func TestWhoAsksAgainWaits(t *testing.T) {
+	l := newTalkLog(time.Minute)
+	first := l.says(1, 2, events.QueryIf, 1)
+	second := l.says(1, 2, events.QueryIf, 2)
+	l.write(party(1), events.MessageDeadLettered{Message: first, Reason: events.DeadTimeout})
+	if v := l.transcript.View(); l.Len() != 1 || v.Exchanges[0].State != StateAsked {
+		t.Errorf("%d are watched, %+v", l.Len(), v.Exchanges)
+	}
+	l.write(party(1), events.MessageDeadLettered{Message: second, Reason: events.DeadTimeout})
+	if v := l.transcript.View(); l.Len() != 0 || v.Exchanges[0].State != StateUndelivered {
+		t.Errorf("%d are watched, %+v", l.Len(), v.Exchanges)
+	}
+}
+
 func TestWatchedConversationsAreBounded(t *testing.T) {
 	c := NewConversations(time.Minute)
 	for i := range maxOpenConversations + 3 {

@@ -43,8 +43,10 @@ type InFlight struct {
 	pairs   map[Pair][]Sent                      // ascending sequences, never empty
 	senders map[events.AgentID]map[Pair]struct{} // receiver → pairs with sends in flight
 	dirty   map[Pair]struct{}                    // pairs worth a look since TakeChanged
+	late    map[Pair]struct{}                    // pairs in which Expire found a deadline that had passed
 	total   int
-	soonest time.Time // no deadline is earlier; zero when none may come
+	from    map[events.AgentID]int // of total, by sender; never 0
+	soonest time.Time              // no deadline is earlier; zero when none may come
 }
 
 // NewInFlight returns the fold of an empty log.
@@ -56,6 +58,8 @@ func NewInFlight() *InFlight {
 		pairs:       make(map[Pair][]Sent),
 		senders:     make(map[events.AgentID]map[Pair]struct{}),
 		dirty:       make(map[Pair]struct{}),
+		late:        make(map[Pair]struct{}),
+		from:        make(map[events.AgentID]int),
 	}
 }
 
@@ -106,6 +110,7 @@ func (f *InFlight) added(from events.AgentID, rec events.Recorded, sends []event
 		}
 		f.senders[to][pair] = struct{}{}
 		f.total++
+		f.from[from]++
 		f.mark(pair)
 	}
 }
@@ -140,6 +145,9 @@ func (f *InFlight) cut(pair Pair, from, to int) {
 		return
 	}
 	f.total -= to - from
+	if f.from[pair.From] -= to - from; f.from[pair.From] == 0 {
+		delete(f.from, pair.From)
+	}
 	list := f.pairs[pair]
 	if from == 0 {
 		list = list[to:] // the common case costs nothing; append reallocates in time
@@ -151,6 +159,7 @@ func (f *InFlight) cut(pair Pair, from, to int) {
 		return
 	}
 	delete(f.pairs, pair)
+	delete(f.late, pair)
 	delete(f.dirty, pair) // or a rebuild would end with every pair that ever was
 	delete(f.senders[pair.To], pair)
 	if len(f.senders[pair.To]) == 0 {
@@ -194,12 +203,29 @@ func (f *InFlight) Expire(now time.Time) {
 		for _, s := range list {
 			switch {
 			case !s.Deadline.After(now):
+				f.late[pair] = struct{}{}
 				f.mark(pair)
 			case f.soonest.IsZero() || s.Deadline.Before(f.soonest):
 				f.soonest = s.Deadline
 			}
 		}
 	}
+}
+
+// Overdue returns the first send of a pair whose deadline has passed at now, of those
+// that Expire has come across, wherever it stands; ok is false without any.
+func (f *InFlight) Overdue(pair Pair, now time.Time) (s Sent, ok bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if _, ok := f.late[pair]; !ok {
+		return Sent{}, false // without a look at what may be very many
+	}
+	list := f.pairs[pair]
+	if i := slices.IndexFunc(list, func(s Sent) bool { return !s.Deadline.After(now) }); i >= 0 {
+		return list[i], true
+	}
+	delete(f.late, pair)
+	return Sent{}, false
 }
 
 // MarkAll makes TakeChanged give every pair that has sends in flight.
@@ -251,6 +277,13 @@ func (f *InFlight) Len() int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.total
+}
+
+// LenFrom is how many of them one agent has sent.
+func (f *InFlight) LenFrom(sender events.AgentID) int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.from[sender]
 }
 
 // Receivers returns how many sends are in flight to each agent that has any.

@@ -22,8 +22,9 @@ const (
 
 // Storm is a storm and the event that was one failure too many.
 type Storm struct {
-	Event events.AgentStormDetected
-	Cause events.EventID
+	Event    events.AgentStormDetected
+	Cause    events.EventID
+	Position events.Position // of that event; what records the storm stands behind it
 }
 
 // Storms looks for conversations in which many agents fail at once.
@@ -84,7 +85,7 @@ func (s *Storms) Apply(rec events.Recorded, p events.Payload) {
 	defer s.mu.Unlock()
 	g := s.gathering(md.CorrelationID)
 	if g.add(failure{id, rec.RecordedAt}, rec.Position) && !s.old(rec) {
-		s.found = append(s.found[max(0, len(s.found)+1-maxStorms):], Storm{g.storm(), rec.ID})
+		s.found = append(s.found[max(0, len(s.found)+1-maxStorms):], Storm{g.storm(), rec.ID, rec.Position})
 		select {
 		case s.changed <- struct{}{}:
 		default: // a token lies there already
