@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"math/rand/v2"
+	"runtime"
 	"time"
 
 	"github.com/tetratelabs/wazero/api"
@@ -94,6 +95,9 @@ func (in *Instance) grant(left int64) (n int64) {
 	case used > c.budget:
 		stop(events.OutcomeOutOfFuel, in.fuelDetail())
 	default:
+		if c.granted > 0 { // a guest does not give way by itself: who is woken meanwhile would wait 10 ms for Go's scheduler to see to it
+			runtime.Gosched()
+		}
 		in.look(stop)
 		in.weigh(stop)
 	}

@@ -23,6 +23,7 @@ func main() {
 	if len(os.Args) > 1 && os.Args[1] == wasmhost.WorkerArg { // started by a node, for one module
 		os.Exit(wasmhost.WorkerMain(os.Args[2:], os.Stdin, os.Stdout))
 	}
+	roomForSyncs()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second signal ends the process at once
 	code := run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr)
