@@ -120,7 +120,7 @@ func (a *app) benchmark(ctx context.Context, o benchOptions) (r report, err erro
 	defer func() { err = errors.Join(err, os.RemoveAll(root)) }()
 	r = report{
 		Version: version.Release, Agents: o.agents, Connections: o.connections, IdleAgents: o.idle,
-		Machine: fmt.Sprintf("%s/%s, %d cores", runtime.GOOS, runtime.GOARCH, runtime.GOMAXPROCS(0)),
+		Machine: fmt.Sprintf("%s/%s, %d cores", runtime.GOOS, runtime.GOARCH, runtime.NumCPU()),
 	}
 	a.note("measuring the disk in %s", root)
 	if r.FloorPerSec, err = telemetry.SyncFloor(root, min(o.duration, 2*time.Second)); err != nil {
