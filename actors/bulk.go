@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/caxton-run/caxton/actors/agent"
 	"github.com/caxton-run/caxton/events"
 	"github.com/caxton-run/caxton/projections"
 )
@@ -87,9 +88,9 @@ type BulkResult struct {
 	Matched   int             `json:"matched"`   // agents that the filter fits
 	Changed   int             `json:"changed"`   // or would be, in a dry run
 	Unchanged int             `json:"unchanged"` // they were so already
-	Failed    int             `json:"failed"`
-	Agents    []BulkAgent     `json:"agents"` // the first MaxNamed that were changed or failed
-	Position  events.Position `json:"-"`      // of the last change
+	Failed    int             `json:"failed"`    // or would, in a dry run
+	Agents    []BulkAgent     `json:"agents"`    // the first MaxNamed that were changed or failed
+	Position  events.Position `json:"-"`         // of the last change
 }
 
 // BulkAgent is one agent of a BulkResult.
@@ -123,7 +124,7 @@ func (g *Gateway) Bulk(ctx context.Context, r BulkRequest) (BulkResult, error) {
 			continue
 		}
 		if r.DryRun {
-			b.told(v, 0, nil)
+			b.told(v, 0, b.refusal(v))
 			continue
 		}
 		slots <- struct{}{}
@@ -213,6 +214,16 @@ func (b *bulk) one(ctx context.Context, id events.AgentID) (events.Position, err
 		return g.Remove(ctx, c)
 	}
 	return 0, errors.New("unknown action") // checkBulk has seen to it
+}
+
+// refusal is why the action would fail for an agent as reads show it; nil when it would
+// not. Of the actions only a suspension depends on what the agent does.
+func (b *bulk) refusal(v projections.AgentView) error {
+	if b.request.Action != ActionSuspend {
+		return nil
+	}
+	_, err := agent.Decide(&agent.State{ID: v.ID, Status: agent.Status(v.Status)}, agent.Suspend{})
+	return err
 }
 
 // told counts what became of an agent.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -62,7 +63,14 @@ func TestBulk(t *testing.T) {
 		}
 	}
 	wants(r.bulk(ActionStop, Filter{Priority: events.Normal, Labels: events.Labels{"team": "blue"}}), "2 matched, 2 changed, 0 unchanged, 0 failed")
+	foretold := r.bulk(ActionSuspend, Filter{All: true}, dry)
 	failed := r.bulk(ActionSuspend, Filter{All: true})
+	byName := func(a, b BulkAgent) int { return strings.Compare(a.Name, b.Name) }
+	slices.SortFunc(foretold.Agents, byName)
+	slices.SortFunc(failed.Agents, byName) // they come as they end
+	if !slices.Equal(foretold.Agents, failed.Agents) || counts(foretold) != counts(failed) {
+		t.Errorf("a dry run says %+v, then it was %+v", foretold, failed)
+	}
 	wants(failed, "6 matched, 0 changed, 4 unchanged, 2 failed")
 	if len(failed.Agents) != 2 || !strings.Contains(failed.Agents[0].Error, "which is stopped") || failed.Agents[0].From != "stopped" {
 		t.Errorf("%+v", failed.Agents)
