@@ -58,12 +58,9 @@ func (s *System) runs(id events.AgentID) bool {
 // caughtUp waits until the projections have seen everything that was durable when it
 // was called.
 func (s *System) caughtUp(ctx context.Context) error {
-	last := events.ReadAllOptions{From: events.EndOfLog, Direction: events.Backwards, Max: 1, Filter: projections.Followed()}
-	for rec, err := range s.deps.Store.ReadAll(ctx, last) {
-		if err != nil {
-			return err
-		}
-		return s.deps.Runner.WaitFor(ctx, rec.Position)
+	last, ok, err := projections.LastFollowed(ctx, s.deps.Store)
+	if err != nil || !ok {
+		return err
 	}
-	return nil
+	return s.deps.Runner.WaitFor(ctx, last)
 }

@@ -53,8 +53,10 @@ func (s *System) TrimHistories(ctx context.Context, retention time.Duration) (Tr
 	default:
 		return Trimmed{}, ctx.Err() // half a log would look as if nothing was open
 	}
-	p := trimPass{sys: s, retention: retention, before: s.deps.Now().Add(-retention), needed: make(map[events.AgentID]events.Revision)}
-	p.least = events.Revision(s.cfg.TrimEvents)
+	p := trimPass{
+		sys: s, retention: retention, before: s.deps.Now().Add(-retention), least: events.Revision(s.cfg.TrimEvents),
+		needed: make(map[events.AgentID]events.Revision),
+	}
 	// First how far everything is settled: what opens from now on lies beyond it.
 	p.settled = min(s.deps.Talks.Settled(), s.deps.Storms.Settled())
 	p.done.Settled = p.settled

@@ -40,10 +40,11 @@ func (u *unconfirmed) end(id events.AgentID, err error) {
 	lasts := errors.As(err, &other) || errors.As(err, &diverged)
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	if _, under := u.why[id]; !under {
-		return
-	}
-	if u.why[id] = err; !lasts {
+	switch _, under := u.why[id]; {
+	case !under:
+	case lasts:
+		u.why[id] = err
+	default:
 		delete(u.why, id)
 	}
 }

@@ -66,12 +66,8 @@ func (s *Server) receiver(r *request, ref, conversation string) (events.AgentID,
 	if !errors.Is(err, events.ErrAgentNotFound) {
 		return to, err
 	}
-	last := events.ReadAllOptions{From: events.EndOfLog, Direction: events.Backwards, Max: 1, Filter: projections.Followed()}
-	for rec, unread := range s.deps.History.ReadAll(r.ctx, last) {
-		if unread == nil && r.awaitPosition(rec.Position) {
-			return s.deps.Agents.ResolveFor(ref, conversation)
-		}
-		break
+	if last, ok, _ := projections.LastFollowed(r.ctx, s.deps.History); ok && r.awaitPosition(last) {
+		return s.deps.Agents.ResolveFor(ref, conversation)
 	}
 	return to, err
 }

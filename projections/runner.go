@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -62,6 +63,19 @@ func (r *Runner) Run(ctx context.Context) error {
 // Followed is what the folds are given of the log.
 func Followed() events.Filter {
 	return events.Filter{Categories: []events.Category{events.CategoryAgent, events.CategoryInbox}}
+}
+
+// LastFollowed is the position of the last event that the folds are given; ok is false
+// for a log without any. Whoever has waited for it reads what was durable by then.
+// Errors: those of the store.
+func LastFollowed(ctx context.Context, log interface {
+	ReadAll(context.Context, events.ReadAllOptions) iter.Seq2[events.Recorded, error]
+}) (at events.Position, ok bool, err error) {
+	last := events.ReadAllOptions{From: events.EndOfLog, Direction: events.Backwards, Max: 1, Filter: Followed()}
+	for rec, err := range log.ReadAll(ctx, last) {
+		return rec.Position, err == nil, err
+	}
+	return 0, false, nil
 }
 
 // follow never returns nil.

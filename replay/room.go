@@ -9,8 +9,8 @@ import (
 
 // Room bounds the memory that snapshots hold while they are read: a whole one is held,
 // joined from its parts, until the agent stands on it. Agents wake when messages come,
-// so without a bound as many are read at a time as are written to. The zero value and
-// nil do not bound, for tools that read one after the other.
+// so without a bound as many are read at a time as are written to. A nil one does not
+// bound, for tools that read one after the other.
 type Room struct {
 	bytes int64
 	held  *semaphore.Weighted
@@ -22,7 +22,7 @@ func NewRoom(bytes int64) *Room { return &Room{bytes: bytes, held: semaphore.New
 
 // enter waits for room for a snapshot of some bytes. leave gives it back. Error: ctx's.
 func (r *Room) enter(ctx context.Context, bytes int) (leave func(), err error) {
-	if r == nil || r.held == nil {
+	if r == nil {
 		return func() {}, nil
 	}
 	n := min(int64(bytes), r.bytes)

@@ -43,13 +43,13 @@ func (d *doctor) directory(ctx context.Context) finding {
 		f.Measured += fmt.Sprintf(", open to other users (%04o)", st.Mode().Perm())
 		f.worse(checkWarn, "chmod 700 "+d.dir)
 	}
-	d.lookAtLog(ctx, &f)
 	path, err := logPath(d.dir)
 	if err != nil {
 		f.Measured += ": " + err.Error()
 		f.worse(checkFail, "let the server's user read and write it")
 		return f
 	}
+	d.lookAtLog(ctx, path, &f)
 	if why, isolated, err := pebblestore.Isolated(path); isolated || err != nil {
 		f.Measured += ", isolated: " + oneLine(first(why, fmt.Sprint(err)))
 		f.worse(checkFail, "the disk failed; once it is sound: caxton log verify --deep --clear-isolated --data-dir "+d.dir)
@@ -57,15 +57,11 @@ func (d *doctor) directory(ctx context.Context) finding {
 	return f
 }
 
-// lookAtLog opens the log to read, unless a server has it.
-func (d *doctor) lookAtLog(ctx context.Context, f *finding) {
+// lookAtLog opens the log in path to read, unless a server has it.
+func (d *doctor) lookAtLog(ctx context.Context, path string, f *finding) {
 	opts := pebblestore.DefaultOptions()
 	opts.ReadOnly = true
-	path, err := logPath(d.dir)
-	var s *pebblestore.Store
-	if err == nil {
-		s, err = pebblestore.Open(path, opts)
-	}
+	s, err := pebblestore.Open(path, opts)
 	switch {
 	case errors.Is(err, pebblestore.ErrInUse):
 		d.served = true

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"math/rand/v2"
-	"os"
 	"sync"
 	"testing"
 	"time"
@@ -17,27 +16,15 @@ import (
 // their count as state, so at the end each message has counted once, whatever the
 // agent was at the moment of a kill.
 func TestKillWhileAgentsChange(t *testing.T) {
-	kills := killsShort
-	if os.Getenv("CAXTON_LONG") != "" {
-		kills = killsLong
-	}
-	p := newProcess(t)
-	p.start()
-	client := p.client()
-	p.ready(client)
-	counters := deployCounters(t, client)
-	seed := rand.Uint64()
-	t.Logf("seed %d", seed)
-	chance := rand.New(rand.NewPCG(seed, 0))
-	ctx, stop := context.WithCancel(context.Background())
-	defer stop()
-	writers := startWriters(ctx, client, counters)
+	kills := killsOf(killsLong)
+	k := startKilling(t)
+	p, client, counters, writers := k.p, k.client, k.counters, k.writers
 	changing, still := context.WithCancel(context.Background())
 	var group sync.WaitGroup
-	changes := &changer{client: client, counters: counters, chance: rand.New(rand.NewPCG(seed, 1))}
+	changes := &changer{client: client, counters: counters, chance: rand.New(rand.NewPCG(k.seed, 1))}
 	group.Go(func() { changes.run(changing) })
 	for range kills {
-		writers.progress(t, 5+chance.Int64N(40))
+		writers.progress(t, 5+k.chance.Int64N(40))
 		p.kill()
 		p.start()
 	}
@@ -45,8 +32,7 @@ func TestKillWhileAgentsChange(t *testing.T) {
 	group.Wait()
 	p.ready(client)
 	resumeAll(t, client, counters) // else writers would wait for a stopped one for ever
-	stop()
-	writers.wait()
+	k.stop()
 	resumeAll(t, client, counters)
 	for i, name := range counters {
 		writers.check(t, client, i, name)

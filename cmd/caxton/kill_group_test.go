@@ -1,9 +1,7 @@
 package main
 
 import (
-	"context"
 	"encoding/json"
-	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -16,23 +14,10 @@ import (
 // without it, for a group stays one. Each acknowledged message has counted once, from
 // before the change too. The commands that look at a stopped node's log find it.
 func TestKillGroup(t *testing.T) {
-	kills := killsShort
-	if os.Getenv("CAXTON_LONG") != "" {
-		kills = killsLong / 2
-	}
-	p := newProcess(t)
-	p.start()
-	client := p.client()
-	p.ready(client)
-	counters := deployCounters(t, client)
-	ctx, stop := context.WithCancel(context.Background())
-	defer stop()
-	writers := startWriters(ctx, client, counters)
-	seed := rand.Uint64()
-	t.Logf("seed %d", seed)
-	chance := rand.New(rand.NewPCG(seed, 0))
-	for i := range kills {
-		writers.progress(t, 20+chance.Int64N(40))
+	k := startKilling(t)
+	p, client, counters, writers := k.p, k.client, k.counters, k.writers
+	for i := range killsOf(killsLong / 2) {
+		writers.progress(t, 20+k.chance.Int64N(40))
 		p.kill()
 		p.flags = nil
 		if i%2 == 0 { // the first of all
@@ -41,8 +26,7 @@ func TestKillGroup(t *testing.T) {
 		p.start()
 	}
 	p.ready(client)
-	stop()
-	writers.wait()
+	k.stop()
 	for i, name := range counters {
 		writers.check(t, client, i, name)
 	}

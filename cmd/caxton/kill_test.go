@@ -34,29 +34,17 @@ const (
 // known is that it waits; so at the end each has counted once: fewer would be a
 // loss, more a repetition.
 func TestKill(t *testing.T) {
-	kills := killsShort
-	if os.Getenv("CAXTON_LONG") != "" {
-		kills = killsLong
-	}
-	p := newProcess(t)
-	p.start()
-	client := p.client()
-	p.ready(client)
-	counters := deployCounters(t, client)
-	ctx, stop := context.WithCancel(context.Background())
-	defer stop()
-	writers := startWriters(ctx, client, counters)
-	seed := rand.Uint64()
-	t.Logf("seed %d", seed)
+	kills := killsOf(killsLong)
+	k := startKilling(t)
+	p, client, counters, writers := k.p, k.client, k.counters, k.writers
 	var games []game
-	chance := rand.New(rand.NewPCG(seed, 0))
 	for i := range kills {
 		if i%holdEvery == 0 {
 			p.ready(client)
 			holdOne(t, client, counters, i/holdEvery)
 			writers.holds(t)
 		}
-		writers.progress(t, chance.Int64N(40)) // the moment is one of progress, not of time
+		writers.progress(t, k.chance.Int64N(40)) // the moment is one of progress, not of time
 		p.kill()
 		p.start()
 		if i%(kills/killGames) == 0 {
@@ -65,8 +53,7 @@ func TestKill(t *testing.T) {
 		}
 	}
 	p.ready(client)
-	stop()
-	writers.wait()
+	k.stop()
 	resumeAll(t, client, counters)
 
 	for i, name := range counters {
@@ -77,6 +64,47 @@ func TestKill(t *testing.T) {
 	}
 	t.Logf("%d kills, %d messages acknowledged, %d of them held at first, %d attempts failed",
 		kills, writers.acked.Load(), writers.held.Load(), writers.failed.Load())
+}
+
+// killsOf is how often a test kills, by CAXTON_LONG.
+func killsOf(long int) int {
+	if os.Getenv("CAXTON_LONG") != "" {
+		return long
+	}
+	return killsShort
+}
+
+// killing is a server to be killed, with writers that send to its counters.
+type killing struct {
+	p        *process
+	client   *caxtonhttp.Client
+	counters []string
+	writers  *writers
+	seed     uint64
+	chance   *rand.Rand // of the moments
+	end      context.CancelFunc
+}
+
+func startKilling(t *testing.T) *killing {
+	t.Helper()
+	k := &killing{p: newProcess(t), seed: rand.Uint64()}
+	t.Logf("seed %d", k.seed)
+	k.chance = rand.New(rand.NewPCG(k.seed, 0))
+	k.p.start()
+	k.client = k.p.client()
+	k.p.ready(k.client)
+	k.counters = deployCounters(t, k.client)
+	var ctx context.Context
+	ctx, k.end = context.WithCancel(context.Background())
+	t.Cleanup(k.end)
+	k.writers = startWriters(ctx, k.client, k.counters)
+	return k
+}
+
+// stop waits until the writers have ended: what they sent is acknowledged.
+func (k *killing) stop() {
+	k.end()
+	k.writers.wait()
 }
 
 // holdOne suspends one counter and lets the one before it run again.

@@ -42,22 +42,21 @@ func (a *app) logDir(flag string) (string, error) {
 	return cfg.Node.DataDir, nil
 }
 
-// openLog opens a log to look at it.
-func (a *app) openLog(dir string) (*pebblestore.Store, error) {
+// openLog opens the log in a data directory, to look at it; path is where it lies.
+func (a *app) openLog(dir string) (s *pebblestore.Store, path string, err error) {
 	opts := pebblestore.DefaultOptions()
 	opts.ReadOnly, opts.Logger = true, slog.New(warnings{a})
-	path, err := logPath(dir)
-	if err != nil {
-		return nil, err
+	if path, err = logPath(dir); err != nil {
+		return nil, "", err
 	}
-	s, err := pebblestore.Open(path, opts)
+	s, err = pebblestore.Open(path, opts)
 	switch {
 	case errors.Is(err, pebblestore.ErrInUse):
-		return nil, &failure{text: fmt.Sprintf("%s is in use by a running server", dir), next: "stop the server, or examine a copy of the directory"}
+		return nil, "", &failure{text: fmt.Sprintf("%s is in use by a running server", dir), next: "stop the server, or examine a copy of the directory"}
 	case errors.Is(err, pebblestore.ErrNoLog), errors.Is(err, fs.ErrNotExist):
-		return nil, &failure{exit: exitNotFound, text: fmt.Sprintf("%s holds no log", dir), next: "name the server's data directory with --data-dir"}
+		return nil, "", &failure{exit: exitNotFound, text: fmt.Sprintf("%s holds no log", dir), next: "name the server's data directory with --data-dir"}
 	}
-	return s, err
+	return s, path, err
 }
 
 // warnings notes what the engine warns of: a small file beside the log that does not
@@ -134,7 +133,7 @@ func (a *app) logVerifyCommand() *cobra.Command {
 
 func (a *app) verifyLog(ctx context.Context, dir string, deep, lift bool) error {
 	start := a.now()
-	s, err := a.openLog(dir)
+	s, path, err := a.openLog(dir)
 	if err != nil {
 		return err
 	}
@@ -156,10 +155,6 @@ func (a *app) verifyLog(ctx context.Context, dir string, deep, lift bool) error 
 	}
 	if err = errors.Join(err, s.Close()); err != nil {
 		return fmt.Errorf("verify %s: %w", dir, err)
-	}
-	path, err := logPath(dir)
-	if err != nil {
-		return err
 	}
 	why, isolated, err := pebblestore.Isolated(path)
 	if err != nil {
@@ -277,7 +272,7 @@ func (a *app) logStatCommand() *cobra.Command {
 }
 
 func (a *app) statLog(ctx context.Context, dir string) error {
-	s, err := a.openLog(dir)
+	s, _, err := a.openLog(dir)
 	if err != nil {
 		return err
 	}

@@ -236,14 +236,14 @@ func (n *node) sources(inFlight *projections.InFlight, inboxes *projections.Inbo
 // lag is how many positions the projections are behind the last event that is
 // theirs; -1 when the log cannot be read.
 func (n *node) lag() float64 {
-	last := events.ReadAllOptions{From: events.EndOfLog, Direction: events.Backwards, Max: 1, Filter: projections.Followed()}
-	for rec, err := range n.store.ReadAll(context.Background(), last) {
-		if err != nil {
-			return -1
-		}
-		return max(0, float64(rec.Position)-float64(n.runner.Position()))
+	last, ok, err := projections.LastFollowed(context.Background(), n.store)
+	switch {
+	case err != nil:
+		return -1
+	case !ok:
+		return 0
 	}
-	return 0
+	return max(0, float64(last)-float64(n.runner.Position()))
 }
 
 // close gives back what open took, in reverse. The stages have ended.

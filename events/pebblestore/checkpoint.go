@@ -94,7 +94,7 @@ func hasManifest(fsys vfs.FS, dir string) (bool, error) {
 		return false, err
 	}
 	for _, n := range names {
-		if !strings.HasPrefix(n, "MANIFEST-") {
+		if !strings.HasPrefix(n, manifestPrefix) {
 			continue
 		}
 		st, err := fsys.Stat(fsys.PathJoin(dir, n))

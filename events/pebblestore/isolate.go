@@ -132,12 +132,7 @@ func ClearIsolation(dir string) error {
 func mark(fsys vfs.FS, dir, why string, durable *Root) error {
 	text := isolation{why: why + "\n", durable: durable}.text()
 	name := fsys.PathJoin(dir, isolatedName)
-	f, err := fsys.Create(name+newSuffix, vfs.WriteCategoryUnspecified)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write([]byte(text))
-	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+	if err := writeSynced(fsys, name+newSuffix, []byte(text)); err != nil {
 		return err
 	}
 	if err := fsys.Rename(name+newSuffix, name); err != nil {

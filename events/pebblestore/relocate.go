@@ -106,11 +106,7 @@ func removeMoved(fsys vfs.FS, dir string) error {
 	if len(ours) == 0 {
 		return nil
 	}
-	f, err := fsys.Create(fsys.PathJoin(dir, movedName), vfs.WriteCategoryUnspecified)
-	if err != nil {
-		return err
-	}
-	if err := errors.Join(f.Sync(), f.Close(), syncDir(fsys, dir)); err != nil {
+	if err := errors.Join(writeSynced(fsys, fsys.PathJoin(dir, movedName), nil), syncDir(fsys, dir)); err != nil {
 		return err
 	}
 	for _, n := range ours {
@@ -123,7 +119,7 @@ func removeMoved(fsys vfs.FS, dir string) error {
 
 // isOurs reports whether a file in the directory of a log belongs to it.
 func isOurs(name string) bool {
-	for _, p := range []string{"MANIFEST-", "OPTIONS-", "marker."} {
+	for _, p := range []string{manifestPrefix, optionsPrefix, "marker."} {
 		if strings.HasPrefix(name, p) {
 			return true
 		}

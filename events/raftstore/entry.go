@@ -18,9 +18,7 @@ import (
 // In any other term the entry is void. A proposal whose outcome is not known is
 // repeated in a later entry; were the first one's to be taken up by a later leader
 // after that, a refusal that was already answered could turn into a write.
-const (
-	entryHeader = 13
-)
+const entryHeader = 13
 
 // Bounds of one entry. An entry is one message to each follower and one write to
 // each disk: a large one delays heartbeats.

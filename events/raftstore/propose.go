@@ -109,7 +109,7 @@ func (s *Store) carry(group []*pending, committed func()) {
 			return
 		}
 		unknown = unknown || what == fateUnknown
-		s.rest(context.Background(), moved)
+		s.rest(context.Background(), moved, pause)
 		if _, failed := s.Failed(); failed || s.life.Err() != nil {
 			return // propose tells them
 		}
@@ -118,8 +118,8 @@ func (s *Store) carry(group []*pending, committed func()) {
 
 // rest is between two attempts: it ends early when another leader is known, or when
 // there is nothing more to try for.
-func (s *Store) rest(ctx context.Context, moved <-chan struct{}) {
-	timer := time.NewTimer(pause)
+func (s *Store) rest(ctx context.Context, moved <-chan struct{}, most time.Duration) {
+	timer := time.NewTimer(most)
 	defer timer.Stop()
 	select {
 	case <-moved:

@@ -31,7 +31,7 @@ func (s *Store) Sync(ctx context.Context) error {
 		if err == nil {
 			return s.fsm.applied.wait(ctx, s.quit, s.stopped, index)
 		}
-		s.rest(ctx, moved)
+		s.rest(ctx, moved, pause)
 	}
 }
 

@@ -3,7 +3,6 @@ package raftstore
 import (
 	"context"
 	"fmt"
-	"time"
 
 	"github.com/google/uuid"
 
@@ -92,14 +91,7 @@ func (s *Store) raise() {
 				s.log.Debug("cluster's version not raised", "err", err)
 			}
 		}
-		timer := time.NewTimer(s.opts.Heartbeat)
-		select {
-		case <-moved:
-		case <-timer.C:
-		case <-s.stopped:
-		case <-s.quit:
-		}
-		timer.Stop()
+		s.rest(s.life, moved, s.opts.Heartbeat)
 		if _, failed := s.Failed(); failed || s.life.Err() != nil {
 			return
 		}
