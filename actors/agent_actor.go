@@ -28,6 +28,7 @@ type agentActor struct {
 	turns      uint64 // commits of this activation
 	conflicts  int    // appends lost in a row
 	shorts     int    // runs in a row that the node had no memory for
+	long       bool   // the last run took longRun at least
 
 	inboxNext  events.Revision // the next inbox entry to read
 	inboxMore  bool            // there may be one

@@ -253,6 +253,10 @@ func (a *agentActor) newRun(e *envelope) agent.Run {
 	}
 }
 
+// longRun is the fuel of a run after which the agent's next one is expected to be long, a
+// millisecond or so: beside that, what it costs to keep it from others is little.
+const longRun events.Fuel = 2_000_000
+
 // run runs the guest. What goes wrong is the run's status, but for want of the node's
 // memory, events.ErrOverloaded.
 func (a *agentActor) run(ctx context.Context, e *envelope) (agent.Run, error) {
@@ -275,13 +279,13 @@ func (a *agentActor) run(ctx context.Context, e *envelope) (agent.Run, error) {
 	a.runs(what)
 	out := a.handle(a.running, &run.Message, wasmhost.Call{
 		Host: seeded, Fuel: st.Limits.MaxFuel,
-		Timeout: time.Duration(st.Limits.MaxExecutionTimeMS) * time.Millisecond, State: st, Agent: st,
+		Timeout: time.Duration(st.Limits.MaxExecutionTimeMS) * time.Millisecond, State: st, Agent: st, Long: a.long,
 	})
 	a.sys.deps.Running.clears(what)
 	if out.Short != nil {
 		return run, out.Short
 	}
-	a.shorts = 0
+	a.shorts, a.long = 0, out.Fuel >= longRun
 	run.Host.Machine = a.live.Module.Machine()
 	if out.SeedUsed {
 		run.Host.Seed = seeded.Seed

@@ -27,7 +27,10 @@ type Call struct {
 	Timeout time.Duration // wall clock; 0 means none, as in a replay
 	State   StateReader   // nil is empty
 	Agent   AgentReader   // nil has neither timers nor capabilities
+	Long    bool          // it is expected to compute for long: in the background, if there is a place
 	Deep    bool          // calls nest as deep as the meter lets any, whatever Config.CallDepth: for what succeeded under another meter
+
+	aside bool // it is in the background
 }
 
 // Outcome is what a call came to. Effects (Reply, Sends, State, Timers, Capabilities) are set only
@@ -57,6 +60,9 @@ type Outcome struct {
 func (in *Instance) Handle(ctx context.Context, c Call) (out Outcome) {
 	if !in.mod.info.HandlesMessages {
 		return Outcome{Status: events.OutcomeNoHandler, Detail: "the module does not export " + exportHandle}
+	}
+	if c.Long && in.handleAside(ctx, c, &out) {
+		return out
 	}
 	in.serve(ctx, &c, nil, &out)
 	return out

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"math/rand/v2"
-	"runtime"
 	"time"
 
 	"github.com/tetratelabs/wazero/api"
@@ -21,11 +20,13 @@ type call struct {
 	budget   int64     // fuel
 	granted  int64     // Invariant: used = granted - what the guest has left
 	depth    uint32    // of calls, at most
+	slices   int       // begun, but for the first
 	spent    int64     // used when grant stopped the call, which FuelGlobal may not show; 0 at a trap, whose fuel must not depend on slices
 
 	stop       events.OutcomeStatus // set before a host function ends the call
 	stopDetail string
 
+	background bool // on a thread of its own
 	handling   bool // in caxton_handle: effects are allowed
 	stackFull  bool // the node had no memory for the guest's stack
 	migrating  bool // in caxton_migrate: of effects, only state, log and capabilities
@@ -46,6 +47,7 @@ func (in *Instance) begin(ctx context.Context, c *Call, body []byte) {
 	in.call = call{}
 	in.call.ctx, in.call.budget, in.call.message = ctx, int64(min(c.Fuel, 1<<62)), body
 	in.call.record, in.call.state = c.Host, c.State
+	in.call.background = c.aside
 	in.call.agent, in.call.timers.before = c.Agent, c.Agent
 	if in.call.depth = in.host.cfg.CallDepth; c.Deep {
 		in.call.depth = meter.MaxDepth
@@ -95,8 +97,8 @@ func (in *Instance) grant(left int64) (n int64) {
 	case used > c.budget:
 		stop(events.OutcomeOutOfFuel, in.fuelDetail())
 	default:
-		if c.granted > 0 { // a guest does not give way by itself: who is woken meanwhile would wait 10 ms for Go's scheduler to see to it
-			runtime.Gosched()
+		if c.granted > 0 {
+			in.giveWay()
 		}
 		in.look(stop)
 		in.weigh(stop)

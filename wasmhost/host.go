@@ -25,12 +25,13 @@ const features = api.CoreFeaturesV2 | experimental.CoreFeaturesExtendedConst
 // Host compiles modules and makes instances of them. All methods may be called
 // from any goroutine.
 type Host struct {
-	cfg   Config
-	rt    wazero.Runtime
-	cache *codeCache    // nil: modules are compiled in this process
-	slots chan struct{} // one token per compilation that may run
-	zstd  *codec
-	bare  wazero.ModuleConfig // of every instance
+	cfg        Config
+	rt         wazero.Runtime
+	cache      *codeCache    // nil: modules are compiled in this process
+	slots      chan struct{} // one token per compilation that may run
+	background chan struct{} // one token per call in the background
+	zstd       *codec
+	bare       wazero.ModuleConfig // of every instance
 
 	memory memoryBudget
 	images imageBudget
@@ -78,7 +79,8 @@ func newHost(ctx context.Context, cfg Config, engine wazero.RuntimeConfig) (*Hos
 	}
 	h := &Host{
 		cfg: cfg, zstd: zstd, slots: make(chan struct{}, cfg.CompileSlots),
-		modules: make(map[moduleKey]*Module), idle: list.New(), bare: instanceConfig(),
+		background: make(chan struct{}, backgroundPlaces()),
+		modules:    make(map[moduleKey]*Module), idle: list.New(), bare: instanceConfig(),
 	}
 	h.memory.limit, h.memory.most = cfg.GuestMemory, cfg.ProcessMemory
 	h.warm.places = make([]atomic.Pointer[warmGuest], cfg.WarmGuests)
