@@ -20,7 +20,7 @@ type call struct {
 	budget   int64     // fuel
 	granted  int64     // Invariant: used = granted - what the guest has left
 	depth    uint32    // of calls, at most
-	slices   int       // begun, but for the first
+	slices   uint32    // begun, but for the first
 	spent    int64     // used when grant stopped the call, which FuelGlobal may not show; 0 at a trap, whose fuel must not depend on slices
 
 	stop       events.OutcomeStatus // set before a host function ends the call
