@@ -23,8 +23,12 @@ import (
 // sync nobody knows what is on the disk.
 type logs struct {
 	wal   *wal.WAL
-	mark  *mark
 	fatal func(why string)
+
+	// writing is held while entries are stored, and while they are deleted: raft does
+	// the second beside the first when it has made a snapshot. It guards mark.
+	writing lock
+	mark    *mark
 }
 
 var (
@@ -150,6 +154,8 @@ func (l *logs) StoreLogs(entries []*raft.Log) error {
 	if len(entries) == 0 {
 		return nil
 	}
+	l.writing.Lock()
+	defer l.writing.Unlock()
 	if err := l.wal.StoreLogs(entries); err != nil {
 		return l.failed("write the raft log", err)
 	}
@@ -160,6 +166,8 @@ func (l *logs) StoreLogs(entries []*raft.Log) error {
 // DeleteRange implements raft.LogStore. The mark is lowered first: a crash must
 // not leave one that speaks of entries that were meant to go.
 func (l *logs) DeleteRange(low, high uint64) error {
+	l.writing.Lock()
+	defer l.writing.Unlock()
 	last, err := l.wal.LastIndex()
 	if err != nil {
 		return err

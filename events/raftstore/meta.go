@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"maps"
 	"strings"
-	"sync"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/hashicorp/raft-wal/types"
@@ -26,7 +25,7 @@ type metaStore struct {
 	fs  vfs.FS
 	dir string
 
-	mu     sync.Mutex // guards stable, and both notes
+	mu     lock // guards stable, and both notes
 	stable map[string][]byte
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"sync"
 )
@@ -15,6 +16,8 @@ type testNet struct {
 	cut       map[link]bool
 	frozen    map[string]chan struct{} // members that stand still; closed when they go on
 	conns     map[*testConn]struct{}
+	rng       *rand.Rand // draws the delays of connections in memory; nil for sockets
+	dialled   int
 }
 
 // link is one direction between two members.
@@ -33,13 +36,18 @@ type testPlace struct {
 }
 
 // Listen implements Network. What is listened on is a socket of the loopback, so
-// that buffers and deadlines are real ones.
+// that buffers and deadlines are real ones, or memory in simulated time.
 func (p *testPlace) Listen(address string) (net.Listener, error) {
-	real, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return nil, err
+	l := &testListener{net: p.net, address: address}
+	if p.net.rng != nil {
+		l.Listener = &laneListener{calls: make(chan net.Conn, 16), over: make(chan struct{}), at: gateAddr(address)}
+	} else {
+		real, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			return nil, err
+		}
+		l.Listener = real
 	}
-	l := &testListener{Listener: real, net: p.net, address: address}
 	p.net.mu.Lock()
 	defer p.net.mu.Unlock()
 	p.net.listeners[address] = l
@@ -59,8 +67,7 @@ func (p *testPlace) Dial(ctx context.Context, address string) (net.Conn, error) 
 	if lost {
 		return nil, errors.New("no way there")
 	}
-	var d net.Dialer
-	raw, err := d.DialContext(ctx, "tcp", l.Addr().String())
+	raw, err := p.connect(ctx, l)
 	if err != nil {
 		return nil, err
 	}
@@ -69,6 +76,26 @@ func (p *testPlace) Dial(ctx context.Context, address string) (net.Conn, error) 
 	defer l.mu.Unlock()
 	l.from = append(l.from, dialled{raw.LocalAddr().String(), p.address})
 	return c, nil
+}
+
+func (p *testPlace) connect(ctx context.Context, l *testListener) (net.Conn, error) {
+	there, ok := l.Listener.(*laneListener)
+	if !ok {
+		var d net.Dialer
+		return d.DialContext(ctx, "tcp", l.Addr().String())
+	}
+	p.net.mu.Lock()
+	p.net.dialled++
+	ours, theirs := newLanes(fmt.Sprintf("%s/%d", p.address, p.net.dialled), l.address, p.net.rng)
+	p.net.mu.Unlock()
+	select {
+	case there.calls <- theirs:
+		return ours, nil
+	case <-there.over:
+		return nil, fmt.Errorf("nobody listens at %s", l.address)
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
 }
 
 // dialled says who is behind a socket.

@@ -13,7 +13,7 @@ import (
 type served struct {
 	s       *Store
 	conn    *conn
-	writing sync.Mutex
+	writing lock
 	tasks   sync.WaitGroup
 	room    chan struct{} // of capacity maxInSession
 	member  ServerID

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"sync"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -77,8 +76,8 @@ type session struct {
 	term   uint64        // of the leader, when it began
 	conn   *conn
 
-	mu    sync.Mutex // guards what follows, and writing
-	last  uint64     // id given
+	mu    lock   // guards what follows, and writing
+	last  uint64 // id given
 	wait  map[uint64]chan frame
 	ended bool
 }

@@ -9,7 +9,6 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
-	"sync"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/hashicorp/raft"
@@ -34,7 +33,7 @@ type snapshots struct {
 	dir string
 	log *slog.Logger
 
-	mu    sync.Mutex // guards what follows
+	mu    lock // guards what follows
 	known []*snapshot
 	made  int // temporary directories, for their names
 }

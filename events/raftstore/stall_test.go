@@ -3,6 +3,7 @@ package raftstore
 import (
 	"errors"
 	"net"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -13,6 +14,8 @@ import (
 
 // stall holds up the syncs of a disk between begin and end.
 type stall struct {
+	lag func() // how long a sync of the raft log takes; nil in real time
+
 	mu      sync.Mutex // guards what follows
 	over    chan struct{}
 	waiting int
@@ -26,10 +29,36 @@ func (n *node) disk() vfs.FS {
 	return errorfs.Wrap(n.fs, errorfs.InjectorFunc(func(op errorfs.Op) error {
 		switch op.Kind {
 		case errorfs.OpFileSync, errorfs.OpFileSyncData, errorfs.OpFileSyncTo:
-			n.slow.pass()
+			n.slow.sync(op.Path)
 		}
 		return nil
 	}))
+}
+
+// sync is one of a file. In simulated time only those of the raft log, and of term and
+// vote, can be held up: others are waited for with mutexes, which stop that time.
+func (s *stall) sync(path string) {
+	if s.lag == nil {
+		s.pass()
+		return
+	}
+	if strings.HasSuffix(path, ".wal") || strings.Contains(path, "/"+stableName) {
+		s.lag()
+		s.pass()
+	}
+}
+
+// stall is that of one disk: in simulated time each sync takes a drawn while.
+func (n *testNet) stall() *stall {
+	if n.rng == nil {
+		return &stall{}
+	}
+	return &stall{lag: func() {
+		n.mu.Lock()
+		lag := time.Duration(n.rng.Int64N(int64(laneMost)))
+		n.mu.Unlock()
+		<-time.After(lag)
+	}}
 }
 
 func (s *stall) begin() {

@@ -51,21 +51,20 @@ type Store struct {
 	tasks sync.WaitGroup
 	moved bell // rung when another leader is known
 
-	talking sync.Mutex // guards session
+	talking lock // guards session
 	session *session
 
-	serving  sync.Mutex // guards sessions, and orders what they propose
+	serving  lock // guards sessions, and orders what they propose
 	sessions map[ServerID]*served
 
 	changing sync.Mutex // held by a change of members
 
 	verifying verifying
 
-	// using is held shared by whoever waits for raft to answer: it forgets what it
-	// has taken when it is shut down. While it runs it answers all, at the latest
-	// when it finds that it leads nobody.
-	using sync.RWMutex
-	over  bool // under using: raft is asked nothing more
+	// using counts who waits for raft to answer: it forgets what it has taken when it
+	// is shut down. While it runs it answers all, at the latest when it finds that it
+	// leads nobody.
+	using uses
 
 	failing   sync.Once
 	failed    atomic.Pointer[string] // why this member stopped
@@ -296,9 +295,7 @@ func (s *Store) Close() error {
 // abandon ends all there is of a store, opened as a whole or not.
 func (s *Store) abandon() error {
 	s.end()
-	s.using.Lock() // returns when raft owes no answer
-	s.over = true
-	s.using.Unlock()
+	s.using.finish() // returns when raft owes no answer
 	var errs []error
 	if s.raft != nil {
 		errs = append(errs, s.raft.Shutdown().Error())
@@ -321,16 +318,9 @@ func (s *Store) abandon() error {
 }
 
 // useRaft reports whether raft may be asked something; if so release follows.
-func (s *Store) useRaft() bool {
-	s.using.RLock()
-	if s.over || s.life.Err() != nil {
-		s.using.RUnlock()
-		return false
-	}
-	return true
-}
+func (s *Store) useRaft() bool { return s.life.Err() == nil && s.using.begin() }
 
-func (s *Store) release() { s.using.RUnlock() }
+func (s *Store) release() { s.using.end() }
 
 // bell wakes all who listen, each time it rings.
 type bell struct {

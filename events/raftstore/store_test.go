@@ -78,7 +78,7 @@ func newCluster(t *testing.T) *cluster {
 func (c *cluster) start(change ...func(*Options)) *node {
 	c.t.Helper()
 	fs := vfs.NewCrashableMem()
-	n := &node{fs: fs, slow: &stall{}, died: make(chan string, 8)}
+	n := &node{fs: fs, slow: c.net.stall(), died: make(chan string, 8)}
 	n.opts = smallOptions(fs)
 	n.opts.Address = fmt.Sprintf("member-%d:1", len(c.nodes)+1)
 	n.opts.Bootstrap = len(c.nodes) == 0
