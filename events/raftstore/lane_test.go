@@ -198,3 +198,10 @@ func (l *laneListener) Close() error {
 
 // Addr implements net.Listener.
 func (l *laneListener) Addr() net.Addr { return l.at }
+
+// busy reports whether something is under way.
+func (l *lane) busy() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.under) > 0
+}

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -118,19 +117,6 @@ func (c *cluster) grow(size int, change ...func(*Options)) {
 		}
 		c.add(n)
 	}
-	// Who has not heard of a new voter refuses it its vote (DESIGN.md), so that a leader
-	// that is cut off at once could leave others that elect nobody.
-	c.until("all to know of each other", func() bool {
-		return !slices.ContainsFunc(c.nodes, func(n *node) bool {
-			voters := 0
-			for _, m := range n.Members() {
-				if m.Voter {
-					voters++
-				}
-			}
-			return voters < size
-		})
-	})
 }
 
 func (c *cluster) add(n *node) {

@@ -36,6 +36,7 @@ func newWire(s *Store, t *raft.NetworkTransport) *wire {
 		for {
 			select {
 			case r := <-t.Consumer():
+				w.vouch(r)
 				w.hand(r)
 			case <-w.over:
 				return
@@ -54,6 +55,36 @@ func (w *wire) Close() error {
 	err := w.NetworkTransport.Close()
 	w.tasks.Wait()
 	return err
+}
+
+// vouch has raft judge who asks for its vote by term and log alone, as Raft does. It
+// would also refuse who is no voter by the members that it knows of itself. That can be
+// out of date here, and a leader that was cut off right after it gave one a vote would
+// leave others that elect nobody: the new one has the longer log, and the rest do not
+// know it. A quorum of one set of members shares somebody with one of the next set, who
+// has the entry that says so: a removed member has not, and gets no quorum.
+//
+// Without an id a request for a vote is not held against the members; one whether there
+// would be votes is, so it gets the id of one that has.
+func (w *wire) vouch(r raft.RPC) {
+	switch ask := r.Command.(type) {
+	case *raft.RequestVoteRequest:
+		ask.ID = nil
+	case *raft.RequestPreVoteRequest:
+		if running := w.raft.Load(); running != nil {
+			ask.ID = anyVoter(running.GetConfiguration().Configuration(), ask.ID)
+		}
+	}
+}
+
+// anyVoter returns the id of a member with a vote, or otherwise if there is none.
+func anyVoter(c raft.Configuration, otherwise []byte) []byte {
+	for _, s := range c.Servers {
+		if s.Suffrage == raft.Voter {
+			return []byte(s.ID)
+		}
+	}
+	return otherwise
 }
 
 // hand gives a request to raft's goroutine.
