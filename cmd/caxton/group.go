@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"log/slog"
 	"time"
 
 	"github.com/caxton-run/caxton/events"
@@ -59,6 +60,38 @@ func openEngine(ctx context.Context, dir string, bootstrap bool, opts pebblestor
 		return nil, errors.Join(fmt.Errorf("open log in %s: %w", dir, err), s.Close())
 	}
 	return s, nil
+}
+
+// replicated is what a group's directory holds beyond the log of its state.
+type replicated struct {
+	Entries uint64 `json:"entries"`     // read, with checksums that are right
+	Last    uint64 `json:"last_entry"`  // index
+	Applied uint64 `json:"applied"`     // index of the last entry that the log holds the events of
+	Beyond  uint64 `json:"not_applied"` // entries after that
+	Events  uint64 `json:"events"`      // that those append, at most
+}
+
+// examineGroup reads the replicated log in a data directory; nil without one. s is the
+// log that was opened there.
+func (a *app) examineGroup(ctx context.Context, dir string, s *pebblestore.Store, report func(error)) (*replicated, error) {
+	if _, isGroup, err := raftstore.LogDir(dir); err != nil || !isGroup {
+		return nil, err
+	}
+	opts := pebblestore.DefaultOptions()
+	opts.Logger = slog.New(warnings{a})
+	x, err := raftstore.Examine(ctx, dir, s, opts, report)
+	return &replicated{x.Entries, x.Last, x.Applied, x.Beyond, x.Events}, err
+}
+
+// tellReplicated prints what a replicated log holds; nil is none.
+func (a *app) tellReplicated(r *replicated) {
+	if r == nil {
+		return
+	}
+	a.printf("Raft log:   %s, the last is number %d\n", count(r.Entries, "sound record"), r.Last)
+	if r.Beyond > 0 || r.Events > 0 {
+		a.printf("To apply:   %s with at most %s: the server's next start does\n", count(r.Beyond, "record"), count(r.Events, "event"))
+	}
 }
 
 // logPath is where the log in a data directory lies: a group has it one level below.

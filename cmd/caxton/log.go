@@ -96,6 +96,8 @@ type verified struct {
 	Faults    []string `json:"faults"`
 	Isolated  string   `json:"isolated,omitempty"` // why, unless it was cleared
 	ElapsedMS int64    `json:"elapsed_ms"`
+
+	Replicated *replicated `json:"replicated,omitempty"` // of a group
 }
 
 // maxFaultsTold bounds what is printed of a log that is broken all over.
@@ -153,6 +155,9 @@ func (a *app) verifyLog(ctx context.Context, dir string, deep, lift bool) error 
 	} else {
 		v, err = s.VerifyEnd(ctx, report)
 	}
+	if err == nil {
+		out.Replicated, err = a.examineGroup(ctx, dir, s, report)
+	}
 	if err = errors.Join(err, s.Close()); err != nil {
 		return fmt.Errorf("verify %s: %w", dir, err)
 	}
@@ -185,6 +190,7 @@ func (a *app) tellVerified(out verified, found int) error {
 		if out.Deep {
 			a.printf("Streams:    %d\n", out.Streams)
 		}
+		a.tellReplicated(out.Replicated)
 		if out.Isolated != "" {
 			a.printf("Isolated:   %s\n", out.Isolated)
 		}
@@ -218,6 +224,7 @@ type census struct {
 	Categories []pebblestore.Count `json:"categories"`
 	Types      []pebblestore.Count `json:"types"`
 	Largest    []pebblestore.Count `json:"largest_streams"`
+	Replicated *replicated         `json:"replicated,omitempty"` // of a group
 }
 
 // trimmed is what events.retention let go: of the agents whose events can be read.
@@ -278,20 +285,22 @@ func (a *app) statLog(ctx context.Context, dir string) error {
 	}
 	c, err := s.Census(ctx, largestStreams)
 	gone, unread := trimmedIn(ctx, s)
+	if unread != nil { // the indexes were counted all the same
+		unread = fmt.Errorf("count what was trimmed in %s: %w", dir, unread)
+	}
+	group, broken := a.examineGroup(ctx, dir, s, func(fault error) { unread = errors.Join(unread, fault) })
+	unread = errors.Join(unread, broken)
 	root, disk := s.Root(), s.Stats().DiskBytes
 	if err = errors.Join(err, s.Close()); err != nil {
 		return fmt.Errorf("count %s: %w", dir, err)
 	}
 	out := census{
 		DataDir: dir,
-		Events:  c.Events, Streams: c.Streams, Next: uint64(root.Next), Root: fmt.Sprintf("%x", root.Hash), DiskBytes: disk, Trimmed: gone,
+		Events:  c.Events, Streams: c.Streams, Next: uint64(root.Next), Root: fmt.Sprintf("%x", root.Hash), DiskBytes: disk, Trimmed: gone, Replicated: group,
 		Categories: c.Categories, Types: c.Types, Largest: c.Largest,
 	}
 	if c.Events > 0 {
 		out.First, out.Last = &c.First, &c.Last
-	}
-	if unread != nil { // the indexes were counted all the same
-		unread = fmt.Errorf("count what was trimmed in %s: %w", dir, unread)
 	}
 	if done, err := a.structured(out); done {
 		return errors.Join(err, unread)
@@ -303,6 +312,7 @@ func (a *app) statLog(ctx context.Context, dir string) error {
 	if gone != nil {
 		a.printf("Trimmed:    %s of %s\n", count(gone.Events, "event"), count(gone.Agents, "agent"))
 	}
+	a.tellReplicated(group)
 	for _, part := range []struct {
 		name   string
 		counts []pebblestore.Count

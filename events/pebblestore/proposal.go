@@ -217,6 +217,21 @@ func Appends(b []byte, stream events.Stream) bool {
 		int(binary.BigEndian.Uint16(b[proposalHeader:])) == len(stream) && string(b[name:name+len(stream)]) == string(stream)
 }
 
+// ProposedEvents returns how many events a proposal appends if it is taken. Errors are
+// *events.CorruptError.
+func ProposedEvents(b []byte) (int, error) {
+	r, _, err := decodeProposal(b)
+	switch {
+	case err != nil:
+		return 0, err
+	case r.op == opScavenge:
+		return 0, nil
+	case r.op == opAppend:
+		return len(r.events), nil
+	}
+	return 1, nil
+}
+
 // CheckProposal reports whether Apply could read a proposal. Errors are
 // *events.CorruptError.
 func CheckProposal(b []byte) error {

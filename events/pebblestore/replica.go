@@ -87,6 +87,18 @@ func loadReplica(db pebble.Reader) (a applied, ok bool, err error) {
 	return a, true, errors.Join(err, closer.Close())
 }
 
+// AppliedEntry returns how far this log came as that of a Replica: the last entry that
+// was applied as a whole, and how many proposals of the next one. Zeros are a log that
+// never was one. Errors: *events.CorruptError, events.ErrClosed.
+func (s *Store) AppliedEntry() (index uint64, proposals uint32, err error) {
+	if err := s.enter(); err != nil {
+		return 0, 0, err
+	}
+	defer s.leave()
+	a, _, err := loadReplica(s.db)
+	return a.index, a.done, err
+}
+
 // OpenReplica opens the log in dir as Open does, to be changed by Apply alone.
 func OpenReplica(dir string, opts Options, propose Proposer) (*Replica, error) {
 	s, err := openWith(dir, opts, propose)

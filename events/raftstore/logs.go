@@ -73,13 +73,17 @@ func (l *logs) checkEnd(dir string) error {
 	if err != nil {
 		return err
 	}
-	if last < l.mark.at {
-		return &events.CorruptError{
-			Where:  "end of the raft log in " + dir,
-			Reason: fmt.Sprintf("the last entry is %d, and all up to %d were stored", last, l.mark.at),
-		}
+	return checkStored(dir, last, l.mark.at)
+}
+
+func checkStored(dir string, last, stored uint64) error {
+	if last >= stored {
+		return nil
 	}
-	return nil
+	return &events.CorruptError{
+		Where:  "end of the raft log in " + dir,
+		Reason: fmt.Sprintf("the last entry is %d, and all up to %d were stored", last, stored),
+	}
 }
 
 // close releases the files. raft must have ended.
@@ -92,6 +96,14 @@ func checksum(e *raft.Log) uint32 {
 	binary.BigEndian.PutUint64(b[8:], e.Term)
 	b[16] = byte(e.Type)
 	return crc32.Update(crc32.Checksum(b[:], castagnoli()), castagnoli(), e.Data)
+}
+
+// checkEntryAt is checkEntry of what was read as the entry of an index.
+func checkEntryAt(index uint64, e *raft.Log) error {
+	if e.Index != index {
+		return &events.CorruptError{Where: fmt.Sprintf("raft entry %d", index), Reason: fmt.Sprintf("holds entry %d", e.Index)}
+	}
+	return checkEntry(e)
 }
 
 // checkEntry compares an entry with the checksum that its leader gave it.
@@ -132,10 +144,7 @@ func (l *logs) read(index uint64, e *raft.Log) error {
 		}
 		return damage(fmt.Sprintf("raft entry %d", index), err)
 	}
-	if e.Index != index {
-		return &events.CorruptError{Where: fmt.Sprintf("raft entry %d", index), Reason: fmt.Sprintf("holds entry %d", e.Index)}
-	}
-	return checkEntry(e)
+	return checkEntryAt(index, e)
 }
 
 // StoreLog implements raft.LogStore.

@@ -39,17 +39,24 @@ func openMark(fsys vfs.FS, dir string, log *slog.Logger) (*mark, error) {
 		return nil, err
 	}
 	m := &mark{f: f, log: log}
+	if m.at, err = readMark(f, log); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return m, nil
+}
+
+func readMark(f io.ReaderAt, log *slog.Logger) (at uint64, err error) {
 	b := make([]byte, markSize)
 	n, err := f.ReadAt(b, 0)
 	switch {
 	case err != nil && !errors.Is(err, io.EOF):
-		return nil, errors.Join(err, f.Close())
+		return 0, err
 	case n == markSize && b[0] == noteVersion && binary.BigEndian.Uint32(b[1:]) == crc32.Checksum(b[5:], castagnoli()):
-		m.at = binary.BigEndian.Uint64(b[5:])
+		return binary.BigEndian.Uint64(b[5:]), nil
 	case n > 0:
 		log.Warn("mark of the raft log does not read", "file", markName)
 	}
-	return m, nil
+	return 0, nil
 }
 
 func (m *mark) write(at uint64) error {

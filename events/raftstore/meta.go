@@ -34,31 +34,44 @@ type metaStore struct {
 func (m *metaStore) Load(dir string) (types.PersistentState, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.dir = dir
-	var state types.PersistentState
+	state, found, listed, err := m.read(dir)
+	if err != nil || (found && listed) {
+		return state, err
+	}
+	if !found {
+		if err := m.writeStable(); err != nil {
+			return state, err
+		}
+	}
+	return state, m.writeSegments(state)
+}
+
+// read reads both notes; found and listed say whether stable and segments are there.
+// Without one of them it is a new log, or none.
+func (m *metaStore) read(dir string) (state types.PersistentState, found, listed bool, err error) {
+	m.dir, m.stable = dir, make(map[string][]byte)
 	b, found, err := readNote(m.fs, m.path(stableName))
 	if err != nil {
-		return state, err
+		return state, false, false, err
 	}
 	segments, listed, err := readNote(m.fs, m.path(segmentsName))
 	if err != nil {
-		return state, err
+		return state, false, false, err
 	}
-	m.stable = make(map[string][]byte)
 	if !found || !listed {
-		return state, m.begin(found, listed)
+		return state, found, listed, m.checkNew(listed)
 	}
 	if err := json.Unmarshal(b, &m.stable); err != nil {
-		return state, &events.CorruptError{Where: "file " + m.path(stableName), Reason: err.Error()}
+		return state, true, true, &events.CorruptError{Where: "file " + m.path(stableName), Reason: err.Error()}
 	}
 	if err := json.Unmarshal(segments, &state); err != nil {
-		return state, &events.CorruptError{Where: "file " + m.path(segmentsName), Reason: err.Error()}
+		return state, true, true, &events.CorruptError{Where: "file " + m.path(segmentsName), Reason: err.Error()}
 	}
-	return state, nil
+	return state, true, true, nil
 }
 
-// begin writes the notes of a new log, or refuses when it is none.
-func (m *metaStore) begin(found, listed bool) error {
+// checkNew refuses a log that lacks a note and is not new.
+func (m *metaStore) checkNew(listed bool) error {
 	names, err := m.fs.List(m.dir)
 	if err != nil {
 		return err
@@ -72,12 +85,7 @@ func (m *metaStore) begin(found, listed bool) error {
 			return &events.CorruptError{Where: "file " + m.path(missing), Reason: fmt.Sprintf("is missing beside %s", n)}
 		}
 	}
-	if !found {
-		if err := m.writeStable(); err != nil {
-			return err
-		}
-	}
-	return m.writeSegments(types.PersistentState{})
+	return nil
 }
 
 func (m *metaStore) path(name string) string { return m.fs.PathJoin(m.dir, name) }

@@ -40,20 +40,26 @@ func (s *Store) reconcile() error {
 		}
 		first, last = 0, 0
 	}
-	if last > 0 && first > from+1 {
-		return &events.CorruptError{
-			Where:  "raft log",
-			Reason: fmt.Sprintf("begins with entry %d, the snapshot ends with %d", first, from),
-		}
-	}
-	if end := max(last, from); s.replica.Applied() > end {
-		return &events.CorruptError{
-			Where:  "raft log",
-			Reason: fmt.Sprintf("ends with entry %d, entry %d was applied", end, s.replica.Applied()),
-		}
+	if err := checkExtent(first, last, from, s.replica.Applied()); err != nil {
+		return err
 	}
 	s.fsm.applied.raise(s.replica.Applied())
 	return s.checkEntries(max(first, from+1), last)
+}
+
+// checkExtent holds against each other the entries of the raft log (zeros for none), the
+// last one in a snapshot, and the last one that was applied.
+func checkExtent(first, last, snapshot, applied uint64) error {
+	reason := ""
+	switch end := max(last, snapshot); {
+	case last > 0 && first > snapshot+1:
+		reason = fmt.Sprintf("begins with entry %d, the snapshot ends with %d", first, snapshot)
+	case applied > end:
+		reason = fmt.Sprintf("ends with entry %d, entry %d was applied", end, applied)
+	default:
+		return nil
+	}
+	return &events.CorruptError{Where: "raft log", Reason: reason}
 }
 
 // checkEntries reads the entries that raft will read at once, and ends with an

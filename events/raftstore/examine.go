@@ -1,0 +1,263 @@
+package raftstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"strings"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/hashicorp/raft"
+	wal "github.com/hashicorp/raft-wal"
+	"github.com/hashicorp/raft-wal/segment"
+	"github.com/hashicorp/raft-wal/types"
+
+	"github.com/caxton-run/caxton/events"
+	"github.com/caxton-run/caxton/events/pebblestore"
+)
+
+// Examined is what a member holds besides the events that it has applied.
+type Examined struct {
+	Entries uint64 // of the raft log, that were read
+	Last    uint64 // index of the last entry, there or in a snapshot
+	Applied uint64 // index of the last entry that was applied
+	// Beyond is how many entries come after Applied, and Events how many events they
+	// append at most: some may be refused, and the others of a cluster may know that
+	// some never counted. The next start applies those of a member alone.
+	Beyond uint64
+	Events uint64
+}
+
+// examineEvery is after how many entries Examine looks whether it should stop.
+const examineEvery = 1024
+
+// Examine reads the raft log and the snapshots of the member in dir and changes no byte
+// of them. log is the member's log of events, opened read-only: as long as it is open,
+// no member is. Each fault goes to report as a *events.CorruptError that names its
+// place; the error is ctx's or the disk's.
+func Examine(ctx context.Context, dir string, log *pebblestore.Store, o pebblestore.Options, report func(error)) (Examined, error) {
+	if o.FS == nil {
+		o.FS = vfs.Default
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	x := &examination{ctx: ctx, fs: o.FS, log: o.Logger, dir: dir, report: report}
+	index, done, err := log.AppliedEntry()
+	if err != nil {
+		return x.out, x.fault(err)
+	}
+	x.out.Applied, x.done = index, int(done)
+	if err := x.snapshot(log.Root().Next); err != nil {
+		return x.out, err
+	}
+	if err := x.entries(); err != nil {
+		return x.out, err
+	}
+	x.out.Last = max(x.last, x.from)
+	return x.out, x.fault(checkExtent(x.first, x.last, x.from, index))
+}
+
+type examination struct {
+	ctx    context.Context
+	fs     vfs.FS
+	log    *slog.Logger
+	dir    string
+	report func(error)
+	out    Examined
+
+	done        int    // proposals that were applied of the entry after Applied
+	from        uint64 // index of the last entry in a snapshot
+	first, last uint64 // entries of the raft log
+	faults      int
+}
+
+// fault passes damage to report; any other error ends the examination.
+func (x *examination) fault(err error) error {
+	if errors.Is(err, events.ErrCorrupt) {
+		x.faults++
+		x.report(err)
+		return nil
+	}
+	return err
+}
+
+// snapshot finds the newest one, which holds events that were not applied when the
+// power was cut between the two.
+func (x *examination) snapshot(next events.Position) error {
+	s := &snapshots{fs: x.fs, dir: x.fs.PathJoin(x.dir, snapshotsDir), log: x.log}
+	names, err := x.fs.List(s.dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	var newest *snapshot
+	for _, n := range names {
+		if strings.HasPrefix(n, tempPrefix) {
+			continue
+		}
+		snap, err := s.load(x.fs.PathJoin(s.dir, n))
+		if err != nil {
+			if err := x.fault(fmt.Errorf("snapshot %s: %w", n, err)); err != nil {
+				return err
+			}
+			continue
+		}
+		if newest == nil || snap.meta.Index > newest.meta.Index {
+			newest = snap
+		}
+	}
+	if newest == nil {
+		return nil
+	}
+	x.from = newest.meta.Index
+	if end := newest.contents.end.Next; end > next {
+		x.out.Events += uint64(end - next)
+	}
+	return nil
+}
+
+// entries goes through the raft log as raft-wal would.
+func (x *examination) entries() error {
+	dir := x.fs.PathJoin(x.dir, raftDir)
+	if _, err := x.fs.Stat(dir); errors.Is(err, fs.ErrNotExist) {
+		return nil // it was never opened as a member's, or checkExtent knows better
+	}
+	state, _, _, err := (&metaStore{fs: x.fs}).read(dir)
+	if err != nil {
+		return x.fault(err)
+	}
+	files := filer{segment.NewFiler(dir, stillFS{walFS{x.fs}})}
+	before := x.faults
+	for _, info := range state.Segments {
+		if err := x.segment(files, info); err != nil {
+			return err
+		}
+	}
+	if x.faults > before {
+		return nil // what else is missing follows from it
+	}
+	stored, err := x.stored(dir)
+	if err != nil {
+		return err
+	}
+	return x.fault(checkStored(dir, x.last, stored))
+}
+
+func (x *examination) stored(dir string) (at uint64, err error) {
+	f, err := x.fs.Open(x.fs.PathJoin(dir, markName))
+	if errors.Is(err, fs.ErrNotExist) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	at, err = readMark(f, x.log)
+	return at, errors.Join(err, f.Close())
+}
+
+// segment goes through the entries of one file.
+func (x *examination) segment(files filer, info types.SegmentInfo) error {
+	name := "file " + x.fs.PathJoin(x.dir, raftDir, segment.FileName(info))
+	var r types.SegmentReader
+	last := info.MaxIndex
+	if info.SealTime.IsZero() {
+		w, err := files.RecoverTail(info)
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil // the power was cut before it was made
+		}
+		if err != nil {
+			return x.fault(damage(name, err))
+		}
+		r, last = w, w.LastIndex()
+	} else {
+		var err error
+		if r, err = files.Open(info); err != nil {
+			return x.fault(damage(name, err))
+		}
+	}
+	var err error
+	for i := max(info.MinIndex, info.BaseIndex); i <= last && err == nil; i++ {
+		if i%examineEvery == 0 && x.ctx.Err() != nil {
+			err = x.ctx.Err()
+			break
+		}
+		err = x.fault(x.entry(r, i))
+	}
+	return errors.Join(err, r.Close())
+}
+
+// entry reads one, and counts what it appends.
+func (x *examination) entry(r types.SegmentReader, i uint64) error {
+	if x.first == 0 {
+		x.first = i
+	}
+	x.last = i
+	where := fmt.Sprintf("raft entry %d", i)
+	b, err := r.GetLog(i)
+	if err != nil {
+		return damage(where, err)
+	}
+	defer b.Close() //nolint:errcheck // gives a buffer back
+	var e raft.Log
+	if err := (&wal.BinaryCodec{}).Decode(b.Bs, &e); err != nil {
+		return &events.CorruptError{Where: where, Reason: err.Error()}
+	}
+	if err := checkEntryAt(i, &e); err != nil {
+		return err
+	}
+	x.out.Entries++
+	if i <= max(x.out.Applied, x.from) {
+		return nil
+	}
+	x.out.Beyond++
+	if e.Type != raft.LogCommand {
+		return nil
+	}
+	return x.command(&e)
+}
+
+func (x *examination) command(e *raft.Log) error {
+	term, proposals, err := decodeEntry(e.Data)
+	if err != nil {
+		return fmt.Errorf("raft entry %d: %w", e.Index, err)
+	}
+	if term != e.Term {
+		return nil
+	}
+	if e.Index == x.out.Applied+1 {
+		proposals = proposals[min(x.done, len(proposals)):]
+	}
+	for _, p := range proposals {
+		n, err := pebblestore.ProposedEvents(p)
+		if err != nil {
+			return fmt.Errorf("raft entry %d: %w", e.Index, err)
+		}
+		x.out.Events += uint64(n)
+	}
+	return nil
+}
+
+// stillFS opens raft-wal's files to be read, those that it would write to as well.
+type stillFS struct{ walFS }
+
+// Create implements types.VFS.
+func (stillFS) Create(string, string, uint64) (types.WritableFile, error) {
+	return nil, fs.ErrPermission
+}
+
+// Delete implements types.VFS.
+func (stillFS) Delete(string, string) error { return fs.ErrPermission }
+
+// OpenWriter implements types.VFS. The system refuses to write to what it opened.
+func (s stillFS) OpenWriter(dir, name string) (types.WritableFile, error) {
+	f, err := s.fs.Open(s.fs.PathJoin(dir, name))
+	if err != nil {
+		return nil, err
+	}
+	return &walFile{File: f, fs: s.fs, dir: dir}, nil
+}

@@ -1,0 +1,175 @@
+package raftstore
+
+import (
+	"errors"
+	"io"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/hashicorp/raft"
+
+	"github.com/caxton-run/caxton/events"
+	"github.com/caxton-run/caxton/events/pebblestore"
+)
+
+// examine examines the member on a disk, and returns how many events it has applied and
+// the faults that were told.
+func examine(t *testing.T, disk vfs.FS) (x Examined, applied uint64, faults []error) {
+	t.Helper()
+	o := smallOptions(disk).Log
+	o.ReadOnly = true
+	log, err := pebblestore.Open("data/"+logDir, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer log.Close()
+	x, err = Examine(t.Context(), "data", log, o, func(fault error) { faults = append(faults, fault) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	return x, uint64(log.Root().Next), faults
+}
+
+// TestExamineCountsWhatIsNotApplied cuts the power of a member, so that the log of events
+// lacks what was not synced, before a snapshot and after it: what Examine counts on top
+// is what the next Open applies.
+func TestExamineCountsWhatIsNotApplied(t *testing.T) {
+	c := newCluster(t)
+	c.grow(1)
+	n := c.nodes[0]
+	for i := range 3 {
+		for range 10 {
+			n.must(t, "agent-1", "x")
+			if _, err := n.SetStreamMetadata(t.Context(), "agent-1", events.Any(), events.StreamMetadata{MaxCount: 100 + uint64(i)}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		disk := n.fs.CrashClone(vfs.CrashCloneCfg{})
+		x, applied, faults := examine(t, disk)
+		want := uint64(n.Root().Next)
+		if len(faults) > 0 || applied+x.Events != want || x.Beyond == 0 || x.Last != n.raft.LastIndex() {
+			t.Errorf("%d: %d events applied, %+v, faults %v; want %d events and entry %d", i, applied, x, faults, want, n.raft.LastIndex())
+		}
+		if i == 1 {
+			if err := n.raft.Snapshot().Error(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if err := n.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if x, applied, faults := examine(t, n.fs); x.Beyond != 0 || x.Events != 0 || applied != uint64(n.Root().Next) || len(faults) > 0 {
+		t.Errorf("closed: %d events applied, %+v, faults %v", applied, x, faults)
+	}
+}
+
+// TestExamineNamesDamage flips bits all over a raft log and removes its files: each is a
+// fault, or the entries are what they were: raft-wal's padding, and the time at which a
+// leader appended an entry, say nothing.
+func TestExamineNamesDamage(t *testing.T) {
+	c := newCluster(t)
+	c.grow(1)
+	n := c.nodes[0]
+	for range 5 {
+		n.must(t, "agent-1", "x")
+	}
+	if err := n.Close(); err != nil {
+		t.Fatal(err)
+	}
+	sound, _, faults := examine(t, n.fs)
+	if len(faults) > 0 || sound.Entries == 0 {
+		t.Fatalf("sound: %+v, %v", sound, faults)
+	}
+	names, err := n.fs.List("data/" + raftDir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want, flips, silent := entriesOf(t, n.fs.CrashClone(vfs.CrashCloneCfg{})), 0, 0
+	for _, name := range names {
+		path := "data/" + raftDir + "/" + name
+		b := contentOf(t, n.fs, path)
+		if name == markName { // one that does not read is none
+			continue
+		}
+		for i := 0; i < len(strings.TrimRight(string(b), "\x00")); i += 3 {
+			disk := n.fs.CrashClone(vfs.CrashCloneCfg{})
+			b[i] ^= 0x10
+			replace(t, disk, path, b)
+			b[i] ^= 0x10
+			_, _, faults := examine(t, disk)
+			if len(faults) == 0 {
+				if got := entriesOf(t, disk); !slices.Equal(got, want) {
+					t.Errorf("a flipped bit at byte %d of %s is not noticed: entries are %v, want %v", i, name, got, want)
+				}
+				silent++
+			} else if !errors.Is(faults[0], events.ErrCorrupt) {
+				t.Errorf("byte %d of %s: %v", i, name, faults[0])
+			}
+			flips++
+		}
+		disk := n.fs.CrashClone(vfs.CrashCloneCfg{})
+		if err := disk.Remove(path); err != nil {
+			t.Fatal(err)
+		}
+		if _, _, faults := examine(t, disk); len(faults) == 0 {
+			t.Errorf("%s is gone and not missed", name)
+		}
+	}
+	if silent > flips/3 {
+		t.Errorf("of %d flipped bits %d changed nothing", flips, silent)
+	}
+}
+
+// entriesOf is the checksums of all entries that a member finds on its disk.
+func entriesOf(t *testing.T, disk vfs.FS) (sums []uint32) {
+	t.Helper()
+	l, err := openLogs(disk, "data/"+raftDir, smallOptions(disk).withDefaults(), func(why string) { t.Error(why) })
+	if err != nil {
+		t.Error(err)
+		return nil
+	}
+	defer l.close()
+	last, err := l.LastIndex()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := uint64(1); i <= last; i++ {
+		var e raft.Log
+		if err := l.GetLog(i, &e); err != nil {
+			t.Fatal(err)
+		}
+		sums = append(sums, checksum(&e))
+	}
+	return sums
+}
+
+func contentOf(t *testing.T, fs vfs.FS, path string) []byte {
+	t.Helper()
+	f, err := fs.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	b, err := io.ReadAll(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+func replace(t *testing.T, fs vfs.FS, path string, b []byte) {
+	t.Helper()
+	f, err := fs.Create(path, vfs.WriteCategoryUnspecified)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.Write(b); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
