@@ -7,10 +7,10 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/HdrHistogram/hdrhistogram-go"
 	"golang.org/x/sys/unix"
 
 	"github.com/caxton-run/caxton/events"
@@ -27,36 +27,61 @@ type contender struct {
 	writers int
 	write   func(writer, i int) error
 
-	calls   []int // per writer
-	done    int
+	calls   []int                     // per writer
+	took    []*hdrhistogram.Histogram // per writer; microseconds of a call
 	elapsed time.Duration
 }
 
-func (c *contender) rate() float64 { return float64(c.done) / c.elapsed.Seconds() }
+// maxTook bounds what is told apart, in microseconds: a call that takes longer fails.
+const maxTook = 60e6
+
+// all is the histogram of all writers.
+func (c *contender) all() *hdrhistogram.Histogram {
+	h := hdrhistogram.New(1, maxTook, 3)
+	for _, of := range c.took {
+		h.Merge(of)
+	}
+	return h
+}
+
+func (c *contender) rate() float64 { return float64(c.all().TotalCount()) / c.elapsed.Seconds() }
+
+// report tells the rate of c, and how long half and all but a hundredth of its calls took.
+func (c *contender) report(b *testing.B, unit string) {
+	h := c.all()
+	b.ReportMetric(c.rate(), c.name+unit)
+	b.ReportMetric(float64(h.ValueAtQuantile(50))/1000, c.name+"-p50-ms")
+	b.ReportMetric(float64(h.ValueAtQuantile(99))/1000, c.name+"-p99-ms")
+}
 
 // turn lets c run for one slice.
 func (c *contender) turn(b *testing.B) {
 	if c.calls == nil {
 		c.calls = make([]int, c.writers)
+		for range c.writers {
+			c.took = append(c.took, hdrhistogram.New(1, maxTook, 3))
+		}
 	}
-	var done atomic.Int64
 	var wg sync.WaitGroup
 	began := time.Now()
 	for w := range c.writers {
 		wg.Go(func() {
 			for time.Since(began) < slice {
-				if err := c.write(w, c.calls[w]); err != nil {
+				asked := time.Now()
+				err := c.write(w, c.calls[w])
+				if err == nil {
+					err = c.took[w].RecordValue(max(1, time.Since(asked).Microseconds()))
+				}
+				if err != nil {
 					b.Error(err)
 					return
 				}
 				c.calls[w]++
-				done.Add(1)
 			}
 		})
 	}
 	wg.Wait()
 	c.elapsed += time.Since(began)
-	c.done += int(done.Load())
 }
 
 func bareDisk(b *testing.B) *contender {
@@ -128,9 +153,9 @@ func group(b *testing.B, size int) (leader, follower *Store) {
 	return all[0], follower
 }
 
-// BenchmarkAppend reports durable appends/s of 1 and 64 writers: of one member, of
-// three in this process by the leader and by a follower, beside pebblestore alone and
-// bare fsyncs/s of the same disk. Each iteration gives each of them one slice.
+// BenchmarkAppend reports durable appends/s of 1 and 64 writers, and their p50 and p99: of
+// one member, of three in this process by the leader and by a follower, beside pebblestore
+// alone and bare fsyncs of the same disk. Each iteration gives each of them one slice.
 func BenchmarkAppend(b *testing.B) {
 	for _, writers := range []int{1, 64} {
 		b.Run(fmt.Sprintf("writers=%d", writers), func(b *testing.B) {
@@ -154,10 +179,10 @@ func BenchmarkAppend(b *testing.B) {
 					g.turn(b)
 				}
 			}
-			b.ReportMetric(disk.rate(), "disk-fsyncs/s")
-			b.ReportMetric(engine.rate(), "plain/s")
+			disk.report(b, "-fsyncs/s")
+			engine.report(b, "/s")
 			for _, g := range groups {
-				b.ReportMetric(g.rate(), g.name+"/s")
+				g.report(b, "/s")
 				b.ReportMetric(g.rate()/engine.rate(), g.name+"-x-plain")
 			}
 		})
