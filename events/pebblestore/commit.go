@@ -41,7 +41,7 @@ type request struct {
 	stream       events.Stream  // for which it was asked
 	expected     events.ExpectedRevision
 	events       []events.Event        // opAppend
-	correlations []string              // one per event
+	correlations []string              // one per event; nil until correlate
 	size         int                   // bytes
 	metadata     events.StreamMetadata // opMetadata
 	scavenge     scavenged             // opScavenge
@@ -284,12 +284,11 @@ func (s *Store) Append(ctx context.Context, stream events.Stream, expected event
 		return events.Result{}, err
 	}
 	r := &request{ctx: ctx, stream: stream, expected: expected, events: evs, answer: make(chan answer, 1)}
-	r.correlations = make([]string, len(evs))
 	for i := range evs {
-		r.correlations[i] = correlationOf(evs[i].Metadata)
 		r.size += evs[i].Size()
 	}
 	if s.propose == nil {
+		r.correlate()
 		s.foresee(r)
 	}
 	a := s.submit(ctx, r)

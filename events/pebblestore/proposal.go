@@ -168,13 +168,11 @@ func (r *request) decodeEvents(body []byte) error {
 		return badProposal("%d events", n)
 	}
 	r.events = make([]events.Event, n)
-	r.correlations = make([]string, n)
 	for i := range r.events {
 		ev := &r.events[i]
 		if rest, err = cutEvent(ev, rest); err != nil {
 			return badProposal("event %d: %v", i, err)
 		}
-		r.correlations[i] = correlationOf(ev.Metadata)
 		r.size += ev.Size()
 	}
 	if len(rest) != 0 {

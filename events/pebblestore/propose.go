@@ -96,6 +96,15 @@ func correlationOf(metadata []byte) string {
 	return md.ID
 }
 
+// correlate reads the conversations of an append's events. It takes as long as writing
+// them: callers of the committer do it, and of a proposal whoever applies it.
+func (r *request) correlate() {
+	r.correlations = make([]string, len(r.events))
+	for i := range r.events {
+		r.correlations[i] = correlationOf(r.events[i].Metadata)
+	}
+}
+
 // decision is what the proposer makes of a request: either a command to apply
 // or a result without one.
 type decision struct {
@@ -151,6 +160,9 @@ func (st *state) decideAppend(db pebble.Reader, r *request, sh streamHead, now t
 		return decision{}, wrongRevision(r, sh)
 	}
 	d := st.add(r.stream, sh, now, r.events...)
+	if r.correlations == nil {
+		r.correlate()
+	}
 	d.correlations = r.correlations
 	return d, nil
 }

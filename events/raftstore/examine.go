@@ -131,7 +131,7 @@ func (x *examination) entries() error {
 	if err != nil {
 		return x.fault(err)
 	}
-	files := filer{segment.NewFiler(dir, stillFS{walFS{x.fs}})}
+	files := filer{segment.NewFiler(dir, stillFS{walFS{fs: x.fs}})}
 	before := x.faults
 	for _, info := range state.Segments {
 		if err := x.segment(files, info); err != nil {

@@ -43,7 +43,7 @@ func openLogs(fsys vfs.FS, dir string, o Options, fatal func(string)) (*logs, er
 		return nil, err
 	}
 	w, err := wal.Open(dir,
-		wal.WithMetaStore(&metaStore{fs: fsys}), wal.WithSegmentFiler(filer{segment.NewFiler(dir, walFS{fsys})}),
+		wal.WithMetaStore(&metaStore{fs: fsys}), wal.WithSegmentFiler(filer{segment.NewFiler(dir, walFS{fsys, o.SegmentBytes / aheadOfSegment})}),
 		wal.WithSegmentSize(o.SegmentBytes), wal.WithLogger(newLogger(o.Log.Logger)))
 	if err != nil {
 		return nil, damage("raft log in "+dir, err)

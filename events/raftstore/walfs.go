@@ -11,7 +11,14 @@ import (
 
 // walFS gives raft-wal's files a place in a vfs.FS, so that one disk crashes as a
 // whole.
-type walFS struct{ fs vfs.FS }
+type walFS struct {
+	fs    vfs.FS
+	ahead int // bytes, see walFile.WriteAt
+}
+
+// aheadOfSegment is the part of a file of the log that is written ahead: 256 KiB of
+// 64 MiB take a disk no longer than a sync.
+const aheadOfSegment = 256
 
 var _ types.VFS = walFS{}
 
@@ -22,8 +29,7 @@ func (w walFS) ListDir(dir string) ([]string, error) {
 	return names, err
 }
 
-// Create implements types.VFS. The room is reserved where the system can; the
-// length of the file still grows, which costs the sync of each append a little.
+// Create implements types.VFS. The room is reserved where the system can.
 func (w walFS) Create(dir, name string, size uint64) (types.WritableFile, error) {
 	path := w.fs.PathJoin(dir, name)
 	if _, err := w.fs.Stat(path); err == nil {
@@ -36,7 +42,11 @@ func (w walFS) Create(dir, name string, size uint64) (types.WritableFile, error)
 	if err := f.Preallocate(0, int64(size)); err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
-	return &walFile{File: f, fs: w.fs, dir: dir, unnamed: true}, nil
+	return w.file(f, dir), nil
+}
+
+func (w walFS) file(f vfs.File, dir string) *walFile {
+	return &walFile{File: f, fs: w.fs, dir: dir, ahead: w.ahead, unnamed: true}
 }
 
 // Delete implements types.VFS.
@@ -62,7 +72,7 @@ func (w walFS) OpenWriter(dir, name string) (types.WritableFile, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &walFile{File: f, fs: w.fs, dir: dir, unnamed: true}, nil
+	return w.file(f, dir), nil
 }
 
 // walFile is a file of the log. Its first sync syncs its directory too.
@@ -70,7 +80,25 @@ type walFile struct {
 	vfs.File
 	fs      vfs.FS
 	dir     string
-	unnamed bool // the directory may not name it yet; raft-wal syncs from one goroutine
+	unnamed bool  // the directory may not name it yet; raft-wal syncs from one goroutine
+	ahead   int   // bytes of zeros that are written behind what is appended
+	zeroed  int64 // where those end
+}
+
+// WriteAt implements types.WritableFile: raft-wal appends, from one goroutine. Behind
+// what is appended come zeros, now and then, in which the next appends are written: a
+// sync of what does not change the length of the file, nor what is known to be written
+// of it, has nothing to note besides. There is nothing behind an append that counts, and
+// raft-wal takes zeros for the end.
+func (f *walFile) WriteAt(b []byte, at int64) (int, error) {
+	n, err := f.File.WriteAt(b, at)
+	if end := at + int64(len(b)); err == nil && end > f.zeroed {
+		if _, err := f.File.WriteAt(make([]byte, f.ahead), end); err != nil {
+			return n, err
+		}
+		f.zeroed = end + int64(f.ahead)
+	}
+	return n, err
 }
 
 // Sync implements types.WritableFile.
