@@ -20,6 +20,10 @@ const (
 	// pause is between two attempts when nothing else says that another may fare
 	// better: no leader is known, or it has no room.
 	pause = 10 * time.Millisecond
+	// maxPatience is how often the patience with a leader is doubled when it does not
+	// answer in time. One that is slow has the proposals already, and each attempt is an
+	// entry more for it: repeated at one pace they could come faster than it applies them.
+	maxPatience = 3
 )
 
 // pending is a proposal and who waits for it.
@@ -96,19 +100,21 @@ func (s *Store) gather() {
 // nobody waits. It calls committed, at least once if the group is taken, when the
 // next group may follow.
 func (s *Store) carry(group []*pending, committed func()) {
-	unknown := false
+	unknown, within := false, s.patience()
 	for {
 		if group = stillWaiting(group); len(group) == 0 {
 			return
 		}
 		moved := s.leaderMoved() // before the attempt: a change during it is not missed
-		t, what := s.attempt(group, moved, committed)
+		t, what := s.attempt(group, moved, within, committed)
 		if what == fateTaken {
 			committed()
 			s.answer(group, t, unknown)
 			return
 		}
-		unknown = unknown || what == fateUnknown
+		if what == fateUnknown {
+			unknown, within = true, min(2*within, s.patience()<<maxPatience)
+		}
 		s.rest(context.Background(), moved, pause)
 		if _, failed := s.Failed(); failed || s.life.Err() != nil {
 			return // propose tells them
@@ -165,8 +171,9 @@ const (
 	fateUnknown             // it may be applied yet, in its term
 )
 
-// attempt tries once to bring a group into the order.
-func (s *Store) attempt(group []*pending, moved <-chan struct{}, committed func()) (*taken, fate) {
+// attempt tries once to bring a group into the order; another member that leads has
+// within to answer.
+func (s *Store) attempt(group []*pending, moved <-chan struct{}, within time.Duration, committed func()) (*taken, fate) {
 	proposals := make([][]byte, len(group))
 	for i, p := range group {
 		proposals[i] = p.proposal
@@ -184,7 +191,9 @@ func (s *Store) attempt(group []*pending, moved <-chan struct{}, committed func(
 		defer s.fsm.expect(entry, committed)()
 		return fateOf(s.raft.Apply(entry, 0))
 	}
-	return s.forward(address, leader, proposals, moved)
+	ctx, cancel := context.WithTimeout(s.life, within)
+	defer cancel()
+	return s.forward(ctx, address, leader, proposals, moved)
 }
 
 // fateOf waits for what becomes of an entry given to raft.
@@ -207,9 +216,7 @@ func fateOf(future raft.ApplyFuture) (*taken, fate) {
 }
 
 // forward sends a group to the leader.
-func (s *Store) forward(at raft.ServerAddress, leader raft.ServerID, proposals [][]byte, moved <-chan struct{}) (*taken, fate) {
-	ctx, cancel := context.WithTimeout(s.life, s.patience())
-	defer cancel()
+func (s *Store) forward(ctx context.Context, at raft.ServerAddress, leader raft.ServerID, proposals [][]byte, moved <-chan struct{}) (*taken, fate) {
 	with, err := s.sessionWith(ctx, at, leader)
 	if err != nil {
 		s.log.Debug("no session with the leader", "member", string(leader), "err", err)
