@@ -83,6 +83,13 @@ type breaker struct {
 	reason string // an operator's
 
 	failures, of int // what opened it
+	storm        StormRef
+}
+
+// StormRef names the storm that opened a breaker; it is zero when none did.
+type StormRef struct {
+	Ancestor     events.MessageID // of all its failures
+	Conversation string           // of the first
 }
 
 // opens decides that a closed or recovering breaker opens, from what w has counted.
@@ -98,11 +105,14 @@ func (b *breaker) opens(w *window, rules BreakerRules, now time.Time) events.Pay
 }
 
 // stormed decides that a storm opens the breaker of an agent that is in it.
-func (b *breaker) stormed(failures int, now time.Time) events.Payload {
+func (b *breaker) stormed(storm events.AgentStormDetected, now time.Time) events.Payload {
 	if !b.closed() {
 		return nil
 	}
-	return events.BreakerOpened{At: micros(now), Cause: events.BreakerStorm, Failures: failures, Of: failures}
+	return events.BreakerOpened{
+		At: micros(now), Cause: events.BreakerStorm, Failures: storm.Failures, Of: storm.Failures,
+		Ancestor: storm.Ancestor, ConversationID: storm.Conversation(),
+	}
 }
 
 // tried decides what the outcome of a half-open breaker's one message means.
@@ -164,7 +174,7 @@ func (b *breaker) closed() bool { return b.state == "" || b.state == BreakerClos
 func (b *breaker) apply(p events.Payload) {
 	switch e := p.(type) {
 	case events.BreakerOpened:
-		*b = breaker{state: BreakerOpen, since: e.At, forced: e.Forced, failures: e.Failures, of: e.Of}
+		*b = breaker{state: BreakerOpen, since: e.At, forced: e.Forced, failures: e.Failures, of: e.Of, storm: StormRef{e.Ancestor, e.ConversationID}}
 	case events.BreakerHalfOpened:
 		*b = breaker{state: BreakerHalfOpen, since: e.At}
 	case events.BreakerClosed:

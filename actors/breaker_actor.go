@@ -31,9 +31,8 @@ type (
 		failed bool
 	}
 	breakerStorm struct { // these agents failed together
-		agents   []events.AgentID
-		failures int
-		done     chan<- struct{} // closed when it has been dealt with
+		storm events.AgentStormDetected
+		done  chan<- struct{} // closed when it has been dealt with
 	}
 	breakerDue   struct{} // it may be time for a transition
 	breakerOrder struct { // an operator's
@@ -83,9 +82,9 @@ func (a *breakerActor) Receive(ctx actor.Context) {
 // storm opens the breakers of the agents in it.
 func (a *breakerActor) storm(m breakerStorm) {
 	defer close(m.done)
-	for _, id := range m.agents {
+	for _, id := range m.storm.Agents {
 		br := a.known[events.AgentScope(id)]
-		_ = a.move(events.AgentScope(id), br.stormed(m.failures, a.sys.deps.Now()), Caller{}) // logged
+		_ = a.move(events.AgentScope(id), br.stormed(m.storm, a.sys.deps.Now()), Caller{}) // logged
 	}
 }
 

@@ -158,7 +158,7 @@ func TestBreakerMachine(t *testing.T) {
 			},
 			"storm": func(t *rapid.T) {
 				before := b
-				do(b.stormed(7, now))
+				do(b.stormed(events.AgentStormDetected{Failures: 7}, now))
 				if before.closed() != (b != before) || before.closed() && (b.state != BreakerOpen || b.forced) {
 					t.Fatalf("%+v became %+v", before, b)
 				}

@@ -184,6 +184,7 @@ type BreakerView struct {
 	Reason   string    // the operator's
 	Failures int       // that opened it, of so many outcomes
 	Of       int
+	Storm    StormRef // that opened it
 }
 
 // Breakers returns the breakers that are not closed, in order of their scopes.
@@ -197,7 +198,7 @@ func (s *System) Breakers() []BreakerView {
 	for _, g := range t.list {
 		br := g.breaker
 		v := BreakerView{Scope: g.scope, State: br.state, Since: br.since, Admitted: br.share(now), Forced: br.forced,
-			Reason: br.reason, Failures: br.failures, Of: br.of}
+			Reason: br.reason, Failures: br.failures, Of: br.of, Storm: br.storm}
 		v.Until, _ = br.due(s.breakers.rules)
 		out = append(out, v)
 	}

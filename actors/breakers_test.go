@@ -329,41 +329,36 @@ func TestBreakersForgetSuccess(t *testing.T) {
 	}
 }
 
-// TestAStormOpensBreakers of the agents that are in it; agents that all say no to one
-// conversation are no storm.
+// TestAStormOpensBreakers of the agents that are in it, and they say for which message;
+// agents that all say no are no storm.
 func TestAStormOpensBreakers(t *testing.T) {
 	c := newClocked(t)
-	say := func(to events.AgentID, conversation string) {
-		t.Helper()
-		q := request(to, `{"op":"nonsense"}`)
-		q.Message.ConversationID = conversation
+	for i := range projections.StormAgents {
+		q := request(c.deploy(fmt.Sprint("kv", i), "kv"), `{"op":"nonsense"}`)
 		if sent, err := c.Send(context.Background(), q); err != nil || sent.Status != Failed {
 			t.Fatalf("%s, %v", sent.Status, err)
 		}
 	}
-	var refusing, failing []events.AgentID
-	for i := range projections.StormAgents {
-		refusing = append(refusing, c.deploy(fmt.Sprint("kv", i), "kv"))
-		failing = append(failing, c.deployWasm(fmt.Sprint("trap", i), hostile(t, "trap")))
-	}
-	for _, id := range refusing {
-		say(id, "no")
-	}
-	for _, id := range failing {
-		say(id, "spreading")
-	}
-	for _, id := range failing {
-		if v := c.stands(events.AgentScope(id), BreakerOpen); v.Forced || v.Failures != projections.StormAgents {
-			t.Errorf("%+v", v)
-		}
-		c.recorded(events.AgentScope(id), "Opened:storm")
-	}
+	failing, ancestor := c.rages("spreading")
 	var storms []events.AgentStormDetected
 	c.until("the storm is recorded", func() bool {
 		storms = only[events.AgentStormDetected](c.rig, events.StormStream())
 		return len(storms) > 0
 	})
-	if len(storms) != 1 || storms[0].ConversationID != "spreading" || len(c.sys.Breakers()) != len(failing) {
-		t.Errorf("%+v, %d breakers", storms, len(c.sys.Breakers()))
+	wants := func() {
+		t.Helper()
+		for _, id := range failing {
+			v := c.stands(events.AgentScope(id), BreakerOpen)
+			if v.Forced || v.Failures < projections.StormAgents || v.Storm != (StormRef{ancestor, storms[0].Conversations[0]}) {
+				t.Errorf("%+v", v)
+			}
+			c.recorded(events.AgentScope(id), "Opened:storm")
+		}
+		if len(storms) != 1 || len(c.sys.Breakers()) != len(failing) {
+			t.Errorf("%+v, %d breakers", storms, len(c.sys.Breakers()))
+		}
 	}
+	wants()
+	c.restart() // what they say is in the log
+	wants()
 }

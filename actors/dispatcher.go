@@ -144,6 +144,7 @@ func (d *dispatcher) giveUp(ctx context.Context, c *courier, env *envelope, reas
 		return 0, false
 	}
 	letter := newEnvelope()
+	letter.cause = env.cause
 	letter.command = agent.DeadLetter{Event: events.MessageDeadLettered{
 		Message: env.message, Reason: reason, Detail: cause.Error(), Attempts: max(c.fails, 1),
 	}}
@@ -177,6 +178,7 @@ func (d *dispatcher) over(ctx context.Context, pair projections.Pair, seq uint64
 func (d *dispatcher) load(ctx context.Context, from events.AgentID, list []projections.Sent) ([]*envelope, error) {
 	out := make([]*envelope, 0, len(list))
 	var sends []events.Message
+	var cause events.Cause
 	var at events.Revision
 	size := 0
 	for i, s := range list {
@@ -185,7 +187,7 @@ func (d *dispatcher) load(ctx context.Context, from events.AgentID, list []proje
 		}
 		if i == 0 || s.Revision != at {
 			var err error
-			if sends, err = d.sends(ctx, from, s.Revision); err != nil {
+			if sends, cause, err = d.sends(ctx, from, s.Revision); err != nil {
 				return nil, err
 			}
 			at = s.Revision
@@ -194,7 +196,7 @@ func (d *dispatcher) load(ctx context.Context, from events.AgentID, list []proje
 			return nil, &events.CorruptError{Where: string(events.AgentStream(from)), Reason: "send missing from its event"}
 		}
 		env := newEnvelope()
-		env.message, env.fromAgent = sends[s.Index], true
+		env.message, env.fromAgent, env.cause = sends[s.Index], true, cause
 		if i > 0 {
 			env.follows = out[i-1]
 		}
@@ -203,18 +205,21 @@ func (d *dispatcher) load(ctx context.Context, from events.AgentID, list []proje
 	return out, nil
 }
 
-func (d *dispatcher) sends(ctx context.Context, from events.AgentID, rev events.Revision) ([]events.Message, error) {
-	_, p, err := events.PayloadAt(ctx, d.sys.deps.Store, from, rev)
+// sends reads what an event of an agent sent, and what that came of.
+func (d *dispatcher) sends(ctx context.Context, from events.AgentID, rev events.Revision) (list []events.Message, cause events.Cause, err error) {
+	rec, p, err := events.PayloadAt(ctx, d.sys.deps.Store, from, rev)
 	if err != nil {
-		return nil, err
+		return nil, cause, err
 	}
+	var handled events.MessageID
 	switch p := p.(type) {
 	case events.MessageHandled:
-		return p.Sends, nil
+		list, handled = p.Sends, p.Message.ID
 	case events.MessageFailed:
-		return p.Sends, nil
+		list, handled = p.Sends, p.Message.ID
 	case events.AgentQuarantined:
-		return p.Sends, nil
+		list, handled = p.Sends, p.Message.ID
 	}
-	return nil, nil
+	cause, err = events.CauseOf(rec, handled)
+	return list, cause, err
 }

@@ -26,6 +26,7 @@ type envelope struct {
 	bodyHash  string
 	principal string
 	trace     string
+	cause     events.Cause          // of what an agent sent or a timer says; zero from outside
 	command   agent.Command         // nil for a message
 	urgent    bool                  // of a command: the guest that runs is stopped grace after it came, unless it is answered
 	grace     time.Duration         // of an urgent one; 0 is at once

@@ -126,10 +126,9 @@ func (a *agentActor) bury(ctx context.Context, t *turn, s settled, letter events
 }
 
 func (a *agentActor) meta(e *envelope) events.Metadata {
-	return events.Metadata{
-		CorrelationID: e.message.ConversationID, CausationID: e.message.ID.String(),
-		Actor: e.message.Sender, Member: a.sys.deps.Member, TraceParent: e.trace,
-	}
+	return e.cause.Of(e.message.ID, events.Metadata{
+		CorrelationID: e.message.ConversationID, Actor: e.message.Sender, Member: a.sys.deps.Member, TraceParent: e.trace,
+	})
 }
 
 // known recognises a message that was handled before. Its answer waits for the

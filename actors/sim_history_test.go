@@ -24,8 +24,9 @@ type history struct {
 
 	shut        map[events.BreakerScope]bool // breakers that are not closed
 	openings    []opening
-	misfortunes map[string][]misfortune // lately, by conversation
-	stormy      map[string]storming     // conversations that had a storm
+	origins     map[events.MessageID]origin       // of what agents sent, and timers
+	misfortunes map[events.MessageID]*misfortunes // by ancestor
+	stormy      map[string]storming               // storms that there were, by the failure that made them so
 	storms      []storm
 
 	questions map[pair]*question
@@ -83,7 +84,7 @@ func newHistory() *history {
 		sent: make(map[events.MessageID]*sent), barred: make(map[events.BreakerScope]struct{}),
 		inbox: make(map[events.MessageID]events.Position), shut: make(map[events.BreakerScope]bool),
 		questions: make(map[pair]*question), timeouts: make(map[string]int), silences: make(map[string]bool),
-		misfortunes: make(map[string][]misfortune), stormy: make(map[string]storming),
+		origins: make(map[events.MessageID]origin), misfortunes: make(map[events.MessageID]*misfortunes), stormy: make(map[string]storming),
 	}
 }
 
@@ -105,7 +106,8 @@ func (h *history) add(rec events.Recorded, p events.Payload) {
 		h.breaker(rec, p)
 		return
 	case events.AgentStormDetected:
-		h.storms = append(h.storms, storm{rec.Position, e})
+		md, _ := events.DecodeMetadata(rec.Metadata)
+		h.storms = append(h.storms, storm{rec.Position, md.CausationID, e})
 		return
 	case events.EmergencyLifted:
 		h.lifted = append(h.lifted, rec.Position)
@@ -125,7 +127,7 @@ func (h *history) add(rec events.Recorded, p events.Payload) {
 			h.fault("agent %s ran %s, and has module %s at %d", id, e.Module, l.module, rec.Position)
 		}
 		h.end(l, rec, ending{message: e.Message, payload: p, outcome: e.Outcome, reply: e.Reply, expired: late(&e.Message, e.Host)})
-		h.sends(l, &e.Message, e.Sends)
+		h.sends(l, rec, &e.Message, e.Sends)
 		if content(&e.Message).Op != "get" {
 			l.count++
 			l.chain = link(l.chain, e.Message.ID)
@@ -133,14 +135,14 @@ func (h *history) add(rec events.Recorded, p events.Payload) {
 	case events.ConversationTimedOut:
 		h.timesOut(rec, e)
 	case events.AgentCrashed:
-		h.fails(l, rec, e.Outcome)
+		h.fails(l, rec, e.Outcome, e.MessageID)
 	case events.MessageFailed:
-		h.fails(l, rec, e.Outcome)
+		h.fails(l, rec, e.Outcome, e.Message.ID)
 		h.end(l, rec, ending{message: e.Message, payload: p, outcome: e.Outcome, reply: e.Reply, expired: late(&e.Message, e.Host)})
-		h.sends(l, &e.Message, e.Sends)
+		h.sends(l, rec, &e.Message, e.Sends)
 	case events.AgentQuarantined:
 		h.end(l, rec, ending{message: e.Message, payload: p, outcome: e.Outcome, reply: e.Reply})
-		h.sends(l, &e.Message, e.Sends)
+		h.sends(l, rec, &e.Message, e.Sends)
 	case events.MessageDeadLettered:
 		end := ending{agent: id, position: rec.Position, recorded: rec.RecordedAt, message: e.Message, payload: p, reason: e.Reason}
 		end.message = h.full(end.message)
@@ -191,6 +193,7 @@ func (l *life) changes(h *history, rec events.Recorded, p events.Payload) {
 		l.holds, l.removed = "removed", true
 	case events.TimerSet:
 		l.set[e.SetBy]++
+		h.comes(rec, e.SetBy, e.Message(l.id).ID)
 		l.timers[e.Timer], l.due[e.Timer] = "pending", e.DueAt
 	case events.TimerFired:
 		l.timer(h, e.Timer, "fired")
@@ -226,19 +229,21 @@ func (h *history) end(l *life, rec events.Recorded, e ending) {
 	e.message = h.full(e.message)
 	h.ends[e.message.ID] = append(h.ends[e.message.ID], e)
 	h.runs = append(h.runs, e.position)
+	h.checkCause(rec, e.message.ID)
 	l.passed = append(l.passed, &e)
 	if l.holds != "" {
 		h.fault("agent %s is %s and handled %s at %d", l.id, l.holds, e.message.ID, e.position)
 	}
 }
 
-func (h *history) sends(l *life, cause *events.Message, list []events.Message) {
+func (h *history) sends(l *life, rec events.Recorded, cause *events.Message, list []events.Message) {
 	for i := range list {
 		if h.sent[list[i].ID] != nil {
 			h.fault("agent %s sent %s twice, for %s", l.id, list[i].ID, cause.ID)
 		}
 		s := &sent{from: l.id, message: h.full(list[i])}
 		h.sent[list[i].ID] = s
+		h.comes(rec, cause.ID, list[i].ID)
 		h.says(l.id, &list[i])
 		h.order = append(h.order, s)
 	}

@@ -58,6 +58,7 @@ const (
 	doTrim    action = "trim"  // old events are given up, and scavenged
 	doCall    action = "call"  // for proposals
 	doStorm   action = "storm" // one message for which all ledgers fail
+	doCrowd   action = "crowd" // messages for which all fail, one for each, in one conversation
 )
 
 // step is one action, and how long until the next one.
@@ -71,6 +72,7 @@ type step struct {
 	keyed    bool          // repeated until the outcome is known
 	wait     time.Duration // for a reply
 	by       string        // reply_by
+	talk     string        // conversation; empty: one of its own
 	fat      int           // letters behind what
 	at       failpoint
 	hits     int // and the highest price of doCall
@@ -97,7 +99,7 @@ func (s step) String() string {
 		return fmt.Sprintf("%s %s, hit %d, %d%% of what was not synced survives", b, s.at, s.hits, s.survives)
 	case doFault:
 		return fmt.Sprintf("%s %s, hit %d", b, s.at, s.hits)
-	case doWait, doReboot, doHalt, doLift, doRest, doRetry, doTrim:
+	case doWait, doReboot, doHalt, doLift, doRest, doRetry, doTrim, doStorm, doCrowd:
 		return b
 	case doTrip, doReset:
 		return fmt.Sprintf("%s ledger %d, all=%v over=%s", b, s.agent, s.all, s.grace)
@@ -127,6 +129,7 @@ type say struct {
 	Ask    int             `json:"ask,omitempty"`
 	Class  events.Priority `json:"class,omitempty"`
 	By     string          `json:"by,omitempty"`
+	Talk   string          `json:"talk,omitempty"` // conversation of what it passes on
 	To     string          `json:"to,omitempty"`
 	Then   *say            `json:"then,omitempty"`
 	Also   string          `json:"also,omitempty"`
@@ -201,7 +204,7 @@ func menu() []action {
 		doPay, doPay, doPay, doWait, doWait, doCrash, doCrash, doCrash, doReboot,
 		doSuspend, doSuspend, doResume, doResume, doStop, doFresh, doUpdate, doRemove,
 		doHalt, doLift, doTrip, doReset, doDrain, doRest, doFault, doFault,
-		doBurst, doRetry, doRetry, doBulk, doBulk, doBulk, doStorm, doStorm, doCall, doCall, doCall, doTrim, doTrim, doTrim,
+		doBurst, doRetry, doRetry, doBulk, doBulk, doBulk, doStorm, doStorm, doCrowd, doCall, doCall, doCall, doTrim, doTrim, doTrim,
 	}
 }
 

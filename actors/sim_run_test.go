@@ -78,6 +78,8 @@ func (w *world) doAll() (ok bool) {
 			queues[s.client] <- func() { w.burst(s.client, i, s) }
 		case doStorm:
 			queues[s.client] <- func() { w.storm(s.client, i) }
+		case doCrowd:
+			queues[s.client] <- func() { w.crowd(s.client, i) }
 		case doWait:
 			ok = w.passes(10 * s.then)
 		case doCrash:
@@ -205,6 +207,13 @@ func (w *world) storm(client, number int) {
 		list = append(list, i)
 	}
 	w.send(client, number, ledgerID(0), step{}, stormSay(list))
+}
+
+// crowd has all ledgers fail in one conversation, each for a message of its own.
+func (w *world) crowd(client, number int) {
+	for i := range w.plan.ledgers {
+		w.send(client, 1000*(number+1)+i, ledgerID(i), step{talk: fmt.Sprint("crowd-", number)}, &say{Op: "trap"})
+	}
 }
 
 // retry gives a dead letter to its ledger again, if there is one.

@@ -39,6 +39,7 @@ func drawSay(t *rapid.T, p *plan, depth int) *say {
 	s.Ask = rapid.SampledFrom([]int{0, 1, 0, 1, 2}).Draw(t, "ask")
 	s.Class = rapid.SampledFrom([]events.Priority{"", "", events.Low, events.Critical}).Draw(t, "class")
 	s.By = drawBy(t)
+	s.Talk = rapid.SampledFrom([]string{"", "", "", "elsewhere"}).Draw(t, "talk")
 	return s
 }
 

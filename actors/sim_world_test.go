@@ -199,7 +199,7 @@ func (w *world) send(client, number int, to events.AgentID, s step, content any)
 	}
 	r := actors.SendRequest{
 		Caller: actors.Caller{Principal: fmt.Sprintf("user:client-%d", client)}, To: to, Wait: s.wait,
-		Message: events.Message{Content: text, Priority: s.class, ID: simMessage(client, number)},
+		Message: events.Message{Content: text, ConversationID: s.talk, Priority: s.class, ID: simMessage(client, number)},
 	}
 	if s.by != "" {
 		by, err := time.Parse(time.RFC3339Nano, s.by)

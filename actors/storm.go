@@ -11,7 +11,7 @@ import (
 	"github.com/google/uuid"
 )
 
-// StormListener is told of storms: many agents that fail in one conversation. It is
+// StormListener is told of storms: many agents that fail for one message. It is
 // called by one goroutine, once for each storm that this node is the first to record,
 // and may take its time.
 type StormListener interface {
@@ -50,14 +50,14 @@ func (s *System) storm(ctx context.Context, found projections.Storm) {
 	}
 	e := found.Event
 	if err != nil {
-		s.log.Error("storm not recorded", slog.String("conversation", e.ConversationID), slog.Any("err", err))
+		s.log.Error("storm not recorded", slog.String("message", e.Ancestor.String()), slog.Any("err", err))
 	}
 	if !first {
 		return
 	}
 	s.deps.Observer.Stormed()
-	s.log.Warn("many agents fail in one conversation", slog.String("conversation", e.ConversationID),
-		slog.Int("agents", e.Count), slog.Int("failures", e.Failures))
+	s.log.Warn("many agents fail for one message", slog.String("message", e.Ancestor.String()),
+		slog.String("conversation", e.Conversation()), slog.Int("agents", e.Count), slog.Int("failures", e.Failures))
 	if s.deps.StormListener != nil {
 		s.deps.StormListener.Storm(ctx, e)
 	}
@@ -71,7 +71,7 @@ func (s *System) openFor(ctx context.Context, id events.EventID, found projectio
 		return false, err
 	}
 	done := make(chan struct{})
-	s.tellBreakers(breakerStorm{found.Event.Agents, found.Event.Failures, done})
+	s.tellBreakers(breakerStorm{found.Event, done})
 	select {
 	case <-done:
 	case <-ctx.Done():
@@ -101,7 +101,9 @@ func (s *System) isRecorded(ctx context.Context, id events.EventID, cause events
 // nothing could be recorded, too.
 func (s *System) recordStorm(ctx context.Context, id events.EventID, found projections.Storm) (bool, error) {
 	e := found.Event
-	ev, err := events.Encode(id, e, events.Metadata{CorrelationID: e.ConversationID, CausationID: found.Cause.String(), Member: s.deps.Member})
+	ev, err := events.Encode(id, e, events.Metadata{
+		CorrelationID: e.Conversation(), CausationID: found.Cause.String(), Ancestor: e.Ancestor, Member: s.deps.Member,
+	})
 	if err != nil {
 		return false, err
 	}

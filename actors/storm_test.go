@@ -2,6 +2,7 @@ package actors
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"testing"
@@ -16,28 +17,51 @@ type told chan events.AgentStormDetected
 // Storm implements StormListener.
 func (t told) Storm(_ context.Context, s events.AgentStormDetected) { t <- s }
 
-// TestAStormIsRecordedOnce, and told to whoever is to act on it; a restart, whose
-// projections find it again, tells nobody.
-func TestAStormIsRecordedOnce(t *testing.T) {
-	r := newRig(t, nil)
-	heard := make(told, 8)
-	r.heard = heard
-	r.restart()
-	for i := range projections.StormAgents {
-		id := r.deployWasm(fmt.Sprint("trap ", i), hostile(t, "trap"))
-		q := request(id, `1`)
-		q.Message.ConversationID = "spreading"
-		if sent, err := r.Send(context.Background(), q); err != nil || sent.Status != Failed {
-			t.Fatalf("%s, %v", sent.Status, err)
-		}
+// spreads is what a ledger is told that fails and has all of a list do the same: each
+// passes it on in a conversation of its own, and tells itself to fail in another; the
+// last one sets a timer that does.
+func spreads(list []events.AgentID) map[string]any {
+	trap := map[string]any{"op": "trap"}
+	if len(list) == 1 {
+		return map[string]any{"us": 10_000, "later": trap}
 	}
+	return map[string]any{
+		"to": list[1].String(), "then": spreads(list[1:]), "also": list[0].String(), "other": trap, "talk": "with " + list[1].String(),
+	}
+}
+
+// rages makes a storm, for one message to as many agents as one takes.
+func (r *rig) rages(name string) (list []events.AgentID, ancestor events.MessageID) {
+	r.t.Helper()
+	for i := range projections.StormAgents {
+		list = append(list, r.deploy(fmt.Sprint(name, " ", i), "ledger"))
+	}
+	content, err := json.Marshal(spreads(list))
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	q := request(list[0], string(content))
+	q.Message.ConversationID = name
+	sent, err := r.Send(context.Background(), q)
+	if err != nil || sent.Status != Handled {
+		r.t.Fatalf("%s, %v", sent.Status, err)
+	}
+	return list, sent.MessageID
+}
+
+// TestAStormIsRecordedOnce, though its agents fail in as many conversations, and told to
+// whoever is to act on it; a restart, whose projections find it again, tells nobody.
+func TestAStormIsRecordedOnce(t *testing.T) {
+	heard := make(told, 8)
+	r := newRigWith(t, func(r *rig) { r.heard = heard })
+	_, ancestor := r.rages("spreading")
 	storm := <-heard
-	if storm.ConversationID != "spreading" || storm.Count != projections.StormAgents {
-		t.Errorf("%+v", storm)
+	if storm.Ancestor != ancestor || storm.Count != projections.StormAgents || len(storm.Conversations) != projections.StormAgents-1 {
+		t.Errorf("%+v, want it for %s", storm, ancestor)
 	}
 	wants := func() {
 		t.Helper()
-		if got := only[events.AgentStormDetected](r, events.StormStream()); len(got) != 1 || got[0].ConversationID != "spreading" {
+		if got := only[events.AgentStormDetected](r, events.StormStream()); len(got) != 1 || got[0].Ancestor != ancestor {
 			t.Errorf("recorded: %+v", got)
 		}
 	}
@@ -52,20 +76,22 @@ func TestAStormIsRecordedOnce(t *testing.T) {
 	}
 }
 
-// rages makes a storm: a guest that traps in each of as many agents as one takes, in one
-// conversation.
-func (r *rig) rages(conversation string) (list []events.AgentID) {
-	r.t.Helper()
-	for i := range projections.StormAgents {
-		id := r.deployWasm(fmt.Sprint(conversation, " ", i), hostile(r.t, "trap"))
-		q := request(id, `1`)
-		q.Message.ConversationID = conversation
+// TestOneConversationIsNoStorm: agents that fail for messages of their own have nothing
+// in common but what somebody outside calls the conversation.
+func TestOneConversationIsNoStorm(t *testing.T) {
+	heard := make(told, 8)
+	r := newRigWith(t, func(r *rig) { r.heard = heard })
+	for i := range 2 * projections.StormAgents {
+		q := request(r.deployWasm(fmt.Sprint("trap ", i), hostile(t, "trap")), `1`)
+		q.Message.ConversationID = "crowd"
 		if sent, err := r.Send(context.Background(), q); err != nil || sent.Status != Failed {
-			r.t.Fatalf("%s, %v", sent.Status, err)
+			t.Fatalf("%s, %v", sent.Status, err)
 		}
-		list = append(list, id)
 	}
-	return list
+	_, ancestor := r.rages("spreading") // behind them, so they have been looked at
+	if storm := <-heard; storm.Ancestor != ancestor {
+		t.Errorf("%+v, want one for %s alone", storm, ancestor)
+	}
 }
 
 // TestAStormThatIsCutOff between what it records and what it opens has all of it after
@@ -87,7 +113,7 @@ func TestAStormThatIsCutOff(t *testing.T) {
 				}
 				return nil
 			}, nil)
-			list := r.rages("cut off")
+			list, _ := r.rages("cut off")
 			<-heard
 			r.restart()
 			wants := func(n int) {

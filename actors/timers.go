@@ -195,13 +195,15 @@ func (a *agentActor) timerMessage(ctx context.Context, e *envelope) (pending boo
 	if !e.message.ID.IsZero() {
 		return true, nil // read before a run that may pass
 	}
-	_, p, err := events.PayloadAt(ctx, a.sys.deps.Store, a.id, rev)
+	rec, p, err := events.PayloadAt(ctx, a.sys.deps.Store, a.id, rev)
 	if err != nil {
 		return true, err
 	}
 	if set, ok := p.(events.TimerSet); ok && set.Timer == id {
-		e.message = set.Message(a.id)
-		return true, nil
+		if e.cause, err = events.CauseOf(rec, set.SetBy); err == nil {
+			e.message = set.Message(a.id)
+		}
+		return true, err
 	}
 	return true, &events.CorruptError{
 		Where:  fmt.Sprintf("%s, revision %d", events.AgentStream(a.id), rev),

@@ -262,7 +262,8 @@ func (a *agentActor) command(ctx context.Context, t *turn, e *envelope) (verdict
 	md := byCaller(e)
 	switch c := e.command.(type) { // what is not about the agent itself belongs to a conversation
 	case agent.DeadLetter:
-		md.CorrelationID, md.CausationID = c.Event.Message.ConversationID, c.Event.Message.ID.String()
+		md.CorrelationID = c.Event.Message.ConversationID
+		md = e.cause.Of(c.Event.Message.ID, md)
 	case agent.TimeOut:
 		md.CorrelationID = c.Event.ConversationID
 	}

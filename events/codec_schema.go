@@ -67,7 +67,7 @@ func schemaOf(t Type) (s schema, ok bool) {
 	case AgentResumed{}.EventType():
 		return schema{1, decode[AgentResumed], nil}, true
 	case AgentStormDetected{}.EventType():
-		return schema{1, decode[AgentStormDetected], nil}, true
+		return schema{2, decode[AgentStormDetected], upcastAgentStormDetected}, true
 	case DeadLetterRetried{}.EventType():
 		return schema{1, decode[DeadLetterRetried], nil}, true
 	case AgentUpdated{}.EventType():
@@ -125,7 +125,7 @@ func schemaOf(t Type) (s schema, ok bool) {
 func schemaOfBreaker(t Type) (s schema, ok bool) {
 	switch t {
 	case BreakerOpened{}.EventType():
-		return schema{1, decode[BreakerOpened], nil}, true
+		return schema{2, decode[BreakerOpened], upcastBreakerOpened}, true
 	case BreakerHalfOpened{}.EventType():
 		return schema{1, decode[BreakerHalfOpened], nil}, true
 	case BreakerClosed{}.EventType():

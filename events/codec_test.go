@@ -39,7 +39,7 @@ func samples() []Payload {
 		},
 		AgentSuspended{Reason: "maintenance"},
 		AgentResumed{},
-		AgentStormDetected{ConversationID: "conv-1", Agents: []AgentID{id}, Count: 5, Failures: 7, First: when, Last: when, WindowMS: 10_000},
+		AgentStormDetected{Ancestor: msg.ID, Conversations: []string{"conv-1", "conv-2"}, Agents: []AgentID{id}, Count: 5, Failures: 7, First: when, Last: when, WindowMS: 10_000},
 		HistoryTrimmed{
 			Before: 4000, Until: when, Events: 3000, Bytes: 1 << 20, RetentionMS: 86_400_000, Snapshots: []Revision{3999, 4999}, Settled: 70_000,
 			Deployed:   AgentDeployed{AgentID: id, Name: "greeter", Module: module, ModuleSize: 4, Limits: DefaultLimits(), Priority: Normal, RequestHash: body},
@@ -79,7 +79,7 @@ func samples() []Payload {
 		AgentFailed{Reason: "10 crashes within 1m0s, the last: Timeout", Crashes: 10, WindowMS: 60_000, Outcome: OutcomeTimeout},
 		MessageReceived{Message: msg, IdempotencyKey: key, BodyHash: body},
 		InboxSkipped{MessageID: msg.ID, Inbox: 4, HandledAt: 8},
-		BreakerOpened{At: when, Cause: BreakerShare, Failures: 51, Of: 100, Forced: true},
+		BreakerOpened{At: when, Cause: BreakerShare, Failures: 51, Of: 100, Forced: true, Ancestor: msg.ID, ConversationID: "conv-1"},
 		BreakerHalfOpened{At: when},
 		BreakerClosed{At: when, Cause: BreakerTrial},
 		BreakerForced{At: when, Reason: "storm"},

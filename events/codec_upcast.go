@@ -77,6 +77,31 @@ func upcastAgentRestarted(from int, data []byte) ([]byte, error) {
 	return data, nil
 }
 
+// upcastBreakerOpened: 1 → 2 let one that a storm opened name it.
+func upcastBreakerOpened(from int, data []byte) ([]byte, error) {
+	if from != 1 {
+		return nil, noStep(from)
+	}
+	return data, nil
+}
+
+// upcastAgentStormDetected: 1 → 2 names the ancestor, which nobody knows of those
+// before: they were looked for by conversation, and had one.
+func upcastAgentStormDetected(from int, data []byte) ([]byte, error) {
+	if from != 1 {
+		return nil, noStep(from)
+	}
+	var event map[string]json.RawMessage
+	if err := json.Unmarshal(data, &event); err != nil {
+		return nil, err
+	}
+	if id, ok := event["conversation_id"]; ok {
+		event["conversations"] = append(append([]byte("["), id...), ']')
+		delete(event, "conversation_id")
+	}
+	return marshalPlain(event)
+}
+
 // upcastMessages: 1 → 2 gave each priority a sequence of its own, where there had
 // been one for a pair of agents, and let content stand in a blob. A send of before
 // that has another priority than normal is in the sequence that is now normal's.

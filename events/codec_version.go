@@ -49,7 +49,7 @@ func scanVersion(b []byte) (version int, ok bool) {
 				return 0, false // twice: the parser says which one counts
 			}
 			version, b, ok = smallNumber(b)
-		case "$correlationId", "$causationId", "actor", "member", "traceparent":
+		case "$correlationId", "$causationId", "actor", "member", "traceparent", "ancestor", "ancestorAt":
 			_, b, ok = plainString(b)
 		default:
 			return 0, false // perhaps the same key in other letters, which the parser takes too

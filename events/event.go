@@ -60,11 +60,15 @@ type Result struct {
 // EventStoreDB's own, so its tools follow correlations.
 type Metadata struct {
 	CorrelationID string   `json:"$correlationId,omitempty"` // the conversation
-	CausationID   string   `json:"$causationId,omitempty"`   // event or message that caused this
+	CausationID   string   `json:"$causationId,omitempty"`   // event that sent the message or set the timer; of a message from outside its id
 	SchemaVersion int      `json:"schemaVersion"`
 	Actor         string   `json:"actor,omitempty"` // who asked: a principal or an agent's id
 	Member        MemberID `json:"member,omitempty"`
 	TraceParent   string   `json:"traceparent,omitempty"` // W3C Trace Context
+
+	// What it began with: see Cause. Both are absent where that is the event's own message.
+	Ancestor   MessageID `json:"ancestor,omitzero"`   // message with which the chain of causes began
+	AncestorAt time.Time `json:"ancestorAt,omitzero"` // since when it counts as that, UTC
 }
 
 // Encode returns the metadata as JSON.

@@ -38,7 +38,12 @@ func older() map[string]Payload {
 	handled.Message.SequenceClass, failed.Message.SequenceClass, set.Message.SequenceClass = Normal, Normal, Normal
 	received := sampleOf[MessageReceived]()
 	received.Message.SequenceClass = Normal
+	opened, storm := sampleOf[BreakerOpened](), sampleOf[AgentStormDetected]()
+	opened.Ancestor, opened.ConversationID = MessageID{}, ""
+	storm.Ancestor, storm.Conversations = MessageID{}, storm.Conversations[:1]
 	return map[string]Payload{
+		"v1/BreakerOpened.json":       opened,
+		"v1/AgentStormDetected.json":  storm,
 		"v1/AgentFailed.json":         AgentFailed{Reason: "10 crashes in a minute"}, // of no form that was ever written: nothing to be known
 		"v1/MessageDeadLettered.json": before,
 		"v2/MessageDeadLettered.json": letter,

@@ -16,6 +16,7 @@ import "time"
 //   - Agent: nothing; it is no event of the agent's stream.
 //   - Projections: nothing. A node reads the last event of each of these streams when it
 //     starts; each says by itself how the breaker stands.
+//   - Version 1: did not name the storm.
 type BreakerOpened struct {
 	// When, UTC, in microseconds.
 	At time.Time `json:"at"`
@@ -30,6 +31,10 @@ type BreakerOpened struct {
 	// It had been opened by an operator before, and stays open until it is reset. Absent
 	// (false) when it becomes half-open by itself.
 	Forced bool `json:"forced,omitempty"`
+	// Of a storm: the message that all its failures came of. Absent otherwise.
+	Ancestor MessageID `json:"ancestor,omitzero"`
+	// Of a storm: the conversation of its first failure, at most 256 bytes. Absent otherwise.
+	ConversationID string `json:"conversation_id,omitempty"`
 }
 
 // BreakerHalfOpened lets one message through, to see.
@@ -101,7 +106,7 @@ const (
 	BreakerShare       BreakerCause = "share"       // opens: more than half were failures
 	BreakerTrial       BreakerCause = "trial"       // opens or closes: the one message of a half-open breaker
 	BreakerRecovery    BreakerCause = "recovery"    // opens: failures came back during a gradual reset
-	BreakerStorm       BreakerCause = "storm"       // opens: many agents failed in one conversation
+	BreakerStorm       BreakerCause = "storm"       // opens: many agents failed for one message
 	BreakerReset       BreakerCause = "reset"       // closes: an operator
 	BreakerRecovered   BreakerCause = "recovered"   // closes: the end of a gradual reset
 	BreakerRemoved     BreakerCause = "removed"     // closes: the agent is no more

@@ -32,7 +32,14 @@ type Breaker struct {
 	Forced   bool                `json:"forced"`           // opened by an operator; stays until it is reset
 	Reason   string              `json:"reason,omitempty"` // the operator's
 	Failures int                 `json:"failures,omitempty"`
-	Of       int                 `json:"of,omitempty"` // outcomes, of which failures opened it
+	Of       int                 `json:"of,omitempty"`    // outcomes, of which failures opened it
+	Storm    *Storm              `json:"storm,omitempty"` // that opened it: of a storm all outcomes failed
+}
+
+// Storm is many agents that fail for one message.
+type Storm struct {
+	Message        events.MessageID `json:"message_id"`      // that all the failures came of
+	ConversationID string           `json:"conversation_id"` // of the first of them
 }
 
 // defaultReset is how long a gradual reset takes unless it is said.
@@ -127,6 +134,9 @@ func (s *Server) shownBreakers(list []actors.BreakerView) []Breaker {
 	out := []Breaker{{Scope: events.ScopeAll, Kind: events.BreakerAll, State: actors.BreakerClosed, Admitted: 100}}
 	for _, v := range list {
 		b := Breaker{Scope: v.Scope, State: v.State, Admitted: math.Round(v.Admitted*1000) / 10, Forced: v.Forced, Reason: v.Reason, Failures: v.Failures, Of: v.Of}
+		if v.Storm != (actors.StormRef{}) {
+			b.Storm = &Storm{v.Storm.Ancestor, v.Storm.Conversation}
+		}
 		b.Kind, b.Name = v.Scope.Split()
 		if !v.Since.IsZero() {
 			b.Since = &v.Since

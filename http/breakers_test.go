@@ -24,14 +24,14 @@ func TestBreakers(t *testing.T) {
 	id := r.deploy(t, "a")
 	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	f.breakers = []actors.BreakerView{
-		{Scope: events.AgentScope(id), State: actors.BreakerOpen, Since: at, Until: at.Add(time.Minute), Failures: 10, Of: 10},
+		{Scope: events.AgentScope(id), State: actors.BreakerOpen, Since: at, Until: at.Add(time.Minute), Failures: 10, Of: 10, Storm: actors.StormRef{Ancestor: events.MessageID{7}, Conversation: "c"}},
 		{Scope: "all", State: actors.BreakerRecovering, Since: at, Admitted: 0.3333, Forced: true},
 		{Scope: "node-n-1", State: actors.BreakerOpen, Since: at, Forced: true, Reason: "storm"},
 	}
 	until := at.Add(time.Minute)
 	want := []Breaker{
 		{Scope: "all", Kind: "all", State: "recovering", Since: &at, Admitted: 33.3, Forced: true},
-		{Scope: events.AgentScope(id), Kind: "agent", Name: "a", Agent: &id, State: "open", Since: &at, Until: &until, Failures: 10, Of: 10},
+		{Scope: events.AgentScope(id), Kind: "agent", Name: "a", Agent: &id, State: "open", Since: &at, Until: &until, Failures: 10, Of: 10, Storm: &Storm{events.MessageID{7}, "c"}},
 		{Scope: "node-n-1", Kind: "node", Name: "n-1", State: "open", Since: &at, Forced: true, Reason: "storm"},
 	}
 	for _, tc := range []struct {

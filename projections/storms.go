@@ -12,12 +12,13 @@ import (
 // What a storm is, and bounds of looking for one.
 const (
 	StormWindow = 10 * time.Second // of recorded time, within which failures count together
-	StormAgents = 5                // failing in one conversation; fewer fail for reasons of their own
+	StormAgents = 5                // failing for one ancestor; fewer fail for reasons of their own
 
-	maxWatched     = 4096 // conversations with a failure lately, the newest
+	maxWatched     = 4096 // ancestors with a failure lately, the newest
 	maxStormAgents = 64   // named of one storm; the count is of all
+	maxStormTalks  = 16   // conversations named of one storm
 	maxStorms      = 64   // found and not taken, the newest: a rebuild finds those of the whole log
-	maxCounted     = 1024 // failures remembered of one conversation, the newest
+	maxCounted     = 1024 // failures remembered of one ancestor, the newest
 )
 
 // Storm is a storm and the event that was one failure too many.
@@ -27,7 +28,11 @@ type Storm struct {
 	Position events.Position // of that event; what records the storm stands behind it
 }
 
-// Storms looks for conversations in which many agents fail at once.
+// Storms looks for messages that many agents fail for at once: not only those that they
+// were sent to, but those that were sent because of them, or because of these, and what
+// timers say that were set so, in whatever conversation. The event of a failure says
+// with which message its chain of causes began (events.Cause), so a fold need not know
+// what has not failed.
 type Storms struct {
 	changed chan struct{} // holds a token while found is not empty
 
@@ -37,27 +42,28 @@ type Storms struct {
 	next    events.Position // one beyond the last event applied
 	newest  time.Time       // recorded time
 	taken   bool            // what Take gave is not recorded yet
-	recent  map[string]*list.Element
+	recent  map[events.MessageID]*list.Element
 	order   *list.List // of *gathering, by their last failure
 	found   []Storm
 }
 
-// gathering is what has failed lately in one conversation.
+// gathering is what has failed lately for one ancestor.
 type gathering struct {
-	conversation string
-	from         events.Position // of the first failure since it was quiet for a window
-	failures     []failure       // within the window, the oldest first
-	told         bool            // a storm was found, and failures go on
+	ancestor events.MessageID
+	from     events.Position // of the first failure since it was quiet for a window
+	failures []failure       // within the window, the oldest first
+	told     bool            // a storm was found, and failures go on
 }
 
 type failure struct {
-	agent events.AgentID
-	at    time.Time
+	agent        events.AgentID
+	conversation string
+	at           time.Time
 }
 
 // NewStorms returns the fold of an empty log.
 func NewStorms() *Storms {
-	return &Storms{changed: make(chan struct{}, 1), recent: make(map[string]*list.Element), order: list.New()}
+	return &Storms{changed: make(chan struct{}, 1), recent: make(map[events.MessageID]*list.Element), order: list.New()}
 }
 
 // Apply implements Fold. What counts is the time that the log gives, so two folds find
@@ -65,11 +71,12 @@ func NewStorms() *Storms {
 func (s *Storms) Apply(rec events.Recorded, p events.Payload) {
 	s.pass(rec)
 	var outcome events.OutcomeStatus
+	var message events.MessageID
 	switch p := p.(type) {
 	case events.AgentCrashed:
-		outcome = p.Outcome
+		outcome, message = p.Outcome, p.MessageID
 	case events.MessageFailed:
-		outcome = p.Outcome
+		outcome, message = p.Outcome, p.Message.ID
 	default:
 		return // a quarantine stands beside its last crash
 	}
@@ -78,13 +85,13 @@ func (s *Storms) Apply(rec events.Recorded, p events.Payload) {
 	}
 	id, ok := rec.Stream.AgentID()
 	md, err := events.DecodeMetadata(rec.Metadata)
-	if !ok || err != nil || md.CorrelationID == "" {
+	if !ok || err != nil {
 		return
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	g := s.gathering(md.CorrelationID)
-	if g.add(failure{id, rec.RecordedAt}, rec.Position) && !s.old(rec) {
+	g := s.gathering(md.AncestorOf(message))
+	if g.add(failure{id, md.CorrelationID, rec.RecordedAt}, rec.Position) && !s.old(rec) {
 		s.found = append(s.found[max(0, len(s.found)+1-maxStorms):], Storm{g.storm(), rec.ID, rec.Position})
 		select {
 		case s.changed <- struct{}{}:
@@ -93,19 +100,19 @@ func (s *Storms) Apply(rec events.Recorded, p events.Payload) {
 	}
 }
 
-// gathering returns what is known of a conversation, which becomes the newest. The
+// gathering returns what is known of an ancestor, which becomes the newest. The
 // oldest goes when there are too many.
-func (s *Storms) gathering(conversation string) *gathering {
-	if e := s.recent[conversation]; e != nil {
+func (s *Storms) gathering(ancestor events.MessageID) *gathering {
+	if e := s.recent[ancestor]; e != nil {
 		s.order.MoveToBack(e)
 		return e.Value.(*gathering)
 	}
 	if s.order.Len() == maxWatched {
 		old := s.order.Remove(s.order.Front()).(*gathering)
-		delete(s.recent, old.conversation)
+		delete(s.recent, old.ancestor)
 	}
-	g := &gathering{conversation: conversation}
-	s.recent[conversation] = s.order.PushBack(g)
+	g := &gathering{ancestor: ancestor}
+	s.recent[ancestor] = s.order.PushBack(g)
 	return g
 }
 
@@ -136,10 +143,22 @@ func (g *gathering) agents() []events.AgentID {
 	return out
 }
 
+// conversations returns those in which something failed, in order of the first failure.
+func (g *gathering) conversations() []string {
+	var out []string
+	for _, f := range g.failures {
+		if len(out) < maxStormTalks && !slices.Contains(out, f.conversation) {
+			out = append(out, f.conversation)
+		}
+	}
+	return out
+}
+
 func (g *gathering) storm() events.AgentStormDetected {
 	agents := g.agents()
 	return events.AgentStormDetected{
-		ConversationID: g.conversation, Agents: agents[:min(len(agents), maxStormAgents)], Count: len(agents),
+		Ancestor: g.ancestor, Conversations: g.conversations(),
+		Agents: agents[:min(len(agents), maxStormAgents)], Count: len(agents),
 		Failures: len(g.failures), First: g.failures[0].at.UTC(), Last: g.failures[len(g.failures)-1].at.UTC(),
 		WindowMS: StormWindow.Milliseconds(),
 	}

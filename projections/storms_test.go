@@ -6,12 +6,22 @@ import (
 	"time"
 
 	"github.com/caxton-run/caxton/events"
+	"github.com/google/uuid"
 )
 
-// fail records a failure of agent n in a conversation, at a second.
-func fail(s *Storms, n byte, conversation string, second float64) {
-	p := events.MessageFailed{Outcome: events.OutcomeTrap}
-	ev, err := events.Encode(events.NewEventID(), p, events.Metadata{CorrelationID: conversation})
+// ancestor is a message by a name.
+func ancestor(name string) events.MessageID {
+	return events.MessageID(uuid.NewSHA1(uuid.Nil, []byte(name)))
+}
+
+// fail records a failure of agent n for an ancestor, in a conversation with n, at a second.
+func fail(s *Storms, n byte, name string, second float64) {
+	failFor(s, n, ancestor(name), fmt.Sprint("with ", n), second)
+}
+
+func failFor(s *Storms, n byte, from events.MessageID, conversation string, second float64) {
+	p := events.MessageFailed{Outcome: events.OutcomeTrap, Message: events.Message{ID: events.NewMessageID()}}
+	ev, err := events.Encode(events.NewEventID(), p, events.Metadata{CorrelationID: conversation, Ancestor: from})
 	if err != nil {
 		panic(err)
 	}
@@ -19,12 +29,13 @@ func fail(s *Storms, n byte, conversation string, second float64) {
 	s.Apply(events.Recorded{Event: ev, Stream: events.AgentStream(events.AgentID{0: 0xa9, 6: 0x40, 8: 0x80, 15: n}), RecordedAt: at}, p)
 }
 
-// TestStorms: as many agents as make one, in one conversation, within the window; told
+// TestStorms: as many agents as make one, for one ancestor, within the window; told
 // once, and again after a quiet time.
 func TestStorms(t *testing.T) {
 	s := NewStorms()
 	for n := range byte(StormAgents) {
-		fail(s, n, fmt.Sprint("alone ", n), 0) // each in a conversation of its own
+		fail(s, n, fmt.Sprint("alone ", n), 0)          // each for an ancestor of its own
+		failFor(s, n, events.MessageID{}, "crowded", 0) // each for its own message, from outside
 	}
 	for range 20 {
 		fail(s, 1, "one agent", 1)
@@ -44,7 +55,7 @@ func TestStorms(t *testing.T) {
 		t.Fatalf("found %d storms, want 1", len(got))
 	}
 	e := got[0].Event
-	if e.ConversationID != "storm" || e.Count != StormAgents || len(e.Agents) != StormAgents || e.Failures != 2*StormAgents-1 || e.Agents[0][15] != 0 ||
+	if e.Ancestor != ancestor("storm") || len(e.Conversations) != StormAgents || e.Conversation() != "with 0" || e.Count != StormAgents || len(e.Agents) != StormAgents || e.Failures != 2*StormAgents-1 || e.Agents[0][15] != 0 ||
 		!e.First.Equal(time.Unix(100, 0)) || e.WindowMS != 10_000 || got[0].Cause == (events.EventID{}) {
 		t.Errorf("%+v", got[0])
 	}
@@ -79,7 +90,7 @@ func TestStormsAreBounded(t *testing.T) {
 	if s.order.Len() != maxWatched || len(s.recent) != maxWatched {
 		t.Errorf("%d conversations", s.order.Len())
 	}
-	if n := len(s.gathering("busy").failures); n != maxCounted {
+	if n := len(s.gathering(ancestor("busy")).failures); n != maxCounted {
 		t.Errorf("%d failures of one conversation", n)
 	}
 	for i := range 2 * maxStorms {
@@ -87,8 +98,23 @@ func TestStormsAreBounded(t *testing.T) {
 			fail(s, n, fmt.Sprint("storm ", i), 0)
 		}
 	}
-	if got := s.Take(); len(got) != maxStorms || got[maxStorms-1].Event.ConversationID != fmt.Sprint("storm ", 2*maxStorms-1) {
+	if got := s.Take(); len(got) != maxStorms || got[maxStorms-1].Event.Ancestor != ancestor(fmt.Sprint("storm ", 2*maxStorms-1)) {
 		t.Errorf("%d storms are kept", len(got))
+	}
+}
+
+// TestAStormNamesAFew of its conversations.
+func TestAStormNamesAFew(t *testing.T) {
+	s := NewStorms()
+	for i := range 2 * maxStormTalks {
+		failFor(s, 1, ancestor("many"), fmt.Sprint("talk ", i), 1)
+	}
+	for n := range byte(StormAgents) {
+		fail(s, n, "many", 1)
+	}
+	got := s.Take()
+	if len(got) != 1 || len(got[0].Event.Conversations) != maxStormTalks || got[0].Event.Conversation() != "talk 0" {
+		t.Errorf("%+v", got)
 	}
 }
 

@@ -93,7 +93,7 @@ func (a *all) everything(tb rapid.TB) everything {
 	}
 	for id, e := range a.storms.recent {
 		if g := e.Value.(*gathering); a.storms.newest.Sub(g.failures[len(g.failures)-1].at) <= stormOver {
-			out.Storms[id] = fmt.Sprint(g.from, g.failures, g.told)
+			out.Storms[id.String()] = fmt.Sprint(g.from, g.failures, g.told)
 		}
 	}
 	return out
@@ -149,9 +149,9 @@ func (x *trimmed) record(s events.Stream, p events.Payload) {
 	md := events.Metadata{}
 	switch e := p.(type) {
 	case events.MessageFailed:
-		md.CorrelationID = e.Message.ConversationID
+		md.CorrelationID, md.Ancestor = e.Message.ConversationID, cause(int(e.Message.ID[15]))
 	case events.AgentCrashed:
-		md.CorrelationID = conversation(int(e.MessageID[15]))
+		md.CorrelationID, md.Ancestor = conversation(int(e.MessageID[15])), cause(int(e.MessageID[15]))
 	}
 	pos := events.Position(len(x.recs))
 	ev, err := events.Encode(events.EventID{14: byte(pos >> 8), 15: byte(pos)}, p, md)
@@ -176,6 +176,9 @@ func (x *trimmed) record(s events.Stream, p events.Payload) {
 }
 
 func conversation(n int) string { return fmt.Sprint("talk-", n%5) }
+
+// cause is one of a few ancestors.
+func cause(n int) events.MessageID { return ancestor(fmt.Sprint(n % 5)) }
 
 // talk has runs speak in conversations, set timers, register capabilities, use keys.
 func (x *trimmed) talk(n byte, r *agent.Run) {

@@ -182,6 +182,8 @@ func why(b caxtonhttp.Breaker) string {
 		return "operator: " + oneLine(b.Reason)
 	case b.Forced:
 		return "operator"
+	case b.Storm != nil:
+		return fmt.Sprintf("storm: %d failures come of message %s", b.Failures, b.Storm.Message)
 	case b.Of > 0:
 		return fmt.Sprintf("%d of %d failed", b.Failures, b.Of)
 	}

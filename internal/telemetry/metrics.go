@@ -96,7 +96,7 @@ func (m *Metrics) counters() {
 	m.messages = vec("caxton_messages_total", "Messages run, by how the run ended.", "outcome")
 	m.fuel = counter("caxton_fuel_used_total", "Metered Wasm instructions.")
 	m.dead = vec("caxton_dead_letters_total", "Sends that nobody will handle, by reason.", "reason")
-	m.storms = counter("caxton_storms_total", "Times that many agents failed in one conversation.")
+	m.storms = counter("caxton_storms_total", "Times that many agents failed for one message.")
 	m.fenced = counter("caxton_fenced_appends_total", "Appends lost against another writer.")
 }
 

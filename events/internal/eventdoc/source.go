@@ -145,7 +145,7 @@ func (s *source) addStruct(name string, st *ast.StructType) error {
 		}
 		fields = append(fields, field{
 			goName: f.Names[0].Name, name: jsonName, typ: goType(f.Type),
-			optional: strings.Contains(opts, "omitempty"), meaning: line(comment),
+			optional: strings.Contains(opts, "omitempty") || strings.Contains(opts, "omitzero"), meaning: line(comment),
 		})
 	}
 	s.structs[name] = fields
