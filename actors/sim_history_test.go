@@ -29,7 +29,7 @@ type history struct {
 	stormy      map[string]storming               // storms that there were, by the failure that made them so
 	storms      []storm
 
-	questions map[pair]*question
+	questions map[pair][]*question
 	timeouts  map[string]int  // by conversation
 	silences  map[string]bool // by conversation and since when
 }
@@ -83,7 +83,7 @@ func newHistory() *history {
 		agents: make(map[events.AgentID]*life), ends: make(map[events.MessageID][]ending),
 		sent: make(map[events.MessageID]*sent), barred: make(map[events.BreakerScope]struct{}),
 		inbox: make(map[events.MessageID]events.Position), shut: make(map[events.BreakerScope]bool),
-		questions: make(map[pair]*question), timeouts: make(map[string]int), silences: make(map[string]bool),
+		questions: make(map[pair][]*question), timeouts: make(map[string]int), silences: make(map[string]bool),
 		origins: make(map[events.MessageID]origin), misfortunes: make(map[events.MessageID]*misfortunes), stormy: make(map[string]storming),
 	}
 }

@@ -33,24 +33,25 @@ type pair struct {
 	from, to     events.AgentID
 }
 
-// question is the last that one of them asked.
+// question is what one of them asked.
 type question struct {
 	message events.MessageID
 	query   bool // which no ledger answers
-	said    bool // the other said something afterwards
+	said    bool // the other said something afterwards that may be the answer
 }
 
-// says takes what one agent says to another.
+// says takes what one agent says to another. What names a question is no answer to others.
 func (h *history) says(from events.AgentID, m *events.Message) {
 	to, err := events.ParseAgentID(m.Receiver)
 	if err != nil {
 		return
 	}
-	if q := h.questions[pair{m.ConversationID, to, from}]; q != nil {
-		q.said = true
+	for _, q := range h.questions[pair{m.ConversationID, to, from}] {
+		q.said = q.said || m.InReplyTo == "" || m.InReplyTo == q.message.String()
 	}
 	if m.Performative == events.Request || m.Performative == events.QueryIf {
-		h.questions[pair{m.ConversationID, from, to}] = &question{message: m.ID, query: m.Performative == events.QueryIf}
+		p := pair{m.ConversationID, from, to}
+		h.questions[p] = append(h.questions[p], &question{message: m.ID, query: m.Performative == events.QueryIf})
 	}
 }
 
@@ -69,14 +70,26 @@ func (h *history) timesOut(rec events.Recorded, e events.ConversationTimedOut) {
 
 // checkTalks: whoever asked what nobody answered was not left to wait.
 func (h *history) checkTalks() {
-	for p, q := range h.questions {
-		ends := h.ends[q.message]
-		if !q.query || q.said || p.from == p.to || len(ends) != 1 || ends[0].outcome != events.OutcomeOK || ends[0].reason != "" {
-			continue
+	for p, list := range h.questions {
+		if len(list) > simAsked {
+			list = list[len(list)-simAsked:] // older ones may be forgotten
 		}
-		if h.timeouts[p.conversation] == 0 {
-			h.fault("conversation %s never timed out: %s waits for %s, which handled %s", p.conversation, p.from, p.to, q.message)
+		for _, q := range list {
+			h.checkTalk(p, q)
 		}
+	}
+}
+
+// simAsked is how many open questions of one agent to another are certain to be watched.
+const simAsked = 8
+
+func (h *history) checkTalk(p pair, q *question) {
+	ends := h.ends[q.message]
+	if !q.query || q.said || p.from == p.to || len(ends) != 1 || ends[0].outcome != events.OutcomeOK || ends[0].reason != "" {
+		return
+	}
+	if h.timeouts[p.conversation] == 0 {
+		h.fault("conversation %s never timed out: %s waits for %s, which handled %s", p.conversation, p.from, p.to, q.message)
 	}
 }
 

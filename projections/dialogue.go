@@ -1,6 +1,7 @@
 package projections
 
 import (
+	"slices"
 	"time"
 
 	"github.com/caxton-run/caxton/events"
@@ -57,8 +58,8 @@ func (s ExchangeState) Open() bool {
 	return false
 }
 
-// Exchange is what two parties have to say to each other in a conversation: the
-// newest one, if there was more than one.
+// Exchange is what two parties have to say to each other in a conversation, from a question
+// to its answer.
 type Exchange struct {
 	From     string        `json:"from"` // who began it: an agent's id or a principal
 	To       string        `json:"to"`
@@ -120,19 +121,38 @@ func (x *Exchange) followed(p events.Performative) (next ExchangeState, ok bool)
 	return "", false
 }
 
-// maxExchanges bounds what is kept of one conversation: a call for proposals to a
-// thousand contractors. What is beyond is not followed.
-const maxExchanges = 1024
+// Bounds of what is kept of one conversation.
+const (
+	maxExchanges = 1024 // a call for proposals to a thousand contractors; what is beyond is not followed
+	maxAsked     = 8    // of one party with another, one after the other; the oldest gives way to the next
+)
 
-// parties names an exchange: who began it, and whom with.
+// parties are who began an exchange, and whom with.
 type parties struct{ from, to string }
 
-// dialogue follows the exchanges of one conversation. Its zero value is empty.
+// thread is an exchange and what its messages go by.
+type thread struct {
+	Exchange
+	begun events.MessageID // by which message
+	names [2]name          // of the message that began it, and of the last step
+}
+
+// name is what in_reply_to says of a message: its reply_with, or its id.
+type name struct {
+	id  events.MessageID
+	tag string
+}
+
+func nameOf(m *events.Message) name { return name{m.ID, m.ReplyWith} }
+
+func (n name) is(said string) bool { return n.tag == said || n.id.String() == said }
+
+// dialogue follows the exchanges of one conversation: between two parties those that
+// are open, and those that ended last. Its zero value is empty.
 type dialogue struct {
-	exchanges map[parties]*Exchange
-	begun     map[parties]events.MessageID // by which message
-	order     []*Exchange                  // by their beginning
-	open      int
+	threads map[parties][]*thread // by their beginning; never empty
+	order   []*thread             // by the beginning of what first stood in their place
+	open    int
 }
 
 // says takes a message into account; when it was recorded.
@@ -141,38 +161,67 @@ func (d *dialogue) says(m *events.Message, at time.Time) {
 		d.begin(m, protocol, state, at)
 		return
 	}
-	if x := d.exchanges[parties{m.Receiver, m.Sender}]; x != nil {
-		if next, ok := x.answered(m.Performative); ok {
-			d.move(x, next, at)
-			return
+	if d.step(parties{m.Receiver, m.Sender}, m, (*Exchange).answered, at) {
+		return
+	}
+	d.step(parties{m.Sender, m.Receiver}, m, (*Exchange).followed, at)
+}
+
+// step moves the exchange of two parties that a message is meant for, and reports
+// whether there is one: the newest that it names, or, when it names none, the newest for
+// which it is a step of the protocol. One that names another moves nothing: what it
+// answers has ended, or is not followed.
+func (d *dialogue) step(p parties, m *events.Message, next func(*Exchange, events.Performative) (ExchangeState, bool), at time.Time) bool {
+	list := d.threads[p]
+	for i := len(list) - 1; i >= 0; i-- {
+		x := list[i]
+		if said := m.InReplyTo; said != "" && !x.names[0].is(said) && !x.names[1].is(said) {
+			continue
+		}
+		if state, ok := next(&x.Exchange, m.Performative); ok {
+			x.names[1] = nameOf(m)
+			d.move(x, state, at)
+			return true
 		}
 	}
-	if x := d.exchanges[parties{m.Sender, m.Receiver}]; x != nil {
-		if next, ok := x.followed(m.Performative); ok {
-			d.move(x, next, at)
-		}
-	}
+	return false
 }
 
 func (d *dialogue) begin(m *events.Message, p Protocol, state ExchangeState, at time.Time) {
-	key := parties{m.Sender, m.Receiver}
-	x := d.exchanges[key]
+	x := d.place(parties{m.Sender, m.Receiver})
 	if x == nil {
-		if len(d.exchanges) >= maxExchanges {
-			return
-		}
-		if d.exchanges == nil {
-			d.exchanges, d.begun = make(map[parties]*Exchange, 1), make(map[parties]events.MessageID, 1)
-		}
-		x = &Exchange{From: m.Sender, To: m.Receiver}
-		d.exchanges[key] = x
-		d.order = append(d.order, x)
+		return
 	}
-	x.Protocol, d.begun[key] = p, m.ID
+	x.Protocol, x.begun, x.names = p, m.ID, [2]name{nameOf(m), nameOf(m)}
 	d.move(x, state, at)
 }
 
-func (d *dialogue) move(x *Exchange, next ExchangeState, at time.Time) {
+// place is where the next exchange of two parties goes: where the first of them stood that
+// has ended, or, when there are too many, the oldest of all. nil: nowhere.
+func (d *dialogue) place(key parties) *thread {
+	list := d.threads[key]
+	i := slices.IndexFunc(list, func(x *thread) bool { return !x.State.Open() })
+	if i < 0 && len(list) == maxAsked {
+		i = 0
+	}
+	if i >= 0 {
+		x := list[i]
+		copy(list[i:], list[i+1:])
+		list[len(list)-1] = x
+		return x
+	}
+	if len(d.order) >= maxExchanges {
+		return nil
+	}
+	if d.threads == nil {
+		d.threads = make(map[parties][]*thread, 1)
+	}
+	x := &thread{Exchange: Exchange{From: key.from, To: key.to}}
+	d.threads[key], d.order = append(list, x), append(d.order, x)
+	return x
+}
+
+func (d *dialogue) move(x *thread, next ExchangeState, at time.Time) {
 	if x.State.Open() {
 		d.open--
 	}
@@ -181,13 +230,13 @@ func (d *dialogue) move(x *Exchange, next ExchangeState, at time.Time) {
 	}
 }
 
-// end closes the exchange that a message began, if nothing has been said in it
-// since, and if it is the newest of the two: whoever asks again waits for that.
+// end closes the exchange that a message began, if nothing has been said in it since.
 func (d *dialogue) end(m *events.Message, state ExchangeState, at time.Time) {
 	_, first, ok := opening(m.Performative)
-	key := parties{m.Sender, m.Receiver}
-	if x := d.exchanges[key]; ok && x != nil && d.begun[key] == m.ID && x.State == first {
-		d.move(x, state, at)
+	for _, x := range d.threads[parties{m.Sender, m.Receiver}] {
+		if ok && x.begun == m.ID && x.State == first {
+			d.move(x, state, at)
+		}
 	}
 }
 
@@ -202,7 +251,7 @@ func (d *dialogue) timeOut(at time.Time) {
 
 // waits returns the oldest open exchange that an agent began and another is to
 // answer: what a timeout is about.
-func (d *dialogue) waits() (from, to events.AgentID, x *Exchange) {
+func (d *dialogue) waits() (from, to events.AgentID, x *thread) {
 	for _, x := range d.order {
 		if !x.State.Open() {
 			continue

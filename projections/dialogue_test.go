@@ -9,16 +9,26 @@ import (
 	"github.com/caxton-run/caxton/events"
 )
 
-// line reads "a>b propose" as a message from a to b.
+// line reads "a>b propose" as a message from a to b; "#x" behind it is its reply_with,
+// "@x" its in_reply_to.
 func line(t *testing.T, text string) *events.Message {
 	t.Helper()
-	who, performative, _ := strings.Cut(text, " ")
-	from, to, _ := strings.Cut(who, ">")
+	words := strings.Fields(text)
+	from, to, _ := strings.Cut(words[0], ">")
+	performative := words[1]
 	p, err := events.ParsePerformative(performative)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &events.Message{Performative: p, Sender: from, Receiver: to}
+	m := &events.Message{Performative: p, Sender: from, Receiver: to}
+	for _, w := range words[2:] {
+		if tag, ok := strings.CutPrefix(w, "#"); ok {
+			m.ReplyWith = tag
+		} else {
+			m.InReplyTo = strings.TrimPrefix(w, "@")
+		}
+	}
+	return m
 }
 
 // Each protocol, told as a script: what is said, and where each exchange stands
@@ -47,6 +57,20 @@ func TestDialogues(t *testing.T) {
 		{"a>b cfp, a>b accept_proposal", "a>b called"},
 		{"a>b cfp, a>c cfp, b>a propose, c>a refuse, a>b accept_proposal", "a>b accepted, a>c refused"},
 		{"a>b request, b>a request, a>b inform", "a>b requested, b>a done"},
+		// An answer is to what it names.
+		{"a>b request #1, a>b query #2, b>a inform @1", "a>b done, a>b asked"},
+		{"a>b request #1, a>b query #2, b>a inform @2", "a>b requested, a>b done"},
+		{"a>b request #1, a>b query #2, b>a inform @1, b>a inform @1", "a>b done, a>b asked"},
+		{"a>b request #1, a>b query #2, b>a inform @1, b>a inform @2", "a>b done, a>b done"},
+		{"a>b request #1, a>b query #2, b>a inform @3", "a>b requested, a>b asked"},
+		{"a>b request #1, a>b query #2, a>b cancel @1", "a>b cancelled, a>b asked"},
+		{"a>b request #1, b>a agree #x @1, a>b request #2, b>a inform @1", "a>b done, a>b requested"},
+		{"a>b cfp #1, b>a propose #x @1, a>b cfp #2, a>b accept_proposal #y @x, b>a inform @y", "a>b done, a>b called"},
+		{"a>b request #1, b>a request #1, b>a inform @1", "a>b done, b>a requested"},
+		// One that names none is to the newest that is open.
+		{"a>b request, a>b query, b>a inform", "a>b requested, a>b done"},
+		{"a>b request, a>b query, b>a inform, b>a inform", "a>b done, a>b done"},
+		{"a>b request #1, a>b query, b>a inform @1, a>b cfp, b>a propose", "a>b proposed, a>b asked"},
 	} {
 		var d dialogue
 		for i, text := range strings.Split(c.said, ", ") {
@@ -66,12 +90,51 @@ func TestDialogues(t *testing.T) {
 	}
 }
 
+// TestAnAnswerNamesAnId where the question gave no other name.
+func TestAnAnswerNamesAnId(t *testing.T) {
+	var d dialogue
+	one, two := line(t, "a>b request"), line(t, "a>b request")
+	one.ID, two.ID = events.MessageID{1}, events.MessageID{2}
+	d.says(one, second(0))
+	d.says(two, second(1))
+	d.says(line(t, "b>a inform @"+one.ID.String()), second(2))
+	if d.order[0].State != StateDone || d.order[1].State != StateRequested {
+		t.Errorf("%s and %s", d.order[0].State, d.order[1].State)
+	}
+}
+
+// TestAskedAgainAndAgain: what one party has asked another without an answer is bounded,
+// the newest stay, and an answer to one that is forgotten is none to them.
+func TestAskedAgainAndAgain(t *testing.T) {
+	var d dialogue
+	for i := range 2 * maxAsked {
+		d.says(line(t, fmt.Sprintf("a>b request #%d", i)), second(i))
+	}
+	d.says(line(t, "b>a inform @0"), second(50))
+	if d.open != maxAsked || len(d.order) != maxAsked {
+		t.Fatalf("%d open of %d, want %d", d.open, len(d.order), maxAsked)
+	}
+	for i := range maxAsked {
+		d.says(line(t, fmt.Sprintf("b>a inform @%d", maxAsked+i)), second(60))
+	}
+	if d.open != 0 {
+		t.Errorf("%d are open", d.open)
+	}
+	for i := range 50 {
+		d.says(line(t, fmt.Sprintf("a>b request #%d", i)), second(i))
+		d.says(line(t, "b>a inform"), second(i))
+	}
+	if len(d.order) != maxAsked {
+		t.Errorf("%d exchanges are kept", len(d.order))
+	}
+}
+
 func TestDialogueIsBounded(t *testing.T) {
 	var d dialogue
 	for i := range maxExchanges + 10 {
 		d.says(line(t, fmt.Sprintf("a>b%d cfp", i)), second(0))
 	}
-	if len(d.order) != maxExchanges || len(d.exchanges) != maxExchanges || d.open != maxExchanges {
+	if len(d.order) != maxExchanges || len(d.threads) != maxExchanges || d.open != maxExchanges {
 		t.Errorf("%d exchanges, %d open", len(d.order), d.open)
 	}
 }
@@ -195,11 +258,11 @@ func TestWhoAsksAgainWaits(t *testing.T) {
 	first := l.says(1, 2, events.QueryIf, 1)
 	second := l.says(1, 2, events.QueryIf, 2)
 	l.write(party(1), events.MessageDeadLettered{Message: first, Reason: events.DeadTimeout})
-	if v := l.transcript.View(); l.Len() != 1 || v.Exchanges[0].State != StateAsked {
+	if v := l.transcript.View(); l.Len() != 1 || v.Exchanges[0].State != StateUndelivered || v.Exchanges[1].State != StateAsked {
 		t.Errorf("%d are watched, %+v", l.Len(), v.Exchanges)
 	}
 	l.write(party(1), events.MessageDeadLettered{Message: second, Reason: events.DeadTimeout})
-	if v := l.transcript.View(); l.Len() != 0 || v.Exchanges[0].State != StateUndelivered {
+	if v := l.transcript.View(); l.Len() != 0 || v.Exchanges[1].State != StateUndelivered {
 		t.Errorf("%d are watched, %+v", l.Len(), v.Exchanges)
 	}
 }

@@ -193,7 +193,7 @@ func (t *Transcript) View() ConversationView {
 	v.Parties = slices.Sorted(maps.Keys(t.parties))
 	v.Exchanges = make([]Exchange, 0, len(t.talk.order))
 	for _, x := range t.talk.order {
-		v.Exchanges = append(v.Exchanges, *x)
+		v.Exchanges = append(v.Exchanges, x.Exchange)
 	}
 	v.State = "informal"
 	switch {

@@ -87,7 +87,7 @@ func (a *all) everything(tb rapid.TB) everything {
 	for id, w := range a.talks.byID {
 		open := openTalk{From: w.from, Last: w.last, Open: w.talk.open}
 		for _, x := range w.talk.order {
-			open.Exchanges = append(open.Exchanges, *x)
+			open.Exchanges = append(open.Exchanges, x.Exchange)
 		}
 		out.Talks[id] = open
 	}
