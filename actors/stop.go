@@ -75,7 +75,7 @@ func (a *agentActor) late() bool {
 }
 
 // watchDrain sees to it that draining has an end: now, if nothing waits any more,
-// or when its time is over.
+// or when its time is over, in an emergency stop too: it takes no guest to end.
 func (a *agentActor) watchDrain() {
 	st := a.liveState()
 	switch {
@@ -87,8 +87,6 @@ func (a *agentActor) watchDrain() {
 	case st.Status != agent.Draining:
 		a.endDrain()
 		return
-	case a.sys.halted() && !a.inboxIsEmpty():
-		return // what is held by an emergency stop is not drained
 	}
 	if a.drain == nil {
 		left := time.UnixMicro(st.StopBy).Sub(a.sys.deps.Now())
@@ -97,6 +95,9 @@ func (a *agentActor) watchDrain() {
 			box.Interrupt()
 			a.sys.endStop(a.id, events.StopExpired)
 		})
+	}
+	if a.sys.halted() && !a.inboxIsEmpty() {
+		return // what an emergency stop holds is not drained; it has until the time is over
 	}
 	if !a.late() && !a.inboxMore && !a.drained && !a.box.WaitsSince(a.stopSeen) {
 		a.drained = true // it is said once

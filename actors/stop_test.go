@@ -156,6 +156,39 @@ func TestAStopGoesOnAfterAStart(t *testing.T) {
 	}
 }
 
+// TestAStopEndsDuringAnEmergencyStop, by its time, though the node is started anew
+// meanwhile; at once when nothing has to be drained. What it did not drain is kept.
+func TestAStopEndsDuringAnEmergencyStop(t *testing.T) {
+	for name, begin := range map[string]func(r *rig, idle, busy events.AgentID){
+		"which came first": func(r *rig, idle, busy events.AgentID) {
+			r.ask(busy, `{"op":"add","n":1}`)
+			for id, left := range map[events.AgentID]time.Duration{idle: time.Hour, busy: 50 * time.Millisecond} {
+				r.write(id, events.AgentStopRequested{Reason: "test", GraceMS: left.Milliseconds(), Until: time.Now().Add(left)})
+			}
+			r.restart()
+		},
+		"which came second": func(r *rig, idle, busy events.AgentID) {
+			r.ask(busy, `{"op":"add","n":1}`)
+			r.stop(idle, true, time.Hour)
+			r.stop(busy, true, 50*time.Millisecond)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t, nil)
+			idle, busy := r.deploy("idle", "counter-c"), r.deploy("busy", "counter-c")
+			r.stopAll(StopAllRequest{Reason: "test"})
+			begin(r, idle, busy)
+			r.stopped(idle, events.StopDrained)
+			r.stopped(busy, events.StopExpired)
+			r.lift()
+			if err := r.command(r.Resume, busy); err != nil {
+				t.Fatal(err)
+			}
+			r.wants(busy, `{"op":"add","n":1}`, `{"count":2}`)
+		})
+	}
+}
+
 // TestAStopDuringAnEmergencyStop ends at once when nothing has to be drained, and else
 // after the lift.
 func TestAStopDuringAnEmergencyStop(t *testing.T) {

@@ -3,6 +3,7 @@ package actors
 import (
 	"context"
 	"maps"
+	"slices"
 	"time"
 
 	"github.com/caxton-run/caxton/events"
@@ -91,10 +92,9 @@ func (w *waker) run(ctx context.Context) {
 // look queues those agents whose inbox waits while nothing is in their mailbox, and
 // those that sleep though they are draining; all that are draining, if all is true.
 // One that is found like this again and again is left alone for longer and longer.
+// In an emergency stop those alone that drain: that ends in time whether their guests
+// may run or not, and the lift wakes the others.
 func (w *waker) look(now time.Time, all bool) {
-	if w.sys.halted() {
-		return // the lift of the emergency stop wakes them
-	}
 	next := make(map[events.AgentID]wakeTry)
 	found := func(id events.AgentID) {
 		next[id] = w.tries[id]
@@ -107,9 +107,11 @@ func (w *waker) look(now time.Time, all bool) {
 			found(id)
 		}
 	}
-	for _, id := range w.sys.deps.Inboxes.Waiting() {
-		if !w.sys.registry.isBusy(id) {
-			found(id)
+	if !w.sys.halted() {
+		for _, id := range w.sys.deps.Inboxes.Waiting() {
+			if !w.sys.registry.isBusy(id) {
+				found(id)
+			}
 		}
 	}
 	w.tries = next
@@ -118,9 +120,7 @@ func (w *waker) look(now time.Time, all bool) {
 // advance wakes the next agents in the queue, as many as there are places for.
 func (w *waker) advance(now time.Time) {
 	if w.sys.halted() {
-		w.queue = nil
-		clear(w.queued)
-		return
+		w.keepDraining()
 	}
 	maps.DeleteFunc(w.under, func(id events.AgentID, since time.Time) bool {
 		return now.Sub(since) >= w.place || w.isDone(id)
@@ -135,8 +135,27 @@ func (w *waker) advance(now time.Time) {
 	}
 }
 
-// isDone reports whether an agent that was woken has nothing more to do, or cannot be
-// woken now.
+// keepDraining has those wait no more that an emergency stop lets do nothing.
+func (w *waker) keepDraining() {
+	if len(w.queue) == 0 {
+		return
+	}
+	draining := make(map[events.AgentID]bool)
+	for _, id := range w.sys.deps.Agents.Draining() {
+		draining[id] = true
+	}
+	w.queue = slices.DeleteFunc(w.queue, func(id events.AgentID) bool {
+		if draining[id] {
+			return false
+		}
+		delete(w.queued, id)
+		return true
+	})
+}
+
+// isDone reports whether an agent that was woken has nothing more to do now, or cannot
+// be woken.
 func (w *waker) isDone(id events.AgentID) bool {
-	return !w.sys.registry.holds(id) || w.sys.deps.Inboxes.LenOf(id) == 0 && !w.sys.registry.isBusy(id)
+	idle := w.sys.deps.Inboxes.LenOf(id) == 0 || w.sys.halted()
+	return !w.sys.registry.holds(id) || idle && !w.sys.registry.isBusy(id)
 }
