@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/caxton-run/caxton/actors/agent"
 	"github.com/caxton-run/caxton/events"
@@ -14,6 +15,7 @@ import (
 // deploys is what deployments share.
 type deploys struct {
 	unique oneAtATime // deployment with a unique name
+	births births
 
 	mu      sync.Mutex
 	started map[events.ModuleHash][]string // guarded by mu; modules whose start was tried, and the capabilities they then registered
@@ -59,8 +61,8 @@ func (s *System) deployNew(ctx context.Context, event events.AgentDeployed, r De
 	if s.halted() {
 		return Deployed{}, events.ErrEmergencyStop
 	}
-	if s.deps.Agents.Len() >= s.cfg.MaxAgents {
-		return Deployed{}, fmt.Errorf("%w: %d (runtime.max_agents)", events.ErrTooManyAgents, s.cfg.MaxAgents)
+	if s.deps.Agents.Len() >= s.cfg.MaxAgents { // before anything is compiled; store counts those under way
+		return Deployed{}, tooMany(s.cfg.MaxAgents)
 	}
 	if err := s.deps.Room.Admit(); err != nil {
 		return Deployed{}, err
@@ -181,8 +183,23 @@ func (s *System) deployUnique(ctx context.Context, birth agent.Deploy, r DeployR
 	return d, s.deps.Runner.WaitFor(ctx, d.Position)
 }
 
-// store makes the module and then the agent durable.
-func (s *System) store(ctx context.Context, birth agent.Deploy, r DeployRequest) (Deployed, error) {
+// store makes the module and then the agent durable, if there is a place for it.
+func (s *System) store(ctx context.Context, birth agent.Deploy, r DeployRequest) (d Deployed, err error) {
+	b, id := &s.deploys.births, birth.Event.AgentID
+	if err := b.take(id, s.cfg.MaxAgents, s.deps.Agents, s.deps.Runner.Position(), s.deps.Now()); err != nil {
+		return Deployed{}, err
+	}
+	defer func() {
+		var until time.Time
+		if errors.Is(err, events.ErrUnknownOutcome) {
+			until = s.deps.Now().Add(unknownBirth)
+		}
+		b.leave(id, d.Position, until)
+	}()
+	return s.storeNew(ctx, birth, r)
+}
+
+func (s *System) storeNew(ctx context.Context, birth agent.Deploy, r DeployRequest) (Deployed, error) {
 	event := birth.Event
 	list, err := s.birthEvents(birth, r.Caller)
 	if err != nil {

@@ -3,10 +3,15 @@ package actors
 import (
 	"context"
 	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/caxton-run/caxton/events"
 	"github.com/caxton-run/caxton/fixtures"
+	"github.com/caxton-run/caxton/projections"
 )
 
 func deployment(name, guest string) DeployRequest {
@@ -66,5 +71,98 @@ func TestADeployIsRepeatedAtTheLimit(t *testing.T) {
 	again, err := r.Deploy(context.Background(), q)
 	if err != nil || again != first {
 		t.Errorf("%v, %v; want %v", again, err, first)
+	}
+}
+
+// TestABurstOfDeploysMeetsTheBound: of many at once as many succeed as there is room
+// for, though the projection has not seen the first when the last comes; those that are
+// under way under one key have one place.
+func TestABurstOfDeploysMeetsTheBound(t *testing.T) {
+	const most, tries = 20, 100
+	r := newRig(t, func(c *Config) { c.MaxAgents = most })
+	r.deploy("first", "echo") // the module is known: nothing slows them down
+	r.watch.mu.Lock()         // the projection comes no further
+	var made, refused atomic.Int64
+	keys := make([]Deployed, 4)
+	var group sync.WaitGroup
+	for i := range tries {
+		group.Go(func() {
+			q := deployment(fmt.Sprint("echo ", i), "echo")
+			if i < len(keys) {
+				q.Name, q.IdempotencyKey = "keyed", "k"
+			}
+			d, err := r.Deploy(context.Background(), q)
+			switch {
+			case err == nil && i < len(keys):
+				keys[i] = d
+			case err == nil:
+				made.Add(1)
+			case errors.Is(err, events.ErrTooManyAgents):
+				refused.Add(1)
+			default:
+				t.Error(err)
+			}
+		})
+	}
+	group.Wait()
+	r.watch.mu.Unlock()
+	all := 1 + int(made.Load())
+	if keys[0] != (Deployed{}) || keys[1] != (Deployed{}) || keys[2] != (Deployed{}) || keys[3] != (Deployed{}) {
+		all++
+	}
+	r.until("all are seen", func() bool { return r.agents.Len() >= all })
+	if n := r.agents.Len(); n != most || all != most {
+		t.Errorf("%d agents were told to be made, and there are %d, of %d at most (%d refused)", all, n, most, refused.Load())
+	}
+	page, err := r.agents.List("", 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.Deploy(context.Background(), deployment("one more", "echo")); !errors.Is(err, events.ErrTooManyAgents) {
+		t.Errorf("%v", err)
+	}
+	if err := r.command(r.Remove, page.Agents[0].ID); err != nil {
+		t.Fatal(err)
+	}
+	r.until("one is gone", func() bool { return r.agents.Len() < most })
+	if _, err := r.Deploy(context.Background(), deployment("one more", "echo")); err != nil {
+		t.Errorf("though one was removed: %v", err)
+	}
+}
+
+// TestABirthKeepsItsPlace until the projection counts the agent, or there will be none.
+func TestABirthKeepsItsPlace(t *testing.T) {
+	agents, now := projections.NewAgents("here"), time.Unix(100, 0)
+	for name, c := range map[string]struct {
+		at    events.Position
+		until time.Time
+		seen  events.Position
+		now   time.Time
+		free  bool
+	}{
+		"not made":                    {free: true},
+		"made and not seen":           {at: 7, seen: 6},
+		"made and seen":               {at: 7, seen: 7, free: true}, // and removed: the projection has none
+		"unknown":                     {until: now.Add(time.Second), now: now},
+		"unknown for too long":        {until: now, now: now, free: true},
+		"unknown, then made":          {at: 7, until: now.Add(time.Second), seen: 6, now: now.Add(time.Hour)},
+		"unknown, then made and seen": {at: 7, until: now, seen: 7, now: now, free: true},
+	} {
+		b := new(births)
+		one, two := events.NewAgentID(), events.NewAgentID()
+		if err := b.take(one, 1, agents, 0, now); err != nil {
+			t.Fatal(err)
+		}
+		if err := b.take(one, 1, agents, 0, now); err != nil {
+			t.Errorf("%s: the same once more: %v", name, err)
+		}
+		b.leave(one, 0, time.Time{})
+		if err := b.take(two, 1, agents, 9, now); !errors.Is(err, events.ErrTooManyAgents) {
+			t.Errorf("%s: while it is under way: %v", name, err)
+		}
+		b.leave(one, c.at, c.until)
+		if err := b.take(two, 1, agents, c.seen, c.now); (err == nil) != c.free {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }

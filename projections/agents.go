@@ -222,6 +222,19 @@ func (a *Agents) Len() int {
 	return len(a.order)
 }
 
+// LenWith is how many agents there would be if these were, too; each id stands there once.
+func (a *Agents) LenWith(ids []events.AgentID) int {
+	a.mu.RLock()
+	defer a.mu.RUnlock()
+	n := len(a.order)
+	for _, id := range ids {
+		if a.byID[id] == nil {
+			n++
+		}
+	}
+	return n
+}
+
 // List returns agents in the order of their creation, from after cursor on; at
 // most limit, or all if limit is not positive. An agent that lives from the first
 // page to the last is in exactly one of them, whatever comes and goes meanwhile. An unreadable cursor is an
