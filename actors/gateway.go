@@ -221,24 +221,37 @@ func (s *System) nudge(id events.AgentID) {
 // and, as of Resume and Remove, events.ErrUnknownOutcome when ctx ended before
 // the agent ended its turn: the change may yet be made.
 func (g *Gateway) Suspend(ctx context.Context, c Command) (events.Position, error) {
-	return g.command(ctx, c, agent.Suspend{Reason: c.Reason})
+	return g.hurry(ctx, c, agent.Suspend{Reason: c.Reason})
 }
 
 // Resume lets an agent that does not run go on as it was, what its inbox holds
 // first; a stop under way is called off.
 // Error: events.ErrAgentNotFound.
 func (g *Gateway) Resume(ctx context.Context, c Command) (events.Position, error) {
-	return g.command(ctx, c, agent.Resume{})
+	return g.command(ctx, c, agent.Resume{}, newEnvelope())
 }
 
 // Remove ends an agent. Its history stays; what it sent is still delivered.
 // Error: events.ErrAgentNotFound.
 func (g *Gateway) Remove(ctx context.Context, c Command) (events.Position, error) {
-	return g.command(ctx, c, agent.Remove{})
+	return g.hurry(ctx, c, agent.Remove{})
 }
 
-func (g *Gateway) command(ctx context.Context, c Command, cmd agent.Command) (events.Position, error) {
+// runGrace is how long the message under way has to end by itself when its agent is to
+// be suspended, restarted, updated or removed: as long as any may take by default. An
+// operator who wants an agent still does not wait for one that may spin for a minute.
+const runGrace = 5 * time.Second
+
+// hurry has an agent's actor carry out what its guest may not hold up. The actor cannot
+// see that while the guest runs, so one that goes on after runGrace is stopped: the run
+// counts as if it had not been, and its message waits behind the command.
+func (g *Gateway) hurry(ctx context.Context, c Command, cmd agent.Command) (events.Position, error) {
 	env := newEnvelope()
+	env.urgent, env.grace = true, g.sys.runGrace
+	return g.command(ctx, c, cmd, env)
+}
+
+func (g *Gateway) command(ctx context.Context, c Command, cmd agent.Command, env *envelope) (events.Position, error) {
 	env.command, env.principal, env.trace = cmd, c.Principal, c.TraceParent
 	ans, err := g.sys.ask(ctx, c.Agent, env)
 	return ans.position, err

@@ -45,7 +45,7 @@ func (g *Gateway) Stop(ctx context.Context, r StopRequest) (events.Position, err
 
 // Restart has an agent's guest begin anew with a fresh memory, and lets the agent
 // run whatever its state: its durable state and its inbox are as they were. The
-// message under way is ended first, as by its own means.
+// message under way ends first, by its own means or after runGrace.
 // With an Idempotency-Key it happens once: a repetition is told where, and changes nothing.
 // Errors: as of Resume, events.ErrKeyReused, *events.InvalidError (the key is too long).
 func (g *Gateway) Restart(ctx context.Context, c Command) (events.Position, error) {
@@ -60,7 +60,7 @@ func (g *Gateway) Restart(ctx context.Context, c Command) (events.Position, erro
 		}
 		cmd.Key, cmd.At = agent.ScopedKey(c.Principal, c.IdempotencyKey), g.sys.deps.Now()
 	}
-	return g.command(ctx, c, cmd)
+	return g.hurry(ctx, c, cmd)
 }
 
 // drains reports whether an agent that is draining is to run this message: it

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/caxton-run/caxton/events"
+	"github.com/caxton-run/caxton/fixtures"
 )
 
 func (r *rig) stop(id events.AgentID, drain bool, grace time.Duration) {
@@ -122,6 +123,55 @@ func TestAStopEndsABusyGuest(t *testing.T) {
 			}
 			if n := r.inboxes.Len(); n != 1 {
 				t.Errorf("%d messages stand in the inbox, want 1", n)
+			}
+		})
+	}
+}
+
+// TestABusyGuestDoesNotKeepAnOperatorWaiting: whatever is to be done to its agent ends the
+// run, of which nothing counts; what was acknowledged is kept, or becomes a dead letter.
+func TestABusyGuestDoesNotKeepAnOperatorWaiting(t *testing.T) {
+	for name, c := range map[string]struct {
+		do   func(r *rig, by Command) error
+		kept bool
+	}{
+		"suspend": {func(r *rig, by Command) error { _, err := r.Suspend(t.Context(), by); return err }, true},
+		"restart": {func(r *rig, by Command) error { _, err := r.Restart(t.Context(), by); return err }, true},
+		"remove":  {func(r *rig, by Command) error { _, err := r.Remove(t.Context(), by); return err }, false},
+		"new limits": {func(r *rig, by Command) error {
+			_, err := r.Update(t.Context(), UpdateRequest{Command: by, Limits: events.ResourceLimits{MaxFuel: 1_000_000_000}})
+			return err
+		}, true},
+		"another module": {func(r *rig, by Command) error {
+			_, err := r.Update(t.Context(), UpdateRequest{Command: by, Wasm: fixtures.Agent("echo")})
+			return err
+		}, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t, func(c *Config) { c.SpillAfter = time.Millisecond })
+			r.sys.runGrace = 10 * time.Millisecond
+			id := r.deployWasm("spin", hostile(t, "spin"), slowly(time.Minute))
+			q := request(id, `1`)
+			q.Wait = 0
+			if sent, err := r.Send(context.Background(), q); err != nil || sent.Status != Queued {
+				t.Fatalf("%s %v, want %s", sent.Status, err, Queued)
+			}
+			began := time.Now()
+			if err := c.do(r, Command{Caller: Caller{Principal: "user:test"}, Agent: id}); err != nil {
+				t.Fatal(err)
+			}
+			if took := time.Since(began); took > 30*time.Second {
+				t.Errorf("it took %s", took)
+			}
+			if n := len(only[events.AgentCrashed](r, events.AgentStream(id))); n != 0 {
+				t.Errorf("%d crashes are counted", n)
+			}
+			if dead := len(only[events.MessageDeadLettered](r, events.AgentStream(id))); c.kept && dead > 0 {
+				t.Errorf("%d dead letters", dead)
+			} else if !c.kept {
+				r.until("what it was promised to handle is a dead letter", func() bool {
+					return len(only[events.MessageDeadLettered](r, events.AgentStream(id))) == 1
+				})
 			}
 		})
 	}

@@ -67,7 +67,8 @@ type System struct {
 	breakers    *breakers
 	unconfirmed unconfirmed
 
-	mostInFlight int // maxInFlight, but in tests
+	mostInFlight int           // maxInFlight, but in tests
+	runGrace     time.Duration // runGrace, but in tests
 
 	spilled    atomic.Uint64   // messages put into inboxes because no guest may run
 	ending     atomic.Bool     // the supervisor takes no messages about breakers any more
@@ -95,7 +96,7 @@ func New(cfg Config, deps Deps) (*System, error) {
 	if deps.Now == nil {
 		deps.Now = time.Now
 	}
-	s := &System{cfg: cfg, deps: deps, log: deps.Log, saves: newSaves(saveBytes), mostInFlight: maxInFlight, suspects: newOneAtATime()}
+	s := &System{cfg: cfg, deps: deps, log: deps.Log, saves: newSaves(saveBytes), mostInFlight: maxInFlight, runGrace: runGrace, suspects: newOneAtATime()}
 	s.life, s.end = context.WithCancel(context.Background())
 	s.licence.Store(newLicence(s.life))
 	s.emergency.one, s.emergency.dumping = newOneAtATime(), newOneAtATime()

@@ -47,7 +47,7 @@ func (g *Gateway) Update(ctx context.Context, r UpdateRequest) (events.Position,
 			return 0, err
 		}
 	}
-	return g.command(ctx, r.Command, cmd)
+	return g.hurry(ctx, r.Command, cmd)
 }
 
 // TryUpdate tells what an update would make of messages that the agent has handled,

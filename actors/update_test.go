@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/caxton-run/caxton/events"
 	"github.com/caxton-run/caxton/fixtures"
@@ -66,6 +67,7 @@ func TestAFailedMigrationChangesNothing(t *testing.T) {
 	for total, want := range map[string]events.OutcomeStatus{"-3": events.OutcomeRefused, "13": events.OutcomeTimeout} {
 		t.Run(string(want), func(t *testing.T) {
 			r := newRig(t, nil)
+			r.sys.runGrace = time.Millisecond // of messages: a migration has all its time
 			id := r.deploy("tally", "tally", hurried)
 			r.wants(id, fmt.Sprintf(`{"op":"add","n":%s}`, total), fmt.Sprintf(`{"seen":1,"total":%s}`, total))
 			err := r.updateErr(id, toModule("tally-2"))
