@@ -339,7 +339,7 @@ func TestAStormOpensBreakers(t *testing.T) {
 			t.Fatalf("%s, %v", sent.Status, err)
 		}
 	}
-	failing, ancestor := c.rages("spreading")
+	failing, ancestor := c.rages("spreading", projections.StormAgents+3) // some of them join it later
 	var storms []events.AgentStormDetected
 	c.until("the storm is recorded", func() bool {
 		storms = only[events.AgentStormDetected](c.rig, events.StormStream())

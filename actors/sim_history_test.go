@@ -28,6 +28,7 @@ type history struct {
 	misfortunes map[events.MessageID]*misfortunes // by ancestor
 	stormy      map[string]storming               // storms that there were, by the failure that made them so
 	storms      []storm
+	joined      []joining
 
 	questions map[pair][]*question
 	timeouts  map[string]int  // by conversation

@@ -3,6 +3,7 @@ package actors_test
 import (
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"time"
 
@@ -76,6 +77,14 @@ type misfortune struct {
 type misfortunes struct {
 	list []misfortune
 	told bool // they were a storm, and it has not been quiet since
+	in   map[events.AgentID]bool
+}
+
+// joining is an agent that failed in a storm that there was.
+type joining struct {
+	agent    events.AgentID
+	position events.Position
+	shut     bool // its breaker was not closed just then
 }
 
 // storm is one that was recorded.
@@ -124,8 +133,12 @@ func (h *history) fails(l *life, rec events.Recorded, o events.OutcomeStatus, id
 			talks = append(talks, f.conversation)
 		}
 	}
-	if !m.told && len(who) >= projections.StormAgents {
-		m.told = true
+	switch {
+	case m.told && !m.in[l.id]:
+		m.in[l.id] = true
+		h.joined = append(h.joined, joining{l.id, rec.Position, h.shut[events.AgentScope(l.id)]})
+	case !m.told && len(who) >= projections.StormAgents:
+		m.told, m.in = true, who
 		h.stormy[rec.ID.String()] = storming{ancestor, talks, rec.Position, maps.Clone(h.shut)}
 	}
 }
@@ -150,6 +163,11 @@ func (w *world) checkStorms(h *history) {
 			h.checkOpened(began, s, a)
 		}
 	}
+	for _, j := range h.joined {
+		if !j.shut && !h.opens(j.agent, j.position, math.MaxInt64) {
+			h.fault("agent %s joined a storm at %d, and its breaker never opened", j.agent, j.position)
+		}
+	}
 	for cause, began := range h.stormy {
 		if !seen[cause] {
 			h.fault("there was a storm for message %s, at %d, and it is not recorded", began.ancestor, began.position)
@@ -160,13 +178,16 @@ func (w *world) checkStorms(h *history) {
 // checkOpened: a storm has opened its agents' breakers before it is recorded, but for
 // those that were not closed.
 func (h *history) checkOpened(began storming, s storm, id events.AgentID) {
-	scope := events.AgentScope(id)
-	opened := slices.ContainsFunc(h.openings, func(o opening) bool {
-		return o.scope == scope && o.position > began.position && o.position < s.position
-	})
-	if !opened && !began.shut[scope] {
-		h.fault("the storm at %d left breaker %s closed", s.position, scope)
+	if !h.opens(id, began.position, s.position) && !began.shut[events.AgentScope(id)] {
+		h.fault("the storm at %d left the breaker of agent %s closed", s.position, id)
 	}
+}
+
+// opens reports whether an agent's breaker opened between two positions.
+func (h *history) opens(id events.AgentID, from, to events.Position) bool {
+	return slices.ContainsFunc(h.openings, func(o opening) bool {
+		return o.scope == events.AgentScope(id) && o.position > from && o.position < to
+	})
 }
 
 // breaker takes a transition of a breaker.

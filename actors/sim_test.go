@@ -58,7 +58,7 @@ func TestSimulation(t *testing.T) {
 // does what it says.
 type seen struct {
 	schedules, sent, acked, sends, timers, halts int
-	blobs, skilled, bulks, storms                int
+	blobs, skilled, bulks, storms, joined        int
 	timeouts, jobs                               int
 	trimmed, given                               uint64
 	cuts                                         map[failpoint]int
@@ -93,6 +93,7 @@ func (s *seen) add(w *world, h *history) {
 		}
 	}
 	s.blobs, s.bulks, s.storms = s.blobs+h.blobs, s.bulks+len(w.bulks), s.storms+len(h.storms)
+	s.joined += len(h.joined)
 	for _, l := range h.agents {
 		s.timers += len(l.timers)
 		for _, e := range l.passed {
@@ -103,8 +104,8 @@ func (s *seen) add(w *world, h *history) {
 
 // String is one line for each kind of thing.
 func (s *seen) String() string {
-	return fmt.Sprintf("%d schedules, %d requests, %d of them acknowledged, %d sends, %d timers, %d emergency stops\n%d contents in blobs, %d sends to capabilities, %d bulk actions, %d storms\n%d histories trimmed, of %d events\n%d conversations timed out, %d jobs done\ncuts: %v\nends of messages: %v",
-		s.schedules, s.sent, s.acked, s.sends, s.timers, s.halts, s.blobs, s.skilled, s.bulks, s.storms, s.trimmed, s.given, s.timeouts, s.jobs, s.cuts, s.ends)
+	return fmt.Sprintf("%d schedules, %d requests, %d of them acknowledged, %d sends, %d timers, %d emergency stops\n%d contents in blobs, %d sends to capabilities, %d bulk actions, %d storms, joined by %d agents\n%d histories trimmed, of %d events\n%d conversations timed out, %d jobs done\ncuts: %v\nends of messages: %v",
+		s.schedules, s.sent, s.acked, s.sends, s.timers, s.halts, s.blobs, s.skilled, s.bulks, s.storms, s.joined, s.trimmed, s.given, s.timeouts, s.jobs, s.cuts, s.ends)
 }
 
 func simulateMany(t *testing.T, host *wasmhost.Host, sum *seen) {

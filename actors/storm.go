@@ -29,6 +29,9 @@ func (s *System) watchStorms(ctx context.Context) {
 			for _, found := range s.deps.Storms.Take() {
 				s.storm(ctx, found)
 			}
+			for _, found := range s.deps.Storms.TakeSpread() {
+				s.spreads(ctx, found)
+			}
 			if ctx.Err() == nil {
 				s.deps.Storms.Recorded()
 			}
@@ -63,6 +66,25 @@ func (s *System) storm(ctx context.Context, found projections.Storm) {
 	}
 }
 
+// spreads opens the breaker of an agent that fails in a storm which was found before. One
+// that has moved since the failure stands as it does: it was opened then, and may have been reset.
+func (s *System) spreads(ctx context.Context, found projections.Storm) {
+	stream := events.BreakerStream(events.AgentScope(found.Event.Agents[0]))
+	opts := events.ReadStreamOptions{From: events.EndOfStream, Direction: events.Backwards, Max: 1}
+	for rec, err := range s.deps.Store.ReadStream(ctx, stream, opts) {
+		if errors.Is(err, events.ErrStreamNotFound) {
+			break
+		}
+		if err != nil && ctx.Err() == nil {
+			s.log.Error("breaker unreadable", slog.String("stream", string(stream)), slog.Any("err", err))
+		}
+		if err != nil || rec.Position > found.Position {
+			return
+		}
+	}
+	s.openBreakers(ctx, found)
+}
+
 // openFor has the breakers of a storm opened, and reports whether it did: not for one
 // that is in the log, whose breakers may have been reset since. It returns when their
 // events are durable, or ctx ends.
@@ -70,13 +92,17 @@ func (s *System) openFor(ctx context.Context, id events.EventID, found projectio
 	if known, err := s.isRecorded(ctx, id, found.Position); known || err != nil {
 		return false, err
 	}
+	s.openBreakers(ctx, found)
+	return true, ctx.Err()
+}
+
+func (s *System) openBreakers(ctx context.Context, found projections.Storm) {
 	done := make(chan struct{})
 	s.tellBreakers(breakerStorm{found.Event, done})
 	select {
 	case <-done:
 	case <-ctx.Done():
 	}
-	return true, ctx.Err()
 }
 
 // isRecorded looks for a storm in the log, among those recorded since its cause.

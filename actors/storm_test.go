@@ -30,10 +30,10 @@ func spreads(list []events.AgentID) map[string]any {
 	}
 }
 
-// rages makes a storm, for one message to as many agents as one takes.
-func (r *rig) rages(name string) (list []events.AgentID, ancestor events.MessageID) {
+// rages makes a storm for one message, of so many agents.
+func (r *rig) rages(name string, agents int) (list []events.AgentID, ancestor events.MessageID) {
 	r.t.Helper()
-	for i := range projections.StormAgents {
+	for i := range agents {
 		list = append(list, r.deploy(fmt.Sprint(name, " ", i), "ledger"))
 	}
 	content, err := json.Marshal(spreads(list))
@@ -54,7 +54,7 @@ func (r *rig) rages(name string) (list []events.AgentID, ancestor events.Message
 func TestAStormIsRecordedOnce(t *testing.T) {
 	heard := make(told, 8)
 	r := newRigWith(t, func(r *rig) { r.heard = heard })
-	_, ancestor := r.rages("spreading")
+	_, ancestor := r.rages("spreading", projections.StormAgents)
 	storm := <-heard
 	if storm.Ancestor != ancestor || storm.Count != projections.StormAgents || len(storm.Conversations) != projections.StormAgents-1 {
 		t.Errorf("%+v, want it for %s", storm, ancestor)
@@ -88,7 +88,7 @@ func TestOneConversationIsNoStorm(t *testing.T) {
 			t.Fatalf("%s, %v", sent.Status, err)
 		}
 	}
-	_, ancestor := r.rages("spreading") // behind them, so they have been looked at
+	_, ancestor := r.rages("spreading", projections.StormAgents) // behind them, so they have been looked at
 	if storm := <-heard; storm.Ancestor != ancestor {
 		t.Errorf("%+v, want one for %s alone", storm, ancestor)
 	}
@@ -113,7 +113,7 @@ func TestAStormThatIsCutOff(t *testing.T) {
 				}
 				return nil
 			}, nil)
-			list, _ := r.rages("cut off")
+			list, _ := r.rages("cut off", projections.StormAgents)
 			<-heard
 			r.restart()
 			wants := func(n int) {
@@ -138,7 +138,7 @@ func TestAStormThatIsCutOff(t *testing.T) {
 				t.Fatal(err)
 			}
 			r.restart()
-			r.rages("another") // after it, which is all that the first could be
+			r.rages("another", projections.StormAgents) // after it, which is all that the first could be
 			<-heard
 			wants(len(list))
 		})

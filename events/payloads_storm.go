@@ -8,7 +8,8 @@ import "time"
 //   - Stream: storm-<scope>, of which there is one: storm-all.
 //   - When: runs of 5 or more agents failed (other than by Refused, Expired or Killed) within 10 seconds of recorded time, on
 //     messages with a common ancestor, through sends, replies and timers, in whatever conversations; again
-//     for the same ancestor only after 10 seconds without a failure.
+//     for the same ancestor only after 10 seconds without a failure. Agents that join it
+//     until then have their breakers opened too, without another of these.
 //   - By: the node whose projections saw it, whatever revision the stream is at. Its id
 //     follows from the failure that was one too many, so it is written once.
 //   - Agent: nothing; it is no event of an agent's stream.

@@ -18,6 +18,7 @@ const (
 	maxStormAgents = 64   // named of one storm; the count is of all
 	maxStormTalks  = 16   // conversations named of one storm
 	maxStorms      = 64   // found and not taken, the newest: a rebuild finds those of the whole log
+	maxSpread      = 1024 // likewise, of agents that joined one; and remembered of one storm
 	maxCounted     = 1024 // failures remembered of one ancestor, the newest
 )
 
@@ -45,14 +46,16 @@ type Storms struct {
 	recent  map[events.MessageID]*list.Element
 	order   *list.List // of *gathering, by their last failure
 	found   []Storm
+	spread  []Storm // agents that joined one later, each by itself
 }
 
 // gathering is what has failed lately for one ancestor.
 type gathering struct {
 	ancestor events.MessageID
-	from     events.Position // of the first failure since it was quiet for a window
-	failures []failure       // within the window, the oldest first
-	told     bool            // a storm was found, and failures go on
+	from     events.Position             // of the first failure since it was quiet for a window
+	failures []failure                   // within the window, the oldest first
+	told     bool                        // a storm was found, and failures go on
+	named    map[events.AgentID]struct{} // agents of it that were named, some of them
 }
 
 type failure struct {
@@ -91,12 +94,20 @@ func (s *Storms) Apply(rec events.Recorded, p events.Payload) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	g := s.gathering(md.AncestorOf(message))
-	if g.add(failure{id, md.CorrelationID, rec.RecordedAt}, rec.Position) && !s.old(rec) {
-		s.found = append(s.found[max(0, len(s.found)+1-maxStorms):], Storm{g.storm(), rec.ID, rec.Position})
-		select {
-		case s.changed <- struct{}{}:
-		default: // a token lies there already
-		}
+	begins, joins := g.add(failure{id, md.CorrelationID, rec.RecordedAt}, rec.Position)
+	if !begins && !joins || s.old(rec) {
+		return
+	}
+	found := Storm{g.storm(), rec.ID, rec.Position}
+	if begins {
+		s.found = append(s.found[max(0, len(s.found)+1-maxStorms):], found)
+	} else {
+		found.Event.Agents, found.Event.Count = []events.AgentID{id}, 1
+		s.spread = append(s.spread[max(0, len(s.spread)+1-maxSpread):], found)
+	}
+	select {
+	case s.changed <- struct{}{}:
+	default: // a token lies there already
 	}
 }
 
@@ -116,20 +127,42 @@ func (s *Storms) gathering(ancestor events.MessageID) *gathering {
 	return g
 }
 
-// add counts a failure, and reports whether it makes a storm.
-func (g *gathering) add(f failure, at events.Position) bool {
+// add counts a failure, and reports whether it begins a storm, or its agent joins one.
+func (g *gathering) add(f failure, at events.Position) (begins, joins bool) {
 	for len(g.failures) > 0 && (f.at.Sub(g.failures[0].at) > StormWindow || len(g.failures) == maxCounted) {
 		g.failures = g.failures[1:]
 	}
 	if len(g.failures) == 0 {
-		g.told, g.from = false, at // it was quiet for a window
+		g.told, g.named, g.from = false, nil, at // it was quiet for a window
 	}
 	g.failures = append(g.failures, f)
-	if g.told || len(g.failures) < StormAgents {
+	if g.told {
+		return false, g.name(f.agent)
+	}
+	if len(g.failures) < StormAgents {
+		return false, false
+	}
+	agents := g.agents()
+	if g.told = len(agents) >= StormAgents; g.told {
+		g.named = make(map[events.AgentID]struct{}, len(agents))
+		for _, id := range agents[:min(len(agents), maxStormAgents)] {
+			g.named[id] = struct{}{}
+		}
+	}
+	return g.told, false
+}
+
+// name reports whether an agent is new to the storm. When there are too many all are
+// new again, which does no harm: what is to be done about them is done.
+func (g *gathering) name(id events.AgentID) bool {
+	if _, ok := g.named[id]; ok {
 		return false
 	}
-	g.told = len(g.agents()) >= StormAgents
-	return g.told
+	if len(g.named) >= maxSpread {
+		clear(g.named)
+	}
+	g.named[id] = struct{}{}
+	return true
 }
 
 // agents returns who failed, in order of the first failure.
@@ -164,7 +197,7 @@ func (g *gathering) storm() events.AgentStormDetected {
 	}
 }
 
-// Changed yields a token when Take has something to give.
+// Changed yields a token when Take or TakeSpread have something to give.
 func (s *Storms) Changed() <-chan struct{} { return s.changed }
 
 // Take returns the storms found since the last call, the oldest first. Whoever takes
@@ -173,11 +206,21 @@ func (s *Storms) Take() []Storm {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	out := s.found
-	s.found, s.taken = nil, len(out) > 0
+	s.found, s.taken = nil, s.taken || len(out) > 0
 	return out
 }
 
-// Recorded notes that what the last Take gave is in the log.
+// TakeSpread is Take for agents that failed in a storm that was found before: each has
+// one for itself, which names no other.
+func (s *Storms) TakeSpread() []Storm {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	out := s.spread
+	s.spread, s.taken = nil, s.taken || len(out) > 0
+	return out
+}
+
+// Recorded notes that what Take and TakeSpread gave has been dealt with, in the log.
 func (s *Storms) Recorded() {
 	s.mu.Lock()
 	defer s.mu.Unlock()

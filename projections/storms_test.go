@@ -64,11 +64,16 @@ func TestStorms(t *testing.T) {
 	default:
 		t.Error("no token")
 	}
-	for n := range byte(StormAgents) { // it goes on
+	for n := range byte(StormAgents + 2) { // it goes on, and two join
 		fail(s, n, "storm", 105)
+		fail(s, n, "storm", 106)
 	}
 	if n := len(s.Take()); n != 0 {
 		t.Errorf("%d storms while one goes on", n)
+	}
+	joined := s.TakeSpread()
+	if len(joined) != 2 || joined[0].Event.Ancestor != ancestor("storm") || len(joined[1].Event.Agents) != 1 || joined[1].Event.Agents[0][15] != StormAgents+1 {
+		t.Errorf("joined: %+v", joined)
 	}
 	for n := range byte(StormAgents) {
 		fail(s, n, "storm", 200)
@@ -97,6 +102,15 @@ func TestStormsAreBounded(t *testing.T) {
 		for n := range byte(StormAgents) {
 			fail(s, n, fmt.Sprint("storm ", i), 0)
 		}
+	}
+	for i := range 2 * maxSpread {
+		fail(s, byte(i), fmt.Sprint("storm ", i%7), 0)
+	}
+	if got := s.TakeSpread(); len(got) != maxSpread {
+		t.Errorf("%d that joined are kept", len(got))
+	}
+	if g := s.gathering(ancestor("storm 1")); len(g.named) > maxSpread {
+		t.Errorf("%d agents of one storm are remembered", len(g.named))
 	}
 	if got := s.Take(); len(got) != maxStorms || got[maxStorms-1].Event.Ancestor != ancestor(fmt.Sprint("storm ", 2*maxStorms-1)) {
 		t.Errorf("%d storms are kept", len(got))
@@ -167,6 +181,9 @@ func TestStormsAreSettledWhenRecorded(t *testing.T) {
 		{"taken", func() { s.Take() }, 0},
 		{"recorded", func() { s.Recorded() }, 8},
 		{"nothing taken", func() { s.Take() }, 8},
+		{"one has joined", func() { fail(s, 77, "storm", 3) }, 0},
+		{"it is taken", func() { s.TakeSpread() }, 0},
+		{"its breaker is open", func() { s.Recorded(); later() }, 8},
 	} {
 		if step.do(); s.Settled() != step.want {
 			t.Errorf("%s: settled before %d, want %d", step.name, s.Settled(), step.want)

@@ -112,7 +112,7 @@ func (s *Storms) pass(rec events.Recorded) {
 func (s *Storms) Settled() events.Position {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.taken || len(s.found) > 0 {
+	if s.taken || len(s.found)+len(s.spread) > 0 {
 		return 0
 	}
 	at := s.next

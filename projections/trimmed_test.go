@@ -54,13 +54,14 @@ type everything struct {
 	Talks   map[string]openTalk
 	Storms  map[string]string // what is under way
 	Found   []Storm
+	Spread  []Storm
 }
 
 func (a *all) everything(tb rapid.TB) everything {
 	tb.Helper()
 	out := everything{
 		Facts: a.facts(tb), Skills: map[string][]events.AgentID{}, Entries: map[events.AgentID][]events.Revision{},
-		Talks: map[string]openTalk{}, Storms: map[string]string{}, Found: a.storms.found,
+		Talks: map[string]openTalk{}, Storms: map[string]string{}, Found: a.storms.found, Spread: a.storms.spread,
 	}
 	for _, e := range a.agents.order {
 		out.Created = append(out.Created, e.created)
@@ -246,6 +247,7 @@ func (x *trimmed) step() {
 			x.do(e.Agent[15], agent.TimeOut{Event: e.Event})
 		}
 		x.live.storms.Take()
+		x.live.storms.TakeSpread()
 		x.live.storms.Recorded()
 	default:
 		x.world.step()
