@@ -104,6 +104,10 @@ func (a *app) doMany(cmd *cobra.Command, r actors.BulkRequest) error {
 		if err != nil {
 			return err
 		}
+		if out.Matched == 0 { // nobody to ask about, and nothing is done to whom comes meanwhile
+			out.DryRun = false
+			return a.showMany(cmd.Context(), c, r, out)
+		}
 		if err := a.confirm(fmt.Sprintf("%s %s", r.Action, count(out.Matched, "agent"))); err != nil {
 			return err
 		}
