@@ -46,22 +46,19 @@ func (a *agentActor) wake(ctx context.Context) (*replay.Agent, error) {
 		}
 		defer a.sys.suspects.end()
 	}
-	l := a.sys.licence.Load()
-	if !l.take() {
-		return nil, events.ErrEmergencyStop
-	}
-	defer l.leave()
 	defer a.noneRuns()
 	src := a.sys.source
 	src.Modules = naming{src.Modules, func() { a.runs(what) }}
-	live, err := src.Agent(l.ctx, a.id)
-	if err != nil && l.isRevoked() {
-		return nil, events.ErrEmergencyStop
+	var live *replay.Agent
+	err := a.sys.licensed(ctx, func(ctx context.Context) (err error) {
+		live, err = src.Agent(ctx, a.id)
+		return err
+	})
+	if err != nil {
+		return nil, err
 	}
-	if err == nil {
-		a.sys.deps.Running.clears(what)
-	}
-	return live, err
+	a.sys.deps.Running.clears(what)
+	return live, nil
 }
 
 // naming tells when a module is there.

@@ -118,7 +118,7 @@ func (s *System) checkUpdate(r UpdateRequest) error {
 // update carries out an Update: the guest first, then the event, so that a
 // migration that fails leaves none.
 func (a *agentActor) update(ctx context.Context, t *turn, e *envelope, c agent.Update) (verdict, error) {
-	next, err := a.prepare(&c)
+	next, err := a.prepare(ctx, &c)
 	if err != nil {
 		t.tell(e, answer{err: err})
 		return goOn, nil
@@ -152,20 +152,19 @@ func (a *agentActor) update(ctx context.Context, t *turn, e *envelope, c agent.U
 // prepare runs guests, under the licence, as an update needs it, and returns the instance
 // of a new module; nil without one. An update for which no guest runs is one that an
 // operator may need while all are stopped.
-func (a *agentActor) prepare(c *agent.Update) (next *replay.Agent, err error) {
+func (a *agentActor) prepare(ctx context.Context, c *agent.Update) (next *replay.Agent, err error) {
 	st := a.state()
 	if !st.Exists() || st.Status == agent.Removed || !c.NewModule(st) && !a.shrinks(c) {
 		return nil, nil // if it may not be, Decide says so
 	}
-	may := a.sys.licence.Load()
-	if !may.take() {
-		return nil, events.ErrEmergencyStop
-	}
-	defer may.leave()
-	if c.NewModule(st) {
-		return a.migrate(may.ctx, c)
-	}
-	return nil, a.fits(may.ctx, *c)
+	err = a.sys.licensed(ctx, func(ctx context.Context) error {
+		if !c.NewModule(st) {
+			return a.fits(ctx, *c)
+		}
+		next, err = a.migrate(ctx, c)
+		return err
+	})
+	return next, err
 }
 
 // shrinks reports whether an update takes memory away.
@@ -271,19 +270,15 @@ func (a *agentActor) restart(ctx context.Context, t *turn, e *envelope, c agent.
 		t.tell(e, a.restartBefore(ctx, c))
 		return goOn, nil
 	}
-	may := a.sys.licence.Load()
-	if !may.take() {
-		t.tell(e, answer{err: events.ErrEmergencyStop})
-		return goOn, nil
-	}
-	defer may.leave()
-	st := a.state()
-	mod, guest, err := a.sys.source.Begin(may.ctx, st.Module, st.Limits.MaxMemoryBytes)
+	st, next := a.state(), new(replay.Agent)
+	err = a.sys.licensed(ctx, func(ctx context.Context) (err error) {
+		next.Module, next.Guest, err = a.sys.source.Begin(ctx, st.Module, st.Limits.MaxMemoryBytes)
+		return err
+	})
 	if err != nil {
 		t.tell(e, answer{err: fmt.Errorf("restart agent %s: %w", a.id, err)})
 		return goOn, nil
 	}
-	next := &replay.Agent{Module: mod, Guest: guest}
 	defer func() { next.Release() }()
 	if err := a.emitCommand(ctx, t, e, byCaller(e), payloads); err != nil {
 		return goOn, err
