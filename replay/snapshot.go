@@ -75,7 +75,11 @@ func (s Source) snapshotsIn(ctx context.Context, stream events.Stream, id events
 		if err != nil {
 			return false, fmt.Errorf("agent %s: read snapshot: %w", id, err)
 		}
-		if n := holds(rec.Data); n > 0 {
+		n, err := s.weigh(ctx, stream, rec)
+		if err != nil {
+			return false, fmt.Errorf("agent %s: weigh snapshot: %w", id, err)
+		}
+		if n > 0 {
 			leave() // what was read before is let go with the next
 			if leave, err = s.Room.enter(ctx, n); err != nil {
 				leave = func() {}
@@ -94,6 +98,26 @@ func (s Source) snapshotsIn(ctx context.Context, stream events.Stream, id events
 		}
 	}
 	return false, ctx.Err()
+}
+
+// weigh is what the snapshot takes of memory that an event is read first of; 0 for
+// another event. Of several parts the first is looked at before: it comes last, and who
+// then asked for more room, while they hold theirs, would wait for others who do the same.
+func (s Source) weigh(ctx context.Context, stream events.Stream, last events.Recorded) (int, error) {
+	n, before := holds(last.Data)
+	if before == 0 || s.Room == nil || last.Revision < events.Revision(before) {
+		return n, nil
+	}
+	at := last.Revision - events.Revision(before)
+	for first, err := range s.Store.ReadStream(ctx, stream, events.ReadStreamOptions{From: at, Max: 1}) {
+		if err != nil {
+			return 0, err
+		}
+		if first.Revision == at && isFirst(first.Data, last.Data) { // or it is not whole, and comes to nothing
+			n += unpacksTo(first.Data[partHeadBytes:])
+		}
+	}
+	return n, nil
 }
 
 // use tries one snapshot and reports whether the rebuild now stands on it.
