@@ -175,10 +175,6 @@ func (b *bench) largeSnapshot() (parts, unpacked int) {
 	if err != nil || len(list) < 2 {
 		b.t.Fatal(len(list), err)
 	}
-	for _, ev := range list {
-		if _, err := b.store.Append(b.t.Context(), events.SnapshotStream(b.state.ID), events.Any(), ev); err != nil {
-			b.t.Fatal(err)
-		}
-	}
+	b.keepSnapshot(list, nil)
 	return len(list), len(encoded(b.t, &large))
 }
