@@ -112,8 +112,10 @@ func toolchain(lang string) (env []string, missing string) {
 	case "rust":
 		return rustToolchain()
 	}
-	if _, err := exec.LookPath("asc"); err != nil { // npm would have to fetch it
-		return nil, "asc"
+	for _, tool := range []string{"npm", "asc"} { // npm would have to fetch the compiler
+		if _, err := exec.LookPath(tool); err != nil {
+			return nil, tool + " in PATH, where npm install of a project puts asc in node_modules/.bin"
+		}
 	}
 	return nil, ""
 }
