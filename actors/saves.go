@@ -12,7 +12,7 @@ import (
 const (
 	savesAtOnce = 8         // keep the log's group commit busy
 	saveBytes   = 128 << 20 // of the memory of their guests; a larger one is made alone
-	wakeBytes   = 256 << 20 // of snapshots that are read; the largest is 129 MiB
+	wakeBytes   = 256 << 20 // of snapshots that are read; the largest is 248 MiB, of it 128 of an unpacked state
 )
 
 // saves gives places to snapshots, in the order in which they are asked for: at most

@@ -9,7 +9,6 @@ import (
 	"github.com/caxton-run/caxton/actors/agent"
 	"github.com/caxton-run/caxton/events"
 	"github.com/caxton-run/caxton/replay"
-	"github.com/caxton-run/caxton/wasmhost"
 )
 
 // How many unclean ends in a row a run may see before it is not begun again.
@@ -48,7 +47,7 @@ func (a *agentActor) wake(ctx context.Context) (*replay.Agent, error) {
 	}
 	defer a.noneRuns()
 	src := a.sys.source
-	src.Modules = naming{src.Modules, func() { a.runs(what) }}
+	src.Starting = func() { a.runs(what) }
 	var live *replay.Agent
 	err := a.sys.licensed(ctx, func(ctx context.Context) (err error) {
 		live, err = src.Agent(ctx, a.id)
@@ -59,21 +58,6 @@ func (a *agentActor) wake(ctx context.Context) (*replay.Agent, error) {
 	}
 	a.sys.deps.Running.clears(what)
 	return live, nil
-}
-
-// naming tells when a module is there.
-type naming struct {
-	replay.Modules
-	there func()
-}
-
-// Module implements replay.Modules.
-func (n naming) Module(ctx context.Context, h events.ModuleHash) (*wasmhost.Module, error) {
-	m, err := n.Modules.Module(ctx, h)
-	if err == nil {
-		n.there()
-	}
-	return m, err
 }
 
 // isDeadly reports whether the agent is not to be woken any more, and how often its

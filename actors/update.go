@@ -181,7 +181,7 @@ func (a *agentActor) migrate(ctx context.Context, c *agent.Update) (*replay.Agen
 	}
 	what := migrationRun(a.id, c.Module)
 	src := a.sys.source
-	src.Modules = naming{src.Modules, func() { a.runs(what) }}
+	src.Starting = func() { a.runs(what) }
 	defer a.noneRuns()
 	mod, guest, err := src.Begin(ctx, c.Module, limits.MaxMemoryBytes)
 	if err != nil {

@@ -92,11 +92,14 @@ func (s Source) newestTwo(ctx context.Context, id events.AgentID) (list []stored
 // which it goes on. A base whose module or memory cannot be had is an error: to pass it
 // over would be to begin at what is gone.
 func (r *rebuild) base(ctx context.Context, id events.AgentID) (next events.Revision, err error) {
-	_, err = r.src.snapshotsIn(ctx, events.BaseStream(id), id, func(one stored, _ events.Revision) bool {
-		if r.use(ctx, one) {
-			next = one.state.Revision + 1
-		}
-		return true
+	err = r.withModules(ctx, func() error {
+		_, err := r.src.snapshotsIn(ctx, events.BaseStream(id), id, func(one stored, _ events.Revision) bool {
+			if r.use(ctx, one) && r.lacks == "" {
+				next = one.state.Revision + 1
+			}
+			return true
+		})
+		return err
 	})
 	return next, errors.Join(err, r.cause)
 }

@@ -204,20 +204,26 @@ func corrupt(format string, args ...any) error {
 
 // holds is what a snapshot takes of memory while it is read, by its event that is read
 // first: its parts and, of several, what they are joined to; of one, what its state is
-// unpacked to, which may be thousands of times as much. It is 0 for an event that no
-// snapshot ends with.
-func holds(last []byte) int {
+// unpacked to, which may be thousands of times as much. What that is of several, the
+// first part says, so many events before. It is 0 for an event that no snapshot ends with.
+func holds(last []byte) (bytes, before int) {
 	if len(last) < partHeadBytes || last[0] != snapshotVersion {
-		return len(last)
+		return len(last), 0
 	}
 	index, count := int(binary.BigEndian.Uint16(last[1:])), int(binary.BigEndian.Uint16(last[3:]))
 	switch {
 	case index != count-1 || count > maxSnapshotParts:
-		return 0
+		return 0, 0
 	case count == 1:
-		return len(last) + unpacksTo(last[partHeadBytes:])
+		return len(last) + unpacksTo(last[partHeadBytes:]), 0
 	}
-	return 2 * count * partBytes
+	return 2 * count * partBytes, index
+}
+
+// isFirst reports whether data is the first part of the snapshot with this last one.
+func isFirst(data, last []byte) bool {
+	return len(data) >= partHeadBytes && data[0] == last[0] &&
+		binary.BigEndian.Uint16(data[1:]) == 0 && string(data[3:partHeadBytes]) == string(last[3:partHeadBytes])
 }
 
 // unpacksTo is what the packed state of a snapshot says that it takes; 0 for one that

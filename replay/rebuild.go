@@ -29,6 +29,15 @@ type Source struct {
 	MaxRerun time.Duration
 
 	Room *Room // for the snapshots that are read at a time
+
+	// Starting is told when a module is there, before a guest of it is made; nil: nobody is.
+	Starting func()
+}
+
+func (s Source) starting() {
+	if s.Starting != nil {
+		s.Starting()
+	}
 }
 
 // Agent is an agent as the log has it. Guest and Module are nil when only the
@@ -147,6 +156,9 @@ type rebuild struct {
 	lost  error         // why there is no guest, until one begins anew
 	spent time.Duration // of out.Rerun, since the guest began
 	cause error         // why the newest snapshot was of no use, if it read
+
+	lacks   events.ModuleHash           // the module that a snapshot needs and nobody has compiled
+	fetched map[events.ModuleHash]error // what was lacked before, and why it cannot be had
 }
 
 func (r *rebuild) fold(ctx context.Context, id events.AgentID) error {
@@ -231,8 +243,12 @@ func (r *rebuild) begin(ctx context.Context, module events.ModuleHash, maxMemory
 // and of wasmhost.Host.Instantiate.
 func (s Source) Begin(ctx context.Context, module events.ModuleHash, maxMemory uint64) (*wasmhost.Module, *wasmhost.Instance, error) {
 	m, err := s.Modules.Module(ctx, module)
-	if err != nil || !m.Info().HandlesMessages {
-		return m, nil, err
+	if err != nil {
+		return nil, nil, err
+	}
+	s.starting()
+	if !m.Info().HandlesMessages {
+		return m, nil, nil
 	}
 	g, err := s.Host.Instantiate(ctx, m, maxMemory)
 	if err != nil {

@@ -4,14 +4,17 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
+	"encoding/hex"
 	"errors"
 	"iter"
+	"sort"
 	"strings"
 	"testing"
 
 	"github.com/caxton-run/caxton/actors/agent"
 	"github.com/caxton-run/caxton/events"
 	"github.com/caxton-run/caxton/fixtures"
+	"github.com/caxton-run/caxton/wasmhost"
 )
 
 // TestHolds: a snapshot is weighed by its event that is read first.
@@ -46,8 +49,8 @@ func TestHolds(t *testing.T) {
 		"the only part": {small[0].Data, len(small[0].Data)}, "an old one": {[]byte{1, 2, 3}, 3}, "nothing": {nil, 0},
 		"too many parts": {append([]byte{snapshotVersion, 0, 64, 0, 65}, make([]byte, 40)...), 0},
 	} {
-		if got := holds(c.data); got != c.want {
-			t.Errorf("%s: %d, want %d", name, got, c.want)
+		if got, before := holds(c.data); got != c.want || (before > 0) != (name == "the last part") {
+			t.Errorf("%s: %d, and %d parts before, want %d", name, got, before, c.want)
 		}
 	}
 }
@@ -102,4 +105,76 @@ func TestSnapshotsWaitForRoom(t *testing.T) {
 		t.Fatal(err)
 	}
 	leave()
+}
+
+// asking is a source of modules that tells when a module is asked for.
+type asking struct {
+	Modules
+	tell func(h events.ModuleHash)
+}
+
+func (w asking) Module(ctx context.Context, h events.ModuleHash) (*wasmhost.Module, error) {
+	w.tell(h)
+	return w.Modules.Module(ctx, h)
+}
+
+// TestPackedStateTakesRoom: of a snapshot of several parts, what its state is unpacked
+// to counts as well, and comes with the rest.
+func TestPackedStateTakesRoom(t *testing.T) {
+	b := newBench(t, fixtures.Agent("counter-rust"))
+	b.count(2)
+	parts, unpacked := b.largeSnapshot()
+	bytes := int64(2*parts*partBytes + unpacked)
+	b.src.Room = NewRoom(bytes + 1)
+	asked := false
+	b.src.Modules = asking{b.src.Modules, func(events.ModuleHash) {
+		asked = true
+		if left := b.src.Room.left(); left != 1 {
+			t.Errorf("it leaves %d bytes of room, want 1 beside its parts, what they are joined to and its state", left)
+		}
+	}}
+	a, err := b.src.Agent(t.Context(), b.state.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer a.Release()
+	if !asked || a.Snapshot != b.state.Revision {
+		t.Errorf("it began at revision %d, and asked for its module: %t", a.Snapshot, asked)
+	}
+	if left := b.src.Room.left(); left != bytes+1 {
+		t.Errorf("it left %d bytes of room, want %d", left, bytes+1)
+	}
+}
+
+// left is how much room nobody holds, which nobody may want meanwhile.
+func (r *Room) left() int64 {
+	return int64(sort.Search(int(r.bytes), func(n int) bool {
+		if !r.held.TryAcquire(int64(n) + 1) {
+			return true
+		}
+		r.held.Release(int64(n) + 1)
+		return false
+	}))
+}
+
+// largeSnapshot stores one of several parts, of an agent that has a state which packs
+// well and one that does not, and says how many parts that are and how large the state is.
+func (b *bench) largeSnapshot() (parts, unpacked int) {
+	b.t.Helper()
+	noise := make([]byte, partBytes)
+	if _, err := rand.Read(noise); err != nil {
+		b.t.Fatal(err)
+	}
+	large := *b.state
+	large.Name = strings.Repeat("x", 8<<20) + hex.EncodeToString(noise)
+	memory, err := b.guest.Snapshot()
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	list, err := EncodeSnapshot(&large, memory)
+	if err != nil || len(list) < 2 {
+		b.t.Fatal(len(list), err)
+	}
+	b.keepSnapshot(list, nil)
+	return len(list), len(encoded(b.t, &large))
 }

@@ -17,7 +17,9 @@ const snapshotsTried = 3
 // cannot is passed over: the log has everything that it had, or an older one stands for
 // what was removed.
 func (r *rebuild) restore(ctx context.Context, id events.AgentID) error {
-	return r.src.snapshots(ctx, id, func(s stored) bool { return r.use(ctx, s) })
+	return r.withModules(ctx, func() error {
+		return r.src.snapshots(ctx, id, func(s stored) bool { return r.use(ctx, s) })
+	})
 }
 
 // Newest returns the data of the events of an agent's newest snapshot that reads,
@@ -75,7 +77,11 @@ func (s Source) snapshotsIn(ctx context.Context, stream events.Stream, id events
 		if err != nil {
 			return false, fmt.Errorf("agent %s: read snapshot: %w", id, err)
 		}
-		if n := holds(rec.Data); n > 0 {
+		n, err := s.weigh(ctx, stream, rec)
+		if err != nil {
+			return false, fmt.Errorf("agent %s: weigh snapshot: %w", id, err)
+		}
+		if n > 0 {
 			leave() // what was read before is let go with the next
 			if leave, err = s.Room.enter(ctx, n); err != nil {
 				leave = func() {}
@@ -96,29 +102,57 @@ func (s Source) snapshotsIn(ctx context.Context, stream events.Stream, id events
 	return false, ctx.Err()
 }
 
-// use tries one snapshot and reports whether the rebuild now stands on it.
+// weigh is what the snapshot takes of memory that an event is read first of; 0 for
+// another event. Of several parts the first is looked at before: it comes last, and who
+// then asked for more room, while they hold theirs, would wait for others who do the same.
+func (s Source) weigh(ctx context.Context, stream events.Stream, last events.Recorded) (int, error) {
+	n, before := holds(last.Data)
+	if before == 0 || s.Room == nil || last.Revision < events.Revision(before) {
+		return n, nil
+	}
+	at := last.Revision - events.Revision(before)
+	for first, err := range s.Store.ReadStream(ctx, stream, events.ReadStreamOptions{From: at, Max: 1}) {
+		if err != nil {
+			return 0, err
+		}
+		if first.Revision == at && isFirst(first.Data, last.Data) { // or it is not whole, and comes to nothing
+			n += unpacksTo(first.Data[partHeadBytes:])
+		}
+	}
+	return n, nil
+}
+
+// use tries one snapshot and reports whether it is the one to end with: the rebuild now
+// stands on it, or needs a module for that which is not compiled (r.lacks).
 func (r *rebuild) use(ctx context.Context, s stored) bool {
 	clean := r.out
 	r.out.State, r.out.Snapshot = s.state, s.state.Revision
 	if !r.guest {
 		return true
 	}
-	if err := r.load(ctx); err != nil {
-		r.out = clean
+	err := r.stand(ctx, s)
+	if err == nil {
+		return true
+	}
+	r.out.Release()
+	r.out = clean
+	if r.lacks == "" {
 		r.passedOver(err)
-		return false
 	}
+	return r.lacks != ""
+}
+
+// stand makes module and guest what they were at a snapshot. After an error the caller
+// releases them.
+func (r *rebuild) stand(ctx context.Context, s stored) (err error) {
+	if r.out.Module, err = r.module(ctx, s.state.Module); err != nil {
+		return fmt.Errorf("agent %s: %w", s.state.ID, err)
+	}
+	r.src.starting()
 	if r.out.Module.Info().HandlesMessages {
-		g, err := r.src.Host.Restore(ctx, r.out.Module, s.state.Limits.MaxMemoryBytes, s.memory)
-		if err != nil {
-			r.out.Release()
-			r.out = clean
-			r.passedOver(err)
-			return false
-		}
-		r.out.Guest = g
+		r.out.Guest, err = r.src.Host.Restore(ctx, r.out.Module, s.state.Limits.MaxMemoryBytes, s.memory)
 	}
-	return true
+	return err
 }
 
 // passedOver notes why the newest snapshot that read was of no use.
@@ -126,13 +160,4 @@ func (r *rebuild) passedOver(err error) {
 	if r.cause == nil {
 		r.cause = err
 	}
-}
-
-func (r *rebuild) load(ctx context.Context) error {
-	m, err := r.src.Modules.Module(ctx, r.out.State.Module)
-	if err != nil {
-		return fmt.Errorf("agent %s: %w", r.out.State.ID, err)
-	}
-	r.out.Module = m
-	return nil
 }

@@ -144,7 +144,7 @@ func forbidCalls() error {
 }
 
 // CanForbidCalls says why compilers' processes of this system run without a filter
-// of system calls; nil when they have one. A node tells its operator once.
+// of system calls; nil when they have one. A node tells its operator (MissingProtections).
 func CanForbidCalls() error {
 	if auditArch == 0 {
 		return fmt.Errorf("no filter of system calls is known for %s", runtime.GOARCH)

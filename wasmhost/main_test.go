@@ -29,13 +29,14 @@ const (
 const startAndWait = "start-and-wait"
 
 // For TestReplacedProgramCompiles, TestWorkerGivesWay, TestCallsAreForbidden,
-// TestWorkerForbidsItself and TestWorkerIsShutIn.
+// TestWorkerForbidsItself, TestWorkerIsShutIn and TestMissingProtections.
 const (
 	replaceAndCompile = "replace-and-compile"
 	listPriorities    = "list-priorities"
 	tryForbidden      = "try-forbidden"
 	workerAndStatus   = "worker-and-status"
 	lookAtNode        = "look-at-node"
+	workUnprotected   = "work-unprotected"
 )
 
 func TestMain(m *testing.M) {
@@ -56,6 +57,8 @@ func TestMain(m *testing.M) {
 			end(tryCalls(os.Args[2]))
 		case lookAtNode:
 			end(lookInto(os.Getppid()))
+		case workUnprotected:
+			end(compileUnprotected(os.Args[2]))
 		case workerAndStatus:
 			os.Exit(WorkerMain(os.Args[2:], &statusReader{}, os.Stdout))
 		case listPriorities:
@@ -95,6 +98,11 @@ func compileReplaced(dir string) error {
 	if err := errors.Join(os.Remove(self), os.WriteFile(self, []byte("#!/bin/sh\nexit 7\n"), 0o700)); err != nil {
 		return err
 	}
+	return compileIsolated(dir)
+}
+
+// compileIsolated is a node that compiles one module in a worker.
+func compileIsolated(dir string) error {
 	cfg := DefaultConfig()
 	cfg.Isolation = &Isolation{Command: ThisProgram(), Dir: filepath.Join(dir, "compiled"), Memory: 1 << 30, Timeout: time.Minute, Cache: 1 << 30}
 	ctx := context.Background()

@@ -16,19 +16,38 @@ import (
 // A domain has to rule something of files as well. This one rules what no worker does.
 const ruledFiles = 1<<6 | 1<<11 // LANDLOCK_ACCESS_FS_MAKE_CHAR, …_BLOCK
 
-// enterDomain puts the calling thread into a new domain, where the kernel has them.
-func enterDomain() error {
+// newRules makes what a domain is entered with. The caller closes it.
+func newRules() (set int, err error) {
 	rules := unix.LandlockRulesetAttr{Access_fs: ruledFiles}
 	size := unsafe.Sizeof(rules.Access_fs) // all that the first version knows
-	set, _, errno := unix.Syscall(unix.SYS_LANDLOCK_CREATE_RULESET, uintptr(unsafe.Pointer(&rules)), size, 0)
+	fd, _, errno := unix.Syscall(unix.SYS_LANDLOCK_CREATE_RULESET, uintptr(unsafe.Pointer(&rules)), size, 0)
 	if errno != 0 {
+		return 0, fmt.Errorf("the kernel does not keep processes apart: %w", errno)
+	}
+	return int(fd), nil
+}
+
+// CanShutIn says why compilers' processes of this system may look into others of the
+// same user; nil when they may not. A node tells its operator (MissingProtections).
+func CanShutIn() error {
+	set, err := newRules()
+	if err == nil {
+		err = unix.Close(set)
+	}
+	return err
+}
+
+// enterDomain puts the calling thread into a new domain, where the kernel has them.
+func enterDomain() error {
+	set, err := newRules()
+	if err != nil {
 		return nil // none: a worker has its other limits
 	}
-	defer unix.Close(int(set))
+	defer unix.Close(set)
 	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
 		return fmt.Errorf("enter a domain: %w", err)
 	}
-	if _, _, errno = unix.Syscall(unix.SYS_LANDLOCK_RESTRICT_SELF, set, 0, 0); errno != 0 {
+	if _, _, errno := unix.Syscall(unix.SYS_LANDLOCK_RESTRICT_SELF, uintptr(set), 0, 0); errno != 0 {
 		return fmt.Errorf("enter a domain: %w", errno)
 	}
 	return nil

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/caxton-run/caxton/internal/config"
+	"github.com/caxton-run/caxton/wasmhost"
 )
 
 // How a check of the doctor ends.
@@ -44,6 +45,9 @@ type doctor struct {
 	now    func() time.Time
 	system fs.FS // the root of the system's files, for what it tells in them
 	began  time.Time
+
+	missing func() []wasmhost.MissingProtection // of compilers' processes
+
 	served bool      // a running server has the log open
 	last   time.Time // when the log's last event was recorded; zero when nobody knows
 }
@@ -61,7 +65,7 @@ func (a *app) doctorCommand() *cobra.Command {
 		Use:   "doctor",
 		Short: "Look whether this machine is fit to run a node",
 		Long: "Look whether this machine is fit to run a node: ports, data directory, speed and room of its disk, limits of\n" +
-			"the system, the compiler, the clock. It needs no server, and harms none that runs: what it writes to measure\n" +
+			"the system, the compiler and what keeps it in, the clock. It needs no server, and harms none that runs: what it writes to measure\n" +
 			"the disk is small, and removed again. Give it the flags and the environment that the server has.\n\n" +
 			"Exits 1 when a check fails.",
 		Example: "  caxton doctor\n  caxton doctor --config /etc/caxton/config.yaml --data-dir /var/lib/caxton",
@@ -83,13 +87,13 @@ func (a *app) examineMachine(ctx context.Context, opts serveOptions) error {
 	if err != nil {
 		return err // it names the key, the value and the bound
 	}
-	d := doctor{cfg: cfg, now: a.now, system: os.DirFS("/"), began: a.now()}
+	d := doctor{cfg: cfg, now: a.now, system: os.DirFS("/"), began: a.now(), missing: wasmhost.MissingProtections}
 	if d.dir, err = filepath.Abs(cfg.Node.DataDir); err != nil {
 		return fmt.Errorf("node.data_dir: %w", err)
 	}
 	out := diagnosis{Healthy: true, DataDir: d.dir}
 	for _, check := range []func(context.Context) finding{
-		d.apiPort, d.metricsPort, d.directory, d.syncSpeed, d.space, d.files, d.memory, d.compiler, d.clock,
+		d.apiPort, d.metricsPort, d.directory, d.syncSpeed, d.space, d.files, d.memory, d.compiler, d.confinement, d.clock,
 	} {
 		if err := ctx.Err(); err != nil {
 			return err

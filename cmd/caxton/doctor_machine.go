@@ -183,6 +183,23 @@ func (d *doctor) compiler(ctx context.Context) finding {
 	return f
 }
 
+// confinement looks at what keeps compilers' processes in.
+func (d *doctor) confinement(context.Context) finding {
+	f := finding{Check: "confinement", Status: checkOK}
+	judgeConfinement(&f, d.missing())
+	return f
+}
+
+// judgeConfinement: without a protection modules are compiled all the same.
+func judgeConfinement(f *finding, missing []wasmhost.MissingProtection) {
+	if len(missing) == 0 {
+		f.Measured = "compilers start no program, reach no network and look into no process"
+		return
+	}
+	f.Measured = "a compiler that a module takes over could " + wasmhost.TellMissing(missing, func(m wasmhost.MissingProtection) string { return fmt.Sprintf("%s (%s)", m.Risk, m.Err) })
+	f.worse(checkWarn, wasmhost.TellMissing(missing, func(m wasmhost.MissingProtection) string { return m.Name + ": " + m.Advice }))
+}
+
 // What a clock may show.
 const (
 	maxJump  = 50 * time.Millisecond // between wall and monotonic clock in one run; slewing does 0.5 ms a second

@@ -13,6 +13,7 @@ import (
 
 	"github.com/caxton-run/caxton/events/pebblestore"
 	"github.com/caxton-run/caxton/internal/config"
+	"github.com/caxton-run/caxton/wasmhost"
 )
 
 // verdictOn is what a judge makes of one measurement.
@@ -38,6 +39,9 @@ func TestDoctorsBounds(t *testing.T) {
 		return func(f *finding) { judgeClock(f, now, jump, last) }
 	}
 	system := func(kind int64) func(*finding) { return func(f *finding) { judgeFileSystem(f, kind) } }
+	confined := func(missing ...wasmhost.MissingProtection) func(*finding) {
+		return func(f *finding) { judgeConfinement(f, missing) }
+	}
 	for _, c := range []struct {
 		name  string
 		judge func(*finding)
@@ -66,6 +70,11 @@ func TestDoctorsBounds(t *testing.T) {
 		{"ext4", system(0xef53), checkOK, ""},
 		{"tmpfs", system(0x01021994), checkWarn, "lost with the power"},
 		{"overlay", system(0x794c7630), checkWarn, "on a volume"},
+		{"confined", confined(), checkOK, "reach no network"},
+		{"not confined", confined(
+			wasmhost.MissingProtection{Name: "seccomp", Risk: "start programs", Advice: "ask for filters", Err: syscall.EINVAL},
+			wasmhost.MissingProtection{Name: "landlock", Risk: "look into others", Advice: "ask for domains", Err: syscall.ENOSYS},
+		), checkWarn, "could start programs (invalid argument); look into others (function not implemented) | seccomp: ask for filters; landlock: ask for domains"},
 		{"nfs", system(0x6969), checkWarn, "a local disk"},
 	} {
 		got, all := verdictOn(c.judge)

@@ -28,10 +28,13 @@ func TestProjectsBuild(t *testing.T) {
 				t.Fatal(err)
 			}
 			build(t, dir, p.Build, env)
+			wasm := strings.Fields(p.Run)[3] // caxton agent run FILE
+			if b, err := os.ReadFile(filepath.Join(dir, wasm)); err != nil || !strings.Contains(string(b), "\x04name") {
+				t.Errorf("the module has no section of names, so a Trap names no functions: %v", err)
+			}
 			if raceDetector && lang == "go" {
 				return // it was built; to compile it again is too much here
 			}
-			wasm := strings.Fields(p.Run)[3] // caxton agent run FILE
 			caxton(t, dir, "agent", "check", wasm)
 			tryTally(t, dir, wasm)
 		})
@@ -112,8 +115,10 @@ func toolchain(lang string) (env []string, missing string) {
 	case "rust":
 		return rustToolchain()
 	}
-	if _, err := exec.LookPath("asc"); err != nil { // npm would have to fetch it
-		return nil, "asc"
+	for _, tool := range []string{"npm", "asc"} { // npm would have to fetch the compiler
+		if _, err := exec.LookPath(tool); err != nil {
+			return nil, tool + " in PATH, where npm install of a project puts asc in node_modules/.bin"
+		}
 	}
 	return nil, ""
 }

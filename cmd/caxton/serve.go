@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"os"
 	"strconv"
@@ -52,9 +53,7 @@ func serve(ctx context.Context, opts serveOptions, stdout, _ io.Writer) (err err
 	if cfg.Security.API.AllowUnauthenticated {
 		log.Warn("anyone who can reach this node can command it (security.api.allow_unauthenticated)")
 	}
-	if err := wasmhost.CanForbidCalls(); err != nil {
-		log.Warn("the processes that compile modules run without a filter of system calls", "err", err)
-	}
+	warnOfMissing(log, wasmhost.MissingProtections())
 	stages := []stage{
 		{"projections", n.runner.Run},
 		{"agents", n.system.Run},
@@ -73,6 +72,20 @@ func serve(ctx context.Context, opts serveOptions, stdout, _ io.Writer) (err err
 		line("stopped")
 	}
 	return err
+}
+
+// warnOfMissing tells the operator, once, what this system does not give to keep
+// compilers' processes in.
+func warnOfMissing(log *slog.Logger, list []wasmhost.MissingProtection) {
+	if len(list) == 0 {
+		return
+	}
+	say := func(field func(wasmhost.MissingProtection) string) string { return wasmhost.TellMissing(list, field) }
+	log.Warn("the processes that compile modules lack a protection",
+		slog.String("missing", say(func(m wasmhost.MissingProtection) string { return m.Name })),
+		slog.String("risk", say(func(m wasmhost.MissingProtection) string { return m.Risk })),
+		slog.String("advice", say(func(m wasmhost.MissingProtection) string { return m.Advice })),
+		slog.String("err", say(func(m wasmhost.MissingProtection) string { return m.Err.Error() })))
 }
 
 // configuration reads what the options leave open.

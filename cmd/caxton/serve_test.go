@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"log/slog"
 	"net"
 	"os"
 	"os/exec"
@@ -13,10 +14,13 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/caxton-run/caxton/actors"
 	"github.com/caxton-run/caxton/events"
 	"github.com/caxton-run/caxton/fixtures"
 	caxtonhttp "github.com/caxton-run/caxton/http"
+	"github.com/caxton-run/caxton/wasmhost"
 )
 
 // TestDemo reads what a newcomer reads, twice: the second start finds what the
@@ -227,5 +231,32 @@ func TestStartRefuses(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestMissingProtectionsAreTold: in one line with everything in attributes, and in none
+// when nothing is missing.
+func TestMissingProtectionsAreTold(t *testing.T) {
+	var out strings.Builder
+	log := slog.New(slog.NewJSONHandler(&out, nil))
+	if warnOfMissing(log, nil); out.Len() > 0 {
+		t.Errorf("with nothing missing it says %s", out.String())
+	}
+	warnOfMissing(log, []wasmhost.MissingProtection{
+		{Name: "seccomp", Risk: "start programs", Advice: "ask for filters", Err: syscall.EINVAL},
+		{Name: "landlock", Risk: "look into others", Advice: "ask for domains", Err: syscall.ENOSYS},
+	})
+	got := map[string]string{}
+	if err := json.Unmarshal([]byte(out.String()), &got); err != nil { // one line
+		t.Fatal(err, out.String())
+	}
+	delete(got, "time")
+	want := map[string]string{
+		"level": "WARN", "msg": "the processes that compile modules lack a protection",
+		"missing": "seccomp; landlock", "risk": "start programs; look into others",
+		"advice": "ask for filters; ask for domains", "err": "invalid argument; function not implemented",
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("the line (-want +got):\n%s", diff)
 	}
 }

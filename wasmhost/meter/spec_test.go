@@ -134,6 +134,9 @@ type specRun struct {
 	last    api.Module
 	passed  map[string]int
 	failed  []string
+	heard   *specListener // of the functions that run; nil in a mode without
+	granted int64         // since refuel
+	burnt   int64         // by all actions
 }
 
 // caps wide enough for the suites, which test other bounds.
@@ -172,6 +175,7 @@ func (s *specRun) refill(_ context.Context, mod api.Module, stack []uint64) {
 	g := mod.ExportedGlobal(FuelGlobal).(api.MutableGlobal)
 	g.Set(g.Get() + uint64(s.slice))
 	stack[0] += uint64(s.slice)
+	s.granted += s.slice
 }
 
 func (s *specRun) instantiate(file, name string) (mod api.Module, err error) {
@@ -187,9 +191,11 @@ func (s *specRun) instantiate(file, name string) (mod api.Module, err error) {
 			return nil, err
 		}
 		_ = code.Close(ctx)
-		if wasm, _, err = Instrument(wasm, Options{Caps: specCaps()}); err != nil {
+		var rep Report
+		if wasm, rep, err = Instrument(wasm, Options{Caps: specCaps()}); err != nil {
 			return nil, err
 		}
+		ctx = s.listening(rep)
 	}
 	code, err := s.rt.CompileModule(ctx, wasm)
 	if err != nil {
@@ -203,7 +209,9 @@ func (s *specRun) instantiate(file, name string) (mod api.Module, err error) {
 		s.mods = append(s.mods, mod)
 		s.refuel()
 		if f := mod.ExportedFunction(StartExport); f != nil {
-			if _, err := f.Call(ctx); err != nil {
+			_, err := f.Call(ctx)
+			s.settle(err)
+			if err != nil {
 				return nil, err
 			}
 		}
@@ -211,8 +219,38 @@ func (s *specRun) instantiate(file, name string) (mod api.Module, err error) {
 	return mod, nil
 }
 
+// listening is what a module is compiled with: in profiled modes, as the host does it,
+// with a listener for all functions but those that the meter added behind the guest's.
+func (s *specRun) listening(rep Report) context.Context {
+	if s.heard == nil {
+		return context.Background()
+	}
+	return experimental.WithFunctionListenerFactory(context.Background(), specListening{s.heard, FirstAdded(rep)})
+}
+
+// settle counts the fuel of an action that has ended, and wants the listener to have
+// heard the end of every function. Of a trap the engine tells the innermost 30 only: an
+// instance is not used after one, and the first has been charged with all that was used.
+func (s *specRun) settle(err error) {
+	if !s.metered {
+		return
+	}
+	s.burnt += s.granted
+	for _, m := range s.mods {
+		s.burnt -= int64(m.ExportedGlobal(FuelGlobal).Get())
+	}
+	if s.heard == nil {
+		return
+	}
+	if s.heard.running != 0 && err == nil {
+		s.t.Errorf("%d functions were entered and not left", s.heard.running)
+	}
+	s.heard.running = 0
+}
+
 // refuel sets the depth of every module: a call may cross into others.
 func (s *specRun) refuel() {
+	s.granted = 0
 	for _, m := range s.mods {
 		m.ExportedGlobal(DepthGlobal).(api.MutableGlobal).Set(1500)
 		m.ExportedGlobal(FuelGlobal).(api.MutableGlobal).Set(0)
@@ -243,7 +281,9 @@ func (s *specRun) act(a specAction) ([]uint64, error) {
 		args = append(args, v.slots()...)
 	}
 	s.refuel()
-	return f.Call(context.Background(), args...)
+	results, err := f.Call(context.Background(), args...)
+	s.settle(err)
+	return results, err
 }
 
 func (s *specRun) command(c specCommand) (ok bool) {
@@ -317,34 +357,43 @@ func TestSpecificationSuites(t *testing.T) {
 	}
 	features := api.CoreFeaturesV2 | experimental.CoreFeaturesExtendedConst
 	modes := []struct {
-		name  string
-		cfg   wazero.RuntimeConfig
-		slice int64
+		name     string
+		cfg      wazero.RuntimeConfig
+		slice    int64
+		profiled bool
 	}{
-		{"compiler", wazero.NewRuntimeConfigCompiler(), 100_000},
-		{"compiler, slices of 1", wazero.NewRuntimeConfigCompiler(), 1},
-		{"interpreter", wazero.NewRuntimeConfigInterpreter(), 1},
+		{"compiler", wazero.NewRuntimeConfigCompiler(), 100_000, false},
+		{"compiler, slices of 1", wazero.NewRuntimeConfigCompiler(), 1, false},
+		{"interpreter", wazero.NewRuntimeConfigInterpreter(), 1, false},
+		{"compiler, profiled", wazero.NewRuntimeConfigCompiler(), 1, true},
 	}
 	for _, version := range []string{"v1", "v2"} {
 		for _, mode := range modes {
 			t.Run(version+"/"+mode.name, func(t *testing.T) {
-				specSuite(t, specDir(t, version), mode.slice, mode.cfg.WithCoreFeatures(features))
+				specSuite(t, specDir(t, version), mode.slice, mode.profiled, mode.cfg.WithCoreFeatures(features))
 			})
 		}
 	}
 }
 
-func specSuite(t *testing.T, dir string, slice int64, cfg wazero.RuntimeConfig) {
+func specSuite(t *testing.T, dir string, slice int64, profiled bool, cfg wazero.RuntimeConfig) {
 	files, err := filepath.Glob(filepath.Join(dir, "*.json"))
 	if err != nil || len(files) == 0 {
 		t.Fatal("no suites in ", dir, err)
 	}
-	total := 0
+	total, heard := 0, 0
 	for _, f := range files {
 		plain := newSpecRun(t, dir, false, slice, cfg)
 		plain.file(f)
 		metered := newSpecRun(t, dir, true, slice, cfg)
+		if profiled {
+			metered.heard = new(specListener)
+		}
 		metered.file(f)
+		if profiled {
+			sameFuel(t, f, metered, cfg)
+			heard += metered.heard.calls
+		}
 		lost := map[string]bool{}
 		for _, x := range metered.failed {
 			lost[x] = true
@@ -359,8 +408,47 @@ func specSuite(t *testing.T, dir string, slice int64, cfg wazero.RuntimeConfig) 
 			total += n
 		}
 	}
-	t.Logf("%d commands pass metered", total)
+	t.Logf("%d commands pass metered, %d calls of functions were heard of", total, heard)
+	if profiled && heard < total {
+		t.Errorf("only %d calls were heard of in %d commands: nothing listens", heard, total)
+	}
 	if total < 1000 {
 		t.Errorf("only %d commands pass: the runner is broken", total)
 	}
 }
+
+// sameFuel wants a profiled run of a suite to have used what one without listeners does.
+func sameFuel(t *testing.T, file string, profiled *specRun, cfg wazero.RuntimeConfig) {
+	bare := newSpecRun(t, profiled.dir, true, profiled.slice, cfg)
+	bare.file(file)
+	if bare.burnt != profiled.burnt {
+		t.Errorf("%s: %d fuel, and profiled %d", filepath.Base(file), bare.burnt, profiled.burnt)
+	}
+}
+
+// specListener hears of the functions that run, as a profile does.
+type specListener struct{ calls, running int }
+
+// specListening gives it the functions of one module.
+type specListening struct {
+	*specListener
+	added uint32 // the first function that the meter added behind the module's
+}
+
+func (l specListening) NewFunctionListener(def api.FunctionDefinition) experimental.FunctionListener {
+	if def.Index() >= l.added {
+		return nil
+	}
+	return l.specListener
+}
+
+func (l *specListener) Before(context.Context, api.Module, api.FunctionDefinition, []uint64, experimental.StackIterator) {
+	l.calls++
+	l.running++
+}
+
+func (l *specListener) After(context.Context, api.Module, api.FunctionDefinition, []uint64) {
+	l.running--
+}
+
+func (l *specListener) Abort(context.Context, api.Module, api.FunctionDefinition, error) { l.running-- }
