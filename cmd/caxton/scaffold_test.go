@@ -6,8 +6,11 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/caxton-run/caxton/fixtures"
 )
@@ -38,6 +41,51 @@ func TestProjectsBuild(t *testing.T) {
 			caxton(t, dir, "agent", "check", wasm)
 			tryTally(t, dir, wasm)
 		})
+	}
+}
+
+// TestAssemblyScriptSDK calls every function of the SDK from an agent. This compiler
+// looks into no function that nothing calls, so a project that builds says little of
+// the others.
+func TestAssemblyScriptSDK(t *testing.T) {
+	env, missing := toolchain("assemblyscript")
+	if missing != "" {
+		t.Skip("this machine has no ", missing)
+	}
+	source, err := os.ReadFile("testdata/sdk/every.ts")
+	if err != nil {
+		t.Fatal(err)
+	}
+	sdk, err := os.ReadFile("../../fixtures/sdk/assemblyscript/caxton.ts")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range regexp.MustCompile(`(?m)^(?:@external\(.*\) )?export (?:declare )?function (\w+)`).FindAllSubmatch(sdk, -1) {
+		if name := string(m[1]); name != "caxton_alloc" && !strings.Contains(string(source), "caxton."+name+"(") {
+			t.Errorf("every.ts does not call %s", name)
+		}
+	}
+	dir := filepath.Join(t.TempDir(), "every")
+	var p begun
+	if err := json.Unmarshal(caxton(t, "", "agent", "init", "--lang", "assemblyscript", dir, "-o", "json"), &p); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "agent.ts"), source, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	build(t, dir, p.Build, env)
+	caxton(t, dir, "agent", "check", "every.wasm")
+	const message = `{"text":"a \"b\"\n\u0001 \\ ü 🎲"}`
+	var got tried
+	if err := json.Unmarshal(caxton(t, dir, "agent", "run", "every.wasm", "-m", message, "-o", "json"), &got); err != nil {
+		t.Fatal(err)
+	}
+	var want, answer any
+	if a := got.Messages[0].Answer; json.Unmarshal([]byte(message), &want) != nil || a == nil || json.Unmarshal(a.Content, &answer) != nil {
+		t.Fatalf("%+v", got.Messages[0])
+	}
+	if diff := cmp.Diff(want, answer); diff != "" {
+		t.Error(diff)
 	}
 }
 
