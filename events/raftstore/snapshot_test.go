@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"log/slog"
 	"strings"
 	"testing"
 
@@ -258,5 +260,58 @@ func flip(t *testing.T, fsys vfs.FS, path string, at int64) {
 	b[0] ^= 0x04
 	if _, err := f.WriteAt(b[:], at); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// halfway is a disk on which a directory that is removed loses its first file, and then
+// the process is killed.
+type halfway struct{ vfs.FS }
+
+var errKilled = errors.New("killed")
+
+func (h halfway) RemoveAll(path string) error {
+	names, err := h.List(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	for _, n := range names {
+		if n == metaName {
+			return errors.Join(h.Remove(h.PathJoin(path, n)), errKilled)
+		}
+	}
+	return h.FS.RemoveAll(path)
+}
+
+// TestKilledWhileSnapshotIsRemoved leaves half of a snapshot that a newer one took the
+// place of: it is a leftover, and no damage.
+func TestKilledWhileSnapshotIsRemoved(t *testing.T) {
+	c := newCluster(t)
+	c.grow(1, forgetful)
+	n := c.nodes[0]
+	n.fsm.snaps.mu.Lock()
+	n.fsm.snaps.fs = halfway{n.fsm.snaps.fs}
+	n.fsm.snaps.mu.Unlock()
+	n.must(t, "agent-1", "0")
+	n.snapshot(t)
+	n.must(t, "agent-1", "1")
+	if err := n.raft.Snapshot().Error(); err == nil || !strings.Contains(err.Error(), errKilled.Error()) {
+		t.Fatalf("the second snapshot: %v, want it killed", err)
+	}
+	if err := n.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, faults := examine(t, n.fs); len(faults) > 0 {
+		t.Errorf("Examine: %v", faults)
+	}
+	if s, err := openSnapshots(n.fs, "data/"+snapshotsDir, slog.New(slog.DiscardHandler)); err != nil {
+		t.Errorf("the next start: %v", err)
+	} else if len(s.known) != 1 {
+		t.Errorf("%d snapshots, want the newest", len(s.known))
+	}
+	if names, err := n.fs.List("data/" + snapshotsDir); err != nil || len(names) != 1 {
+		t.Errorf("left behind: %v, %v", names, err)
 	}
 }

@@ -215,11 +215,24 @@ func (s *snapshots) reap() error {
 			kept = append(kept, snap)
 			continue
 		}
-		errs = append(errs, s.fs.RemoveAll(snap.dir))
+		errs = append(errs, s.remove(snap.dir))
 	}
 	clear(s.known[len(kept):])
 	s.known = kept
 	return errors.Join(errs...)
+}
+
+// remove takes a snapshot's name away first: files go one by one, and a crash between
+// two of them leaves what is a leftover by its name, not a snapshot that lacks some.
+func (s *snapshots) remove(path string) error {
+	temp := s.fs.PathJoin(s.dir, tempPrefix+s.fs.PathBase(path))
+	if err := s.fs.Rename(path, temp); err != nil {
+		return err
+	}
+	if err := syncDir(s.fs, s.dir); err != nil {
+		return err
+	}
+	return s.fs.RemoveAll(temp)
 }
 
 // Create implements raft.SnapshotStore.
