@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"io"
 	"io/fs"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -58,9 +59,11 @@ func openLogs(fsys vfs.FS, dir string, o Options, fatal func(string)) (*logs, er
 	return l, nil
 }
 
-// damage makes a *events.CorruptError of raft-wal's errors about its files.
+// damage makes a *events.CorruptError of raft-wal's errors about its files. The end of a
+// file is one: raft-wal reads what its notes say is there.
 func damage(where string, err error) error {
-	if errors.Is(err, wal.ErrCorrupt) || errors.Is(err, wal.ErrNotFound) || errors.Is(err, fs.ErrNotExist) {
+	if errors.Is(err, wal.ErrCorrupt) || errors.Is(err, wal.ErrNotFound) || errors.Is(err, fs.ErrNotExist) ||
+		errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 		return &events.CorruptError{Where: where, Reason: err.Error()}
 	}
 	return fmt.Errorf("%s: %w", where, err)

@@ -1,13 +1,16 @@
 package raftstore
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/hashicorp/raft"
+	"github.com/hashicorp/raft-wal/segment"
 
 	"github.com/caxton-run/caxton/events"
 )
@@ -164,5 +167,50 @@ func TestLogRefusesWhatCameToHarm(t *testing.T) {
 	e.Index = 2
 	if err := l.StoreLog(&e); !errors.Is(err, events.ErrCorrupt) {
 		t.Errorf("an entry with another's checksum: %v", err)
+	}
+}
+
+// TestShortFileIsDamage cuts files that are sealed, at every length: reading what they
+// held names damage, where raft-wal only comes to the end of a file.
+func TestShortFileIsDamage(t *testing.T) {
+	disk := vfs.NewCrashableMem()
+	l, err := openTestLogs(t, disk)
+	if err != nil {
+		t.Fatal(err)
+	}
+	data := bytes.Repeat([]byte("x"), 100<<10) // more than raft-wal reads at a time
+	for i := uint64(1); i <= 4; i++ {
+		if err := l.StoreLog(&raft.Log{Index: i, Term: 1, Type: raft.LogCommand, Data: data}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := l.close(); err != nil {
+		t.Fatal(err)
+	}
+	state, _, _, err := (&metaStore{fs: disk}).read("raft")
+	if err != nil || len(state.Segments) < 2 {
+		t.Fatalf("%d files, %v", len(state.Segments), err)
+	}
+	info := state.Segments[0]
+	path := "raft/" + segment.FileName(info)
+	b := contentOf(t, disk, path)
+	for keep := 0; keep < int(info.IndexStart); keep += 10 << 10 {
+		short := disk.CrashClone(vfs.CrashCloneCfg{})
+		replace(t, short, path, b[:keep])
+		l, err := openTestLogs(t, short)
+		if err == nil {
+			for i := info.BaseIndex; i <= info.MaxIndex && err == nil; i++ {
+				err = l.read(i, &raft.Log{})
+			}
+			l.close()
+		}
+		if !errors.Is(err, events.ErrCorrupt) {
+			t.Errorf("a file of %d bytes, cut to %d: %v, want damage", len(b), keep, err)
+		}
+		var faults []error
+		x := &examination{ctx: t.Context(), fs: short, log: slog.New(slog.DiscardHandler), report: func(err error) { faults = append(faults, err) }}
+		if err := x.entries(); err != nil || len(faults) == 0 {
+			t.Errorf("Examine of a file cut to %d: %d faults, %v", keep, len(faults), err)
+		}
 	}
 }
