@@ -89,10 +89,11 @@ type walFile struct {
 // what is appended come zeros, now and then, in which the next appends are written: a
 // sync of what does not change the length of the file, nor what is known to be written
 // of it, has nothing to note besides. There is nothing behind an append that counts, and
-// raft-wal takes zeros for the end.
+// raft-wal takes zeros for the end: an append that fills them is followed by others, for
+// what comes then may be left of a longer one that was torn.
 func (f *walFile) WriteAt(b []byte, at int64) (int, error) {
 	n, err := f.File.WriteAt(b, at)
-	if end := at + int64(len(b)); err == nil && end > f.zeroed {
+	if end := at + int64(len(b)); err == nil && end >= f.zeroed {
 		if _, err := f.File.WriteAt(make([]byte, f.ahead), end); err != nil {
 			return n, err
 		}
