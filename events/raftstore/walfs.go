@@ -90,14 +90,16 @@ type walFile struct {
 // sync of what does not change the length of the file, nor what is known to be written
 // of it, has nothing to note besides. There is nothing behind an append that counts, and
 // raft-wal takes zeros for the end: an append that fills them is followed by others, for
-// what comes then may be left of a longer one that was torn.
+// what comes then may be left of a longer one that was torn. They may lie beyond what was
+// reserved: a full disk that has room for the append, but not for them, does without.
 func (f *walFile) WriteAt(b []byte, at int64) (int, error) {
 	n, err := f.File.WriteAt(b, at)
 	if end := at + int64(len(b)); err == nil && end >= f.zeroed {
-		if _, err := f.File.WriteAt(make([]byte, f.ahead), end); err != nil {
+		zeros, err := f.File.WriteAt(make([]byte, f.ahead), end)
+		if err != nil && !vfs.IsNoSpaceError(err) {
 			return n, err
 		}
-		f.zeroed = end + int64(f.ahead)
+		f.zeroed = end + int64(zeros)
 	}
 	return n, err
 }

@@ -2,6 +2,8 @@ package raftstore
 
 import (
 	"bytes"
+	"io/fs"
+	"syscall"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -31,5 +33,43 @@ func TestZerosAreBehindEachAppend(t *testing.T) {
 		if !bytes.Equal(behind, make([]byte, len(behind))) {
 			t.Errorf("after an append of %d that ends at %d comes %x", n, end, behind)
 		}
+	}
+}
+
+// full is a file whose disk has room for some more bytes.
+type full struct {
+	vfs.File
+	room int
+}
+
+// WriteAt implements vfs.File.
+func (f *full) WriteAt(b []byte, at int64) (int, error) {
+	if len(b) > f.room {
+		return 0, &fs.PathError{Op: "write", Path: "1.wal", Err: syscall.ENOSPC}
+	}
+	f.room -= len(b)
+	return f.File.WriteAt(b, at)
+}
+
+// TestAFullDiskTakesWhatFits: an append for which there is room is none that failed,
+// though its zeros find none.
+func TestAFullDiskTakesWhatFits(t *testing.T) {
+	disk := vfs.NewMem()
+	if err := disk.MkdirAll("raft", 0o755); err != nil {
+		t.Fatal(err)
+	}
+	f, err := disk.Create("raft/1.wal", vfs.WriteCategoryUnspecified)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	w := walFS{fs: disk, ahead: 64}.file(&full{f, 70}, "raft")
+	for i := range 3 {
+		if n, err := w.WriteAt(make([]byte, 10), int64(10*i)); n != 10 || err != nil {
+			t.Errorf("append %d wrote %d bytes: %v", i, n, err)
+		}
+	}
+	if n, err := w.WriteAt(make([]byte, 80), 30); n != 0 || err == nil {
+		t.Errorf("an append without room wrote %d bytes: %v", n, err)
 	}
 }
