@@ -2,7 +2,9 @@ package actors
 
 import (
 	"context"
+	"slices"
 	"sync"
+	"time"
 )
 
 // interrupt lets others stop the guest of an actor that is busy with it: the actor
@@ -28,8 +30,8 @@ func (i *interrupt) context(parent context.Context) context.Context {
 	return i.ctx
 }
 
-// now ends the run under way within one slice. Without one it does nothing, or
-// ends the next, which then runs again.
+// now ends the run under way within one slice. Without one it does nothing: who begins
+// the next looks whether a command is overdue.
 func (i *interrupt) now() {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -46,3 +48,12 @@ func (i *interrupt) end() {
 // Interrupt stops the guest that runs for this mailbox, if one does; its message
 // waits again, behind all commands.
 func (b *Mailbox) Interrupt() { b.runs.now() }
+
+// overdue reports whether a command waits that has interrupted what ran by now.
+func (b *Mailbox) overdue() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return slices.ContainsFunc(b.commands.items(), func(e *envelope) bool {
+		return e.urgent && time.Since(e.arrived) >= e.grace
+	})
+}

@@ -269,7 +269,10 @@ func (a *agentActor) run(ctx context.Context, e *envelope) (agent.Run, error) {
 	seeded.Seed = rand.Uint64()
 	l := a.sys.licence.Load()
 	a.running = a.box.runs.context(l.ctx)
-	if !l.take() {
+	if a.box.overdue() {
+		a.box.Interrupt() // when its time was over the agent was being woken, and nothing ran that could be ended
+	}
+	if a.running.Err() != nil || !l.take() {
 		run.Status = events.OutcomeKilled // its context has ended: the message waits again
 		return run, nil
 	}

@@ -303,6 +303,18 @@ type faultyStore struct {
 	before func(events.Stream) error // guarded by mu; an error fails the append, unwritten
 	after  func(events.Stream) error // guarded by mu; an error is returned though it was written
 	count  map[events.Stream]int     // guarded by mu; appends that were begun
+	sync   func()                    // guarded by mu; called before each Sync, with which a wake begins; nil: nothing
+}
+
+// Sync implements events.Store.
+func (f *faultyStore) Sync(ctx context.Context) error {
+	f.mu.Lock()
+	sync := f.sync
+	f.mu.Unlock()
+	if sync != nil {
+		sync()
+	}
+	return f.Store.Sync(ctx)
 }
 
 // offered is the number of appends to a stream that were begun.

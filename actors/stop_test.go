@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"testing"
 	"time"
 
@@ -321,4 +322,46 @@ func TestWhatAgentsSendToAStoppedOneIsKept(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.eventually("the game ends", func() bool { return len(only[events.MessageHandled](r, events.AgentStream(pong))) == 3 })
+}
+
+// TestABusyGuestOfASlowWakeKeepsNobodyWaiting: the time of a command may be over before
+// there is a run that it could end.
+func TestABusyGuestOfASlowWakeKeepsNobodyWaiting(t *testing.T) {
+	r := newRig(t, func(c *Config) { c.SpillAfter = time.Millisecond })
+	r.sys.runGrace = time.Millisecond
+	id := r.deployWasm("spin", hostile(t, "spin"), slowly(time.Minute))
+	waking, goOn := make(chan struct{}), make(chan struct{})
+	var once sync.Once
+	r.store.mu.Lock()
+	r.store.sync = func() {
+		once.Do(func() {
+			close(waking)
+			<-goOn
+		})
+	}
+	r.store.mu.Unlock()
+	q := request(id, `1`)
+	q.Wait = 0
+	if sent, err := r.Send(context.Background(), q); err != nil || sent.Status != Queued {
+		t.Fatalf("%s %v, want %s", sent.Status, err, Queued)
+	}
+	<-waking
+	began, done := time.Now(), make(chan error, 1)
+	go func() { done <- r.command(r.Suspend, id) }()
+	r.until("the time of the command is over", func() bool {
+		box := r.sys.registry.box(id)
+		box.mu.Lock()
+		defer box.mu.Unlock()
+		return box.commands.len() > 0 && time.Since(began) > 100*time.Millisecond
+	})
+	close(goOn)
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	if took := time.Since(began); took > 30*time.Second {
+		t.Errorf("it took %s", took)
+	}
+	if n := len(only[events.AgentCrashed](r, events.AgentStream(id))); n != 0 {
+		t.Errorf("%d crashes are counted", n)
+	}
 }
