@@ -98,12 +98,10 @@ func (s *Storms) Apply(rec events.Recorded, p events.Payload) {
 	if !begins && !joins || s.old(rec) {
 		return
 	}
-	found := Storm{g.storm(), rec.ID, rec.Position}
 	if begins {
-		s.found = append(s.found[max(0, len(s.found)+1-maxStorms):], found)
-	} else {
-		found.Event.Agents, found.Event.Count = []events.AgentID{id}, 1
-		s.spread = append(s.spread[max(0, len(s.spread)+1-maxSpread):], found)
+		s.found = append(s.found[max(0, len(s.found)+1-maxStorms):], Storm{g.storm(g.agents()), rec.ID, rec.Position})
+	} else { // whoever failed before is not looked through: there may be as many who join
+		s.spread = append(s.spread[max(0, len(s.spread)+1-maxSpread):], Storm{g.storm([]events.AgentID{id}), rec.ID, rec.Position})
 	}
 	select {
 	case s.changed <- struct{}{}:
@@ -187,8 +185,8 @@ func (g *gathering) conversations() []string {
 	return out
 }
 
-func (g *gathering) storm() events.AgentStormDetected {
-	agents := g.agents()
+// storm is what is told of these agents.
+func (g *gathering) storm(agents []events.AgentID) events.AgentStormDetected {
 	return events.AgentStormDetected{
 		Ancestor: g.ancestor, Conversations: g.conversations(),
 		Agents: agents[:min(len(agents), maxStormAgents)], Count: len(agents),

@@ -1,7 +1,9 @@
 package projections
 
 import (
+	"encoding/binary"
 	"fmt"
+	"runtime"
 	"testing"
 	"time"
 
@@ -188,5 +190,37 @@ func TestStormsAreSettledWhenRecorded(t *testing.T) {
 		if step.do(); s.Settled() != step.want {
 			t.Errorf("%s: settled before %d, want %d", step.name, s.Settled(), step.want)
 		}
+	}
+}
+
+// TestAnAgentThatJoinsAStormCostsLittle, however many there are: what is told of it
+// names no other, and nobody looks through those that failed before.
+func TestAnAgentThatJoinsAStormCostsLittle(t *testing.T) {
+	s := NewStorms()
+	join := func(n uint32) {
+		id := events.AgentID{6: 0x40, 8: 0x80}
+		binary.BigEndian.PutUint32(id[12:], n)
+		p := events.MessageFailed{Outcome: events.OutcomeTrap, Message: events.Message{ID: events.NewMessageID()}}
+		ev, err := events.Encode(events.NewEventID(), p, events.Metadata{CorrelationID: "one", Ancestor: ancestor("storm")})
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.Apply(events.Recorded{Event: ev, Stream: events.AgentStream(id), RecordedAt: time.Unix(100, 0)}, p)
+	}
+	cost := func(from uint32) (bytes uint64) {
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		for n := range uint32(100) {
+			join(from + n)
+		}
+		runtime.ReadMemStats(&after)
+		return after.TotalAlloc - before.TotalAlloc
+	}
+	few := cost(0)
+	for n := range uint32(maxCounted) {
+		join(1000 + n)
+	}
+	if many := cost(10_000); many > 4*few {
+		t.Errorf("100 agents that join many allocate %d bytes, those that join few %d", many, few)
 	}
 }
