@@ -58,3 +58,29 @@ func TestAfterALongRunTheNextGivesWay(t *testing.T) {
 	r.stopAll(StopAllRequest{})
 	r.until("the thread ends", func() bool { return niceThreads(t) == 0 })
 }
+
+// TestNoMessageIsSetAsideForGivingWay: the last run before that is as any other.
+func TestNoMessageIsSetAsideForGivingWay(t *testing.T) {
+	r := newRig(t, nil)
+	if niceThreads(t) != 0 || threadNice(os.Getpid()) > 9 {
+		t.Skip("this process is nice by itself")
+	}
+	spin := r.deployWasm("spin", hostile(t, "spin"), func(q *DeployRequest) {
+		q.Limits.MaxFuel = events.LimitCeilings().MaxFuel
+		q.Limits.MaxExecutionTimeMS = 300
+	})
+	q := request(spin, "1")
+	q.Wait = 0
+	if _, err := r.Send(context.Background(), q); err != nil {
+		t.Fatal(err)
+	}
+	r.until("the second run gives way", func() bool { return niceThreads(t) == 1 })
+	r.until("it has ended", func() bool { return len(only[events.AgentCrashed](r, events.AgentStream(spin))) == 2 })
+	r.until("the thread ends", func() bool { return niceThreads(t) == 0 })
+	r.until("the third has ended", func() bool {
+		if n := niceThreads(t); n != 0 {
+			t.Fatalf("%d threads give way", n)
+		}
+		return len(only[events.AgentQuarantined](r, events.AgentStream(spin))) == 1
+	})
+}

@@ -256,6 +256,13 @@ func (a *agentActor) newRun(e *envelope) agent.Run {
 // millisecond or so: beside that, what it costs to keep it from others is little.
 const longRun events.Fuel = 2_000_000
 
+// gives reports whether the run of a message is to give way to others. The last before
+// it is set aside is not: its time is the clock's, and what made the others time out may
+// have been that the node had much else to do.
+func (a *agentActor) gives(id events.MessageID) bool {
+	return a.long && a.state().CrashAttempts(id) < agent.MaxCrashesOfMessage-1
+}
+
 // run runs the guest. What goes wrong is the run's status, but for want of the node's
 // memory, events.ErrOverloaded.
 func (a *agentActor) run(ctx context.Context, e *envelope) (agent.Run, error) {
@@ -281,7 +288,7 @@ func (a *agentActor) run(ctx context.Context, e *envelope) (agent.Run, error) {
 	a.runs(what)
 	out := a.handle(a.running, &run.Message, wasmhost.Call{
 		Host: seeded, Fuel: st.Limits.MaxFuel,
-		Timeout: time.Duration(st.Limits.MaxExecutionTimeMS) * time.Millisecond, State: st, Agent: st, Long: a.long,
+		Timeout: time.Duration(st.Limits.MaxExecutionTimeMS) * time.Millisecond, State: st, Agent: st, Long: a.gives(run.Message.ID),
 	})
 	a.sys.deps.Running.clears(what)
 	if out.Short != nil {
