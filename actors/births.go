@@ -37,14 +37,15 @@ func (x birth) over(seen events.Position, now time.Time) bool {
 }
 
 // take counts an agent that is to be made, unless there are most without it: agents that
-// the projection has at seen or later, and other births. leave must follow.
+// the projection has at seen or later, and other births. One that the projection has
+// needs no place of its own: the request is a repetition of that which made it. leave must follow.
 // Error: events.ErrTooManyAgents, and then it must not.
 func (b *births) take(id events.AgentID, most int, agents *projections.Agents, seen events.Position, now time.Time) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	maps.DeleteFunc(b.pending, func(_ events.AgentID, x birth) bool { return x.over(seen, now) })
 	x, known := b.pending[id]
-	if !known && agents.LenWith(slices.Collect(maps.Keys(b.pending))) >= most {
+	if !known && agents.LenWith(append(slices.Collect(maps.Keys(b.pending)), id)) > most {
 		return tooMany(most)
 	}
 	if b.pending == nil {

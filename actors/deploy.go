@@ -189,18 +189,14 @@ func (s *System) store(ctx context.Context, birth agent.Deploy, r DeployRequest)
 	if err := b.take(id, s.cfg.MaxAgents, s.deps.Agents, s.deps.Runner.Position(), s.deps.Now()); err != nil {
 		return Deployed{}, err
 	}
+	begun := false // the append that makes the agent: no other leaves open whether there is one
 	defer func() {
 		var until time.Time
-		if errors.Is(err, events.ErrUnknownOutcome) {
+		if begun && errors.Is(err, events.ErrUnknownOutcome) {
 			until = s.deps.Now().Add(unknownBirth)
 		}
 		b.leave(id, d.Position, until)
 	}()
-	return s.storeNew(ctx, birth, r)
-}
-
-func (s *System) storeNew(ctx context.Context, birth agent.Deploy, r DeployRequest) (Deployed, error) {
-	event := birth.Event
 	list, err := s.birthEvents(birth, r.Caller)
 	if err != nil {
 		return Deployed{}, err
@@ -208,6 +204,12 @@ func (s *System) storeNew(ctx context.Context, birth agent.Deploy, r DeployReque
 	if _, err := events.StoreModule(ctx, s.deps.Store, r.Wasm); err != nil {
 		return Deployed{}, err
 	}
+	begun = true
+	return s.storeAgent(ctx, birth.Event, list)
+}
+
+// storeAgent appends an agent's first events.
+func (s *System) storeAgent(ctx context.Context, event events.AgentDeployed, list []events.Event) (Deployed, error) {
 	res, err := s.append(ctx, events.AgentStream(event.AgentID), events.NoStream(), list...)
 	var there *events.WrongRevisionError
 	switch {

@@ -166,3 +166,38 @@ func TestABirthKeepsItsPlace(t *testing.T) {
 		}
 	}
 }
+
+// TestARepeatedBirthNeedsNoPlace: the projection may have come to the agent since the
+// repetition looked for it, and nothing is made.
+func TestARepeatedBirthNeedsNoPlace(t *testing.T) {
+	r := newRig(t, nil)
+	one, b := r.deploy("one", "echo"), new(births)
+	r.until("it is seen", func() bool { return r.agents.Len() == 1 })
+	if err := b.take(one, 1, r.agents, r.runner.Position(), time.Now()); err != nil {
+		t.Error(err)
+	}
+	if err := b.take(events.NewAgentID(), 1, r.agents, r.runner.Position(), time.Now()); !errors.Is(err, events.ErrTooManyAgents) {
+		t.Errorf("another: %v", err)
+	}
+}
+
+// TestAModuleThatMayNotBeStoredKeepsNoPlace: no agent can come of that.
+func TestAModuleThatMayNotBeStoredKeepsNoPlace(t *testing.T) {
+	r := newRig(t, func(c *Config) { c.MaxAgents = 1 })
+	ctx, cancel := context.WithCancel(context.Background())
+	module := events.ModuleStream(events.HashModule(fixtures.Agent("echo")))
+	r.store.fail(func(s events.Stream) error {
+		if s == module {
+			cancel()
+			return events.ErrUnknownOutcome
+		}
+		return nil
+	}, nil)
+	if _, err := r.Deploy(ctx, deployment("one", "echo")); err == nil {
+		t.Fatal("it was deployed")
+	}
+	r.store.fail(nil, nil)
+	if _, err := r.Deploy(context.Background(), deployment("two", "echo")); err != nil {
+		t.Error(err)
+	}
+}
