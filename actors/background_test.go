@@ -4,15 +4,16 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/caxton-run/caxton/events"
 )
 
 // niceThreads counts the threads of this process that are nicer than its first, which
 // ran before any guest did.
-func niceThreads(t *testing.T) (n int) {
+func niceThreads(t testing.TB) (n int) {
 	t.Helper()
 	tasks, err := os.ReadDir("/proc/self/task")
 	if err != nil {
@@ -28,32 +29,35 @@ func niceThreads(t *testing.T) (n int) {
 	return n
 }
 
-// threadNice is field 19 of proc_pid_stat(5); 0 for a thread that is gone.
-func threadNice(id int) (nice int) {
-	stat, _ := os.ReadFile(fmt.Sprintf("/proc/self/task/%d/stat", id))
-	_, rest, _ := strings.Cut(string(stat), ") ")
-	if f := strings.Fields(rest); len(f) > 16 {
-		_, _ = fmt.Sscan(f[16], &nice)
+// threadNice is a thread's niceness; 0 for one that is gone.
+func threadNice(id int) int {
+	n, err := syscall.Getpriority(syscall.PRIO_PROCESS, id)
+	if err != nil {
+		return 0
 	}
-	return nice
+	return 20 - n // what the kernel returns is never negative (getpriority(2))
+}
+
+// spinsFor sends a message to an agent that takes all of its time for it, and is tried again.
+func (r *rig) spinsFor(limit time.Duration) events.AgentID {
+	r.t.Helper()
+	if niceThreads(r.t) != 0 || threadNice(os.Getpid()) > 9 {
+		r.t.Skip("this process is nice by itself")
+	}
+	spin := r.deployWasm("spin", hostile(r.t, "spin"), slowly(limit))
+	q := request(spin, "1")
+	q.Wait = 0
+	if _, err := r.Send(context.Background(), q); err != nil {
+		r.t.Fatal(err)
+	}
+	return spin
 }
 
 // TestAfterALongRunTheNextGivesWay: an agent whose last message took long handles its
 // next one on a thread that gives way to others, and that ends with it.
 func TestAfterALongRunTheNextGivesWay(t *testing.T) {
 	r := newRig(t, nil)
-	if niceThreads(t) != 0 || threadNice(os.Getpid()) > 9 {
-		t.Skip("this process is nice by itself")
-	}
-	spin := r.deployWasm("spin", hostile(t, "spin"), func(q *DeployRequest) {
-		q.Limits.MaxFuel = events.LimitCeilings().MaxFuel
-		q.Limits.MaxExecutionTimeMS = 100 // and it is tried again
-	})
-	q := request(spin, "1")
-	q.Wait = 0
-	if _, err := r.Send(context.Background(), q); err != nil {
-		t.Fatal(err)
-	}
+	r.spinsFor(100 * time.Millisecond)
 	r.until("it gives way", func() bool { return niceThreads(t) == 1 })
 	r.stopAll(StopAllRequest{})
 	r.until("the thread ends", func() bool { return niceThreads(t) == 0 })
@@ -62,18 +66,7 @@ func TestAfterALongRunTheNextGivesWay(t *testing.T) {
 // TestNoMessageIsSetAsideForGivingWay: the last run before that is as any other.
 func TestNoMessageIsSetAsideForGivingWay(t *testing.T) {
 	r := newRig(t, nil)
-	if niceThreads(t) != 0 || threadNice(os.Getpid()) > 9 {
-		t.Skip("this process is nice by itself")
-	}
-	spin := r.deployWasm("spin", hostile(t, "spin"), func(q *DeployRequest) {
-		q.Limits.MaxFuel = events.LimitCeilings().MaxFuel
-		q.Limits.MaxExecutionTimeMS = 300
-	})
-	q := request(spin, "1")
-	q.Wait = 0
-	if _, err := r.Send(context.Background(), q); err != nil {
-		t.Fatal(err)
-	}
+	spin := r.spinsFor(300 * time.Millisecond)
 	r.until("the second run gives way", func() bool { return niceThreads(t) == 1 })
 	r.until("it has ended", func() bool { return len(only[events.AgentCrashed](r, events.AgentStream(spin))) == 2 })
 	r.until("the thread ends", func() bool { return niceThreads(t) == 0 })

@@ -157,7 +157,7 @@ func (a *agentActor) prepare(ctx context.Context, c *agent.Update) (next *replay
 	if !st.Exists() || st.Status == agent.Removed || !c.NewModule(st) && !a.shrinks(c) {
 		return nil, nil // if it may not be, Decide says so
 	}
-	err = a.sys.licensed(ctx, func(ctx context.Context) error {
+	err = a.sys.licensed(ctx, func(ctx context.Context) (err error) {
 		if !c.NewModule(st) {
 			return a.fits(ctx, *c)
 		}

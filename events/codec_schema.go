@@ -71,13 +71,13 @@ func schemaOf(t Type) (s schema, ok bool) {
 	case DeadLetterRetried{}.EventType():
 		return schema{1, decode[DeadLetterRetried], nil}, true
 	case AgentUpdated{}.EventType():
-		return schema{2, decode[AgentUpdated], upcastAgentUpdated}, true
+		return schema{2, decode[AgentUpdated], upcastAdded}, true
 	case AgentStopRequested{}.EventType():
 		return schema{1, decode[AgentStopRequested], nil}, true
 	case AgentStopped{}.EventType():
 		return schema{1, decode[AgentStopped], nil}, true
 	case AgentRestarted{}.EventType():
-		return schema{2, decode[AgentRestarted], upcastAgentRestarted}, true
+		return schema{2, decode[AgentRestarted], upcastAdded}, true
 	case AgentRemoved{}.EventType():
 		return schema{1, decode[AgentRemoved], nil}, true
 	case HistoryTrimmed{}.EventType():
@@ -125,7 +125,7 @@ func schemaOf(t Type) (s schema, ok bool) {
 func schemaOfBreaker(t Type) (s schema, ok bool) {
 	switch t {
 	case BreakerOpened{}.EventType():
-		return schema{2, decode[BreakerOpened], upcastBreakerOpened}, true
+		return schema{2, decode[BreakerOpened], upcastAdded}, true
 	case BreakerHalfOpened{}.EventType():
 		return schema{1, decode[BreakerHalfOpened], nil}, true
 	case BreakerClosed{}.EventType():

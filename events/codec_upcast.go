@@ -61,24 +61,10 @@ func upcastRun(from int, data []byte) ([]byte, error) {
 	return nil, noStep(from)
 }
 
-// upcastAgentUpdated: 1 → 2 let the migration's record name the machine, as of upcastRun.
-func upcastAgentUpdated(from int, data []byte) ([]byte, error) {
-	if from != 1 {
-		return nil, noStep(from)
-	}
-	return data, nil
-}
-
-// upcastAgentRestarted: 1 → 2 let a restart be remembered by an Idempotency-Key.
-func upcastAgentRestarted(from int, data []byte) ([]byte, error) {
-	if from != 1 {
-		return nil, noStep(from)
-	}
-	return data, nil
-}
-
-// upcastBreakerOpened: 1 → 2 let one that a storm opened name it.
-func upcastBreakerOpened(from int, data []byte) ([]byte, error) {
+// upcastAdded: 1 → 2 added fields whose absence says what holds of those before: which
+// machine a migration ran on (AgentUpdated), the key of a restart (AgentRestarted), the
+// storm that opened a breaker (BreakerOpened).
+func upcastAdded(from int, data []byte) ([]byte, error) {
 	if from != 1 {
 		return nil, noStep(from)
 	}

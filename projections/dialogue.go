@@ -133,8 +133,7 @@ type parties struct{ from, to string }
 // thread is an exchange and what its messages go by.
 type thread struct {
 	Exchange
-	begun events.MessageID // by which message
-	names [2]name          // of the message that began it, and of the last step
+	names [2]name // of the message that began it, and of the last step
 }
 
 // name is what in_reply_to says of a message: its reply_with, or its id.
@@ -192,7 +191,7 @@ func (d *dialogue) begin(m *events.Message, p Protocol, state ExchangeState, at 
 	if x == nil {
 		return
 	}
-	x.Protocol, x.begun, x.names = p, m.ID, [2]name{nameOf(m), nameOf(m)}
+	x.Protocol, x.names = p, [2]name{nameOf(m), nameOf(m)}
 	d.move(x, state, at)
 }
 
@@ -234,7 +233,7 @@ func (d *dialogue) move(x *thread, next ExchangeState, at time.Time) {
 func (d *dialogue) end(m *events.Message, state ExchangeState, at time.Time) {
 	_, first, ok := opening(m.Performative)
 	for _, x := range d.threads[parties{m.Sender, m.Receiver}] {
-		if ok && x.begun == m.ID && x.State == first {
+		if ok && x.names[0].id == m.ID && x.State == first {
 			d.move(x, state, at)
 		}
 	}

@@ -10,7 +10,7 @@ import (
 // Background calls. A guest that computes for long keeps a processor busy, and what else
 // the node does waits for the others: the system's scheduler gives each thread its share,
 // some milliseconds at a time. A call that is expected to be long runs on a thread of its
-// own, which the system lets run when no other thread of the node wants to.
+// own, to which the system prefers the node's others.
 const (
 	// backgroundNice is by how much its thread is nicer: it gets a tenth of what another
 	// gets that wants the same processor. Nicer still, and it might, beside other busy
@@ -94,10 +94,10 @@ func (in *Instance) giveWay() {
 	runtime.Gosched()
 }
 
-// handleAside is serve in the background; false when there was no place, and nothing ran.
+// handleInBackground is serve in the background; false when there was no place, and nothing ran.
 // It is a function of its own so that only here call and outcome are moved to the heap.
-func (in *Instance) handleAside(ctx context.Context, c Call, out *Outcome) bool {
-	c.aside = true
+func (in *Instance) handleInBackground(ctx context.Context, c Call, out *Outcome) bool {
+	c.background = true
 	var came Outcome
 	if !in.host.inBackground(func() { in.serve(ctx, &c, nil, &came) }) {
 		return false

@@ -30,7 +30,7 @@ type Call struct {
 	Long    bool          // it is expected to compute for long: in the background, if there is a place
 	Deep    bool          // calls nest as deep as the meter lets any, whatever Config.CallDepth: for what succeeded under another meter
 
-	aside bool // it is in the background
+	background bool // it runs there
 }
 
 // Outcome is what a call came to. Effects (Reply, Sends, State, Timers, Capabilities) are set only
@@ -61,7 +61,7 @@ func (in *Instance) Handle(ctx context.Context, c Call) (out Outcome) {
 	if !in.mod.info.HandlesMessages {
 		return Outcome{Status: events.OutcomeNoHandler, Detail: "the module does not export " + exportHandle}
 	}
-	if c.Long && in.handleAside(ctx, c, &out) {
+	if c.Long && in.handleInBackground(ctx, c, &out) {
 		return out
 	}
 	in.serve(ctx, &c, nil, &out)

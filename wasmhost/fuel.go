@@ -47,7 +47,7 @@ func (in *Instance) begin(ctx context.Context, c *Call, body []byte) {
 	in.call = call{}
 	in.call.ctx, in.call.budget, in.call.message = ctx, int64(min(c.Fuel, 1<<62)), body
 	in.call.record, in.call.state = c.Host, c.State
-	in.call.background = c.aside
+	in.call.background = c.background
 	in.call.agent, in.call.timers.before = c.Agent, c.Agent
 	if in.call.depth = in.host.cfg.CallDepth; c.Deep {
 		in.call.depth = meter.MaxDepth
