@@ -37,6 +37,7 @@ type Mailbox struct {
 	turn      []*envelope // taken by the turn under way
 	user      []any       // proto.actor's user messages
 	system    []any
+	started   bool // by proto.actor, once the actor's first message is in system
 	suspended bool // by proto.actor, while it restarts the actor
 	held      bool // by the agent, while it backs off
 	closed    bool
@@ -279,8 +280,15 @@ func (b *Mailbox) RegisterHandlers(i actor.MessageInvoker, d actor.Dispatcher) {
 	b.mu.Unlock()
 }
 
-// Start implements actor.Mailbox: envelopes may have come before the actor.
-func (b *Mailbox) Start() { b.schedule() }
+// Start implements actor.Mailbox: envelopes may have come before the actor, and whoever
+// offers one between RegisterHandlers and this may not have it given a turn before the
+// actor is told that it has started.
+func (b *Mailbox) Start() {
+	b.mu.Lock()
+	b.started = true
+	b.mu.Unlock()
+	b.schedule()
+}
 
 // UserMessageCount implements actor.Mailbox.
 func (b *Mailbox) UserMessageCount() int {
@@ -290,7 +298,7 @@ func (b *Mailbox) UserMessageCount() int {
 
 func (b *Mailbox) schedule() {
 	b.mu.Lock()
-	ready := b.invoker != nil && b.ready()
+	ready := b.started && b.ready()
 	b.mu.Unlock()
 	if ready && b.running.CompareAndSwap(false, true) {
 		b.disp.Schedule(b.loop)

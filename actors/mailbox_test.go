@@ -2,10 +2,12 @@ package actors
 
 import (
 	"errors"
+	"reflect"
 	"slices"
 	"testing"
 	"time"
 
+	"github.com/asynkron/protoactor-go/actor"
 	"pgregory.net/rapid"
 
 	"github.com/caxton-run/caxton/actors/agent"
@@ -262,5 +264,27 @@ func TestARestartedActorLeavesNoTimer(t *testing.T) {
 	a.endTimers()
 	if timer.Stop() {
 		t.Error("the end of a draining is still to come")
+	}
+}
+
+// witness is an actor that keeps what it was given, on a dispatcher that runs at once.
+type witness struct{ got []any }
+
+func (w *witness) InvokeSystemMessage(m any)     { w.got = append(w.got, m) }
+func (w *witness) InvokeUserMessage(m any)       { w.got = append(w.got, m) }
+func (w *witness) EscalateFailure(reason, _ any) { panic(reason) }
+func (w *witness) Schedule(fn func())            { fn() }
+func (w *witness) Throughput() int               { return 1 }
+
+// TestNothingBeforeTheStart: what comes while proto.actor makes the actor is not given to
+// one that has not been told that it has started.
+func TestNothingBeforeTheStart(t *testing.T) {
+	box, w := NewMailbox(1), new(witness)
+	box.RegisterHandlers(w, w)
+	box.PostUserMessage(idle{})
+	box.PostSystemMessage(&actor.Started{})
+	box.Start()
+	if want := []any{&actor.Started{}, idle{}}; !reflect.DeepEqual(w.got, want) {
+		t.Fatalf("it was given %#v, want %#v", w.got, want)
 	}
 }
