@@ -69,9 +69,14 @@ func each(ctx context.Context, n int, send sendFunc) (load, error) {
 // in time: a latency is counted from when its message was due, so a stall shows
 // in all the messages that it delayed.
 func openLoop(ctx context.Context, workers int, rate float64, d time.Duration, send sendFunc) (load, error) {
+	return drive(ctx, workers, atRate(ctx, workers, rate, d, send))
+}
+
+// atRate is what each worker of an open loop does, which begins now.
+func atRate(ctx context.Context, workers int, rate float64, d time.Duration, send sendFunc) func(id int, w *worker) {
 	interval := time.Duration(float64(time.Second) * float64(workers) / rate)
 	start := time.Now()
-	return drive(ctx, workers, func(id int, w *worker) {
+	return func(id int, w *worker) {
 		due := start.Add(interval * time.Duration(id) / time.Duration(workers))
 		for i := int64(0); due.Sub(start) < d; i++ {
 			if wait := time.Until(due); wait > 0 {
@@ -88,32 +93,58 @@ func openLoop(ctx context.Context, workers int, rate float64, d time.Duration, s
 			w.record(time.Since(due))
 			due = due.Add(interval)
 		}
-	})
+	}
 }
 
 // drive runs workers to their end and puts their measurements together.
 func drive(ctx context.Context, workers int, run func(id int, w *worker)) (load, error) {
+	t := newTally()
+	if err := t.drive(ctx, workers, run); err != nil {
+		return load{}, err
+	}
+	return t.load(), nil
+}
+
+// tally puts measurements together, of one or of several times that workers ran.
+type tally struct {
+	hist    *hdrhistogram.Histogram // of µs
+	n       int64
+	elapsed time.Duration
+}
+
+func newTally() *tally { return &tally{hist: newLatencies()} }
+
+func newLatencies() *hdrhistogram.Histogram {
+	return hdrhistogram.New(1, maxBenchLatency.Microseconds(), 3)
+}
+
+// drive runs workers to their end and adds what they measured.
+func (t *tally) drive(ctx context.Context, workers int, run func(id int, w *worker)) error {
 	all := make([]*worker, workers)
 	var group sync.WaitGroup
 	start := time.Now()
 	for id := range all {
-		w := &worker{hist: hdrhistogram.New(1, maxBenchLatency.Microseconds(), 3)}
+		w := &worker{hist: newLatencies()}
 		all[id] = w
 		group.Go(func() { run(id, w) })
 	}
 	group.Wait()
-	elapsed := time.Since(start)
-	sum := hdrhistogram.New(1, maxBenchLatency.Microseconds(), 3)
-	var out load
+	t.elapsed += time.Since(start)
 	for _, w := range all {
 		if w.err != nil {
-			return load{}, fmt.Errorf("message: %w", w.err)
+			return fmt.Errorf("message: %w", w.err)
 		}
-		sum.Merge(w.hist)
-		out.Messages += w.n
+		t.hist.Merge(w.hist)
+		t.n += w.n
 	}
-	micros := func(q float64) time.Duration { return time.Duration(sum.ValueAtQuantile(q)) * time.Microsecond }
-	out.PerSecond = float64(out.Messages) / elapsed.Seconds()
-	out.P50, out.P99, out.Max = micros(50), micros(99), micros(100)
-	return out, ctx.Err()
+	return ctx.Err()
+}
+
+// load is what it came to.
+func (t *tally) load() load {
+	micros := func(q float64) time.Duration { return time.Duration(t.hist.ValueAtQuantile(q)) * time.Microsecond }
+	return load{
+		Messages: t.n, PerSecond: float64(t.n) / t.elapsed.Seconds(),
+		P50: micros(50), P99: micros(99), Max: micros(100),
+	}
 }

@@ -35,8 +35,12 @@ func (n neighbour) ratio() float64 { return float64(n.Beside.P99) / float64(n.Al
 // spinGuest loops for ever at any message.
 const spinGuest = "spin"
 
-// measureNeighbour measures the last rate again, and once more while one agent spins
-// to its limits, message after message.
+// neighbourTurns is in how many parts each of the two measurements is made, in turns: a
+// disk or a machine that is slower for some seconds is so for both.
+const neighbourTurns = 8
+
+// measureNeighbour measures the last rate again, and while one agent spins to its limits,
+// message after message: a turn without it, a turn with it, and so on.
 func (a *app) measureNeighbour(ctx context.Context, o benchOptions, n *benchNode, send sendFunc) (out neighbour, err error) {
 	out.Rate = o.rates[len(o.rates)-1]
 	a.note("%g messages a second, beside an agent that spins", out.Rate)
@@ -44,18 +48,38 @@ func (a *app) measureNeighbour(ctx context.Context, o benchOptions, n *benchNode
 	if err != nil {
 		return out, err
 	}
-	if out.Alone, err = openLoop(ctx, o.connections, out.Rate, o.duration, send); err != nil {
-		return out, err
+	alone, beside := newTally(), newTally()
+	turn := func(t *tally) error {
+		return t.drive(ctx, o.connections, atRate(ctx, o.connections, out.Rate, o.duration/neighbourTurns, send))
 	}
+	for range neighbourTurns {
+		if err := turn(alone); err != nil {
+			return out, err
+		}
+		spins, err := n.whileSpinning(ctx, id, func() error { return turn(beside) })
+		if err != nil {
+			return out, err
+		}
+		out.Spins += spins
+	}
+	out.Alone, out.Beside = alone.load(), beside.load()
+	view, _ := n.agents.Get(id)
+	out.SpinFuel = view.FuelUsed
+	_, err = n.system.Gateway().Remove(ctx, actors.Command{Caller: benchCaller, Agent: id})
+	return out, err
+}
+
+// whileSpinning runs do while the agent loops, and returns, when it has come to rest, how
+// often it was stopped at its limit.
+func (b *benchNode) whileSpinning(ctx context.Context, id events.AgentID, do func() error) (spins int64, err error) {
 	var spinning sync.WaitGroup
 	var spinErr error
-	during, stop := context.WithCancel(ctx)
-	spinning.Go(func() { out.Spins, out.SpinFuel, spinErr = n.spin(during, id) })
-	out.Beside, err = openLoop(ctx, o.connections, out.Rate, o.duration, send)
-	stop()
+	quit := make(chan struct{})
+	spinning.Go(func() { spins, spinErr = b.spin(ctx, quit, id) })
+	err = do()
+	close(quit)
 	spinning.Wait()
-	_, gone := n.system.Gateway().Remove(ctx, actors.Command{Caller: benchCaller, Agent: id})
-	return out, errors.Join(err, spinErr, gone)
+	return spins, errors.Join(err, spinErr)
 }
 
 // deploySpinner makes an agent that loops for ever, with the fuel that agents have when
@@ -72,17 +96,16 @@ func (b *benchNode) deploySpinner(ctx context.Context) (events.AgentID, error) {
 	return d.ID, err
 }
 
-// spin keeps the agent looping until ctx ends, and returns how often it was stopped at
-// its limit, and how far it had come.
-func (b *benchNode) spin(ctx context.Context, id events.AgentID) (spins int64, fuel events.Fuel, err error) {
+// spin keeps the agent looping, one message after the other, until quit is closed, and
+// returns how often it was stopped at its limit, once the projections have that.
+func (b *benchNode) spin(ctx context.Context, quit <-chan struct{}, id events.AgentID) (spins int64, err error) {
 	var last events.Position
-	for ctx.Err() == nil {
+	for !closed(quit) {
 		sent, err := b.system.Gateway().Send(ctx, actors.SendRequest{
 			Caller: benchCaller, To: id, Wait: actors.MaxWait,
 			Message: events.Message{Performative: events.Request, Content: json.RawMessage(benchContent)},
 		})
 		switch {
-		case ctx.Err() != nil:
 		case errors.Is(err, events.ErrBreakerOpen): // it has failed often enough for that
 			reset := actors.BreakerRequest{Caller: benchCaller, Scope: events.AgentScope(id)}
 			_, err = b.system.Gateway().OrderBreaker(ctx, reset)
@@ -91,13 +114,19 @@ func (b *benchNode) spin(ctx context.Context, id events.AgentID) (spins int64, f
 		case err == nil:
 			err = fmt.Errorf("a message to the agent that spins was %s, not %s", sent.Status, actors.Failed)
 		}
-		if err != nil && ctx.Err() == nil {
-			return spins, fuel, err
+		if err != nil {
+			return spins, err
 		}
 	}
-	if err := b.runner.WaitFor(context.WithoutCancel(ctx), last); err != nil {
-		return spins, fuel, err
+	return spins, b.runner.WaitFor(ctx, last)
+}
+
+// closed reports whether a channel that carries nothing is closed.
+func closed(quit <-chan struct{}) bool {
+	select {
+	case <-quit:
+		return true
+	default:
+		return false
 	}
-	view, _ := b.agents.Get(id)
-	return spins, view.FuelUsed, nil
 }

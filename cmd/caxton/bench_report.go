@@ -22,7 +22,7 @@ func (a *app) printReport(r report) {
 	}
 	nb := r.Neighbour
 	rows = append(rows,
-		row(fmt.Sprintf("over HTTP at %g/s, again", nb.Rate), nb.Alone, ""),
+		row(fmt.Sprintf("over HTTP at %g/s, again", nb.Rate), nb.Alone, fmt.Sprintf("in %d turns with the next", neighbourTurns)),
 		row("beside an agent that spins", nb.Beside, fmt.Sprintf("p99 %.1fx; %s", nb.ratio(), nb.spun())),
 		row(fmt.Sprintf("echo of %d agents, a caller each", echoAgents), r.Echo, ratio(r.Echo)),
 		[]string{"  Golem's, as it publishes it", fmt.Sprintf("~%d/s", golemEchoPerSecond), "", short(golemEchoP50), "", "",
