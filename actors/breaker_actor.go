@@ -88,8 +88,14 @@ func (a *breakerActor) storm(m breakerStorm) {
 	}
 }
 
-// passTime does the transitions that are due.
+// passTime does the transitions that are due. Before the projections are ready all agents
+// seem to be no more: then it is left to awaitAgents.
 func (a *breakerActor) passTime(now time.Time) {
+	select {
+	case <-a.sys.deps.Runner.Ready():
+	default:
+		return
+	}
 	for _, scope := range slices.Sorted(maps.Keys(a.known)) {
 		br := a.known[scope]
 		p := br.passed(a.rules, now)
@@ -99,6 +105,16 @@ func (a *breakerActor) passTime(now time.Time) {
 		_ = a.move(scope, p, Caller{}) // logged
 	}
 	a.arm()
+}
+
+// awaitAgents has the transitions done that came due while the node was down, once its
+// agents are known, or returns when ctx ends.
+func (b *breakers) awaitAgents(ctx context.Context) {
+	select {
+	case <-b.sys.deps.Runner.Ready():
+		b.sys.tellBreakers(breakerDue{})
+	case <-ctx.Done():
+	}
 }
 
 // orphan reports whether a breaker's agent is no more.

@@ -128,6 +128,27 @@ func TestBreakerOfAnAgent(t *testing.T) {
 	c.recorded(scope, "Opened:consecutive HalfOpened Opened:trial HalfOpened Closed:reset")
 }
 
+// TestBreakerDueAtTheStart: a breaker whose time came while the node was down moves at
+// once, while the system is being made or just after, and not as one of an agent that is
+// no more, as all agents seem to be before the projections are ready.
+func TestBreakerDueAtTheStart(t *testing.T) {
+	c := newClocked(t)
+	scope := events.AgentScope(c.deploy("echo", "echo"))
+	want := ""
+	for range 30 {
+		c.sys.tellBreakers(breakerTrips{scope, failing(testRules.Row)})
+		c.stands(scope, BreakerOpen)
+		c.end()
+		c.at.Add(testRules.Open.Microseconds())
+		c.start()
+		c.stands(scope, BreakerHalfOpen)
+		c.orders(BreakerRequest{})
+		c.stands(scope, BreakerClosed)
+		want += " Opened:consecutive HalfOpened Closed:reset"
+	}
+	c.recorded(scope, want[1:])
+}
+
 // TestBreakerTrialThatGoesWell: one message is let through, and then all.
 func TestBreakerTrialThatGoesWell(t *testing.T) {
 	c := newClocked(t)

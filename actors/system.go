@@ -112,17 +112,35 @@ func New(cfg Config, deps Deps) (*System, error) {
 	s.engine = actor.NewActorSystem(actor.WithLoggerFactory(func(*actor.ActorSystem) *slog.Logger {
 		return slog.New(slog.DiscardHandler) // what matters is logged where it happens
 	}), actor.WithDeadLetterThrottleInterval(afterLetter))
-	s.supervisor = s.engine.Root.Spawn(actor.PropsFromProducer(
-		func() actor.Actor { return &supervisor{sys: s, open: open} },
-		actor.WithSupervisor(restarts{sys: s}),
-	))
+	s.supervisor = s.engine.NewLocalPID(supervisorName)
 	s.registry = newRegistry(cfg.MailboxSize, func(id events.AgentID, box *Mailbox) {
 		s.engine.Root.Send(s.supervisor, spawnAgent{id, box})
 	})
 	s.registry.recents = &s.recents
 	s.dispatcher, s.waker = newDispatcher(s), newWaker(s)
 	s.timekeeper = newTimekeeper(s)
+	if err := s.supervise(open); err != nil {
+		s.end()
+		return nil, err
+	}
 	return s, nil
+}
+
+// supervisorName is the supervisor's among the actors of a system: what its children do
+// at once, like moving a breaker that is due, goes by s.supervisor, and they are there
+// before spawning it returns.
+const supervisorName = "agents"
+
+// supervise starts the supervisor, last: its children use all that the system has.
+func (s *System) supervise(open map[events.BreakerScope]breaker) error {
+	_, err := s.engine.Root.SpawnNamed(actor.PropsFromProducer(
+		func() actor.Actor { return &supervisor{sys: s, open: open} },
+		actor.WithSupervisor(restarts{sys: s}),
+	), supervisorName)
+	if err != nil {
+		return fmt.Errorf("actors: start the supervisor: %w", err)
+	}
+	return nil
 }
 
 // Gateway returns the way in.
@@ -137,6 +155,7 @@ func (s *System) Run(ctx context.Context) error {
 	group.Go(func() { s.waker.run(ctx) })
 	group.Go(func() { s.timekeeper.run(ctx) })
 	group.Go(func() { s.watchStorms(ctx) })
+	group.Go(func() { s.breakers.awaitAgents(ctx) })
 	s.dispatcher.run(ctx)
 	group.Wait()
 	s.registry.close()
