@@ -306,9 +306,10 @@ func TestTrimLeavesAlone(t *testing.T) {
 	if done := r.trim(); done.Agents+done.Events+done.Kept != 0 {
 		t.Errorf("it is suspended: %+v", done)
 	}
-	if _, err := r.Resume(context.Background(), Command{Agent: id}); err != nil {
+	if at, err = r.Resume(context.Background(), Command{Agent: id}); err != nil {
 		t.Fatal(err)
 	}
+	r.caughtUp(at)
 	r.stopAll(StopAllRequest{})
 	if _, err := r.sys.TrimHistories(context.Background(), 0); !errors.Is(err, events.ErrEmergencyStop) {
 		t.Errorf("during an emergency stop: %v", err)
