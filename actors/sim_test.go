@@ -20,10 +20,10 @@ import (
 // maxFaults are shown of one schedule: the first says most.
 const maxFaults = 5
 
-// simLong is how many times as many schedules a run with CAXTON_LONG has: 600, of which each
-// takes a second under the race detector; simAll with CAXTON_LONG=all.
+// simLong is how many times as many schedules a run with CAXTON_LONG has: 1,200, of which
+// ten take a second, and one under the race detector; simAll with CAXTON_LONG=all.
 const (
-	simLong = 2
+	simLong = 4
 	simAll  = 20
 )
 
