@@ -19,9 +19,7 @@ func (m modules) Module(ctx context.Context, h events.ModuleHash) (*wasmhost.Mod
 	if mod, ok := m.host.Cached(h); ok {
 		return mod, nil
 	}
-	wasm, err := events.LoadModule(ctx, m.store, h)
-	if err != nil {
-		return nil, err
-	}
-	return m.host.Compile(ctx, wasm)
+	return m.host.CompileStored(ctx, h, func(ctx context.Context) ([]byte, error) {
+		return events.LoadModule(ctx, m.store, h)
+	})
 }

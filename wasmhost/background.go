@@ -43,29 +43,14 @@ func (h *Host) inBackground(do func()) bool {
 }
 
 // onNiceThread runs do on a thread that ends with it, and returns what it panicked with.
-// A thread may become nicer but, without privileges, not less nice again. A goroutine
-// that ends while locked to its thread ends the thread with it; all but the first, whose
-// niceness is what the system shows as the process's, and which does not end. While that
-// is locked, do gets another.
+// A thread may become nicer but, without privileges, not less nice again. It is not the
+// first, whose niceness is what the system shows as the process's.
 func onNiceThread(do func()) (panicked any) {
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		defer func() {
-			if r := recover(); r != nil {
-				panicked = r
-			}
-		}()
-		runtime.LockOSThread()
-		if unix.Gettid() == unix.Getpid() {
-			defer runtime.UnlockOSThread()
-			panicked = onNiceThread(do)
-			return
-		}
+	onOwnThread(func() {
+		defer func() { panicked = recover() }()
 		beNice()
 		do()
-	}()
-	<-ended
+	})
 	return panicked
 }
 

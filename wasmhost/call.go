@@ -251,8 +251,7 @@ func trapDetail(text string) string {
 	lines := strings.Split(strings.TrimPrefix(text, "wasm error: "), "\n")
 	var frames []string
 	for _, l := range lines[1:] {
-		l = strings.TrimSpace(l)
-		name, _, ok := strings.Cut(l, "(")
+		name, ok := withoutTypes(strings.TrimSpace(l))
 		if !ok || len(frames) == maxTrapFrames {
 			continue
 		}
@@ -263,6 +262,20 @@ func trapDetail(text string) string {
 		detail += " in " + strings.Join(frames, " < ")
 	}
 	return firstLine(detail)
+}
+
+// withoutTypes takes the types off a frame, which is told as "name(i32,i64) i32" or, with
+// several results, "name(i32) (i32,i64)". They are looked for at its end: a name may have
+// parentheses too, and those of C++ have. Other lines are no frames.
+func withoutTypes(line string) (name string, ok bool) {
+	end := strings.LastIndexByte(line, '(')
+	if end > 0 && strings.HasSuffix(line[:end], ") ") {
+		end = strings.LastIndexByte(line[:end], '(')
+	}
+	if end < 0 {
+		return "", false
+	}
+	return line[:end], true
 }
 
 // frameName is what a profile calls a function (functionName) that the engine calls

@@ -141,17 +141,32 @@ func (h *Host) Close(ctx context.Context) error {
 // Errors: *events.RefusedError; one that wraps events.ErrInvalidWasm;
 // events.ErrClosed; ctx's error while waiting for others.
 func (h *Host) Compile(ctx context.Context, wasm []byte) (*Module, error) {
-	return h.compile(ctx, moduleKey{hash: events.HashModule(wasm)}, wasm)
+	return h.compile(ctx, moduleKey{hash: events.HashModule(wasm)}, given(wasm))
 }
 
-func (h *Host) compile(ctx context.Context, key moduleKey, wasm []byte) (*Module, error) {
+// CompileStored is Compile of a module whose bytes load brings, those of this hash. One
+// of those who want it is asked for them, when its turn has come: thousands of agents may
+// wake with the same module, and each would hold it while they wait. Errors are also
+// load's.
+func (h *Host) CompileStored(ctx context.Context, hash events.ModuleHash, load Loader) (*Module, error) {
+	return h.compile(ctx, moduleKey{hash: hash}, load)
+}
+
+// Loader brings the bytes of a module.
+type Loader func(ctx context.Context) (wasm []byte, err error)
+
+func given(wasm []byte) Loader {
+	return func(context.Context) ([]byte, error) { return wasm, nil }
+}
+
+func (h *Host) compile(ctx context.Context, key moduleKey, load Loader) (*Module, error) {
 	for {
 		m, leader, err := h.acquire(key)
 		if err != nil {
 			return nil, err
 		}
 		if leader {
-			h.lead(ctx, m, wasm)
+			h.lead(ctx, m, load)
 		}
 		select {
 		case <-m.ready:
@@ -164,7 +179,7 @@ func (h *Host) compile(ctx context.Context, key moduleKey, wasm []byte) (*Module
 		case m.err == nil:
 			return m, nil
 		case errors.As(m.err, &gone) && !leader:
-			continue // its context ended, not ours
+			continue // its context ended or its loader failed, not ours
 		case gone != nil:
 			return nil, gone.cause
 		}
@@ -231,24 +246,32 @@ func (h *Host) use(m *Module) error {
 	return nil
 }
 
-// abandonedError is a build that its leader's context ended before it began.
+// abandonedError is a build that its leader did not come to, for a reason that is no
+// matter of the others who wait for it.
 type abandonedError struct{ cause error }
 
 func (e *abandonedError) Error() string { return e.cause.Error() }
 
 // lead builds m and tells those who wait. A failed module leaves the table, so
 // nothing remembers failures but the caller.
-func (h *Host) lead(ctx context.Context, m *Module, wasm []byte) {
-	defer close(m.ready)
+func (h *Host) lead(ctx context.Context, m *Module, load Loader) {
+	m.err = &abandonedError{errLoaderPanicked} // until it ends otherwise: whoever supervises the leader sees the panic
+	defer h.led(m)
 	h.builds.Add(1)
-	defer h.builds.Add(-1)
 	select {
 	case h.slots <- struct{}{}:
-		m.err = h.build(ctx, m, wasm)
-		<-h.slots
+		m.err = h.loadAndBuild(ctx, m, load)
 	case <-ctx.Done():
 		m.err = &abandonedError{ctx.Err()}
 	}
+}
+
+var errLoaderPanicked = errors.New("who was to load the module panicked")
+
+// led is the end of lead, however it came.
+func (h *Host) led(m *Module) {
+	defer close(m.ready)
+	h.builds.Add(-1)
 	if m.err != nil {
 		h.mu.Lock()
 		delete(h.modules, m.key())
@@ -257,6 +280,16 @@ func (h *Host) lead(ctx context.Context, m *Module, wasm []byte) {
 		}
 		h.mu.Unlock()
 	}
+}
+
+// loadAndBuild fills m, and gives the slot back. Whoever waits has a loader of their own.
+func (h *Host) loadAndBuild(ctx context.Context, m *Module, load Loader) error {
+	defer func() { <-h.slots }()
+	wasm, err := load(ctx)
+	if err != nil {
+		return &abandonedError{err}
+	}
+	return h.build(ctx, m, wasm)
 }
 
 // build fills m. A panic of the engine's compiler is a refusal: the module is

@@ -58,7 +58,7 @@ func TestMain(m *testing.M) {
 		case lookAtNode:
 			end(lookInto(os.Getppid()))
 		case workUnprotected:
-			end(compileUnprotected(os.Args[2]))
+			end(compileUnprotected(os.Args[2], os.Args[3]))
 		case workerAndStatus:
 			os.Exit(WorkerMain(os.Args[2:], &statusReader{}, os.Stdout))
 		case listPriorities:

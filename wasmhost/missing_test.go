@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"syscall"
 	"testing"
 	"unsafe"
 
@@ -35,14 +36,15 @@ func TestMissing(t *testing.T) {
 }
 
 // compileUnprotected is a node on a system that has neither protection: what surrounds it
-// refuses the calls that ask for them. It says so, and compiles.
-func compileUnprotected(dir string) error {
+// refuses the calls that ask for them, of landlock one. It says so, and compiles.
+func compileUnprotected(dir, landlock string) error {
+	landlocks := map[string]uint32{"create": unix.SYS_LANDLOCK_CREATE_RULESET, "restrict": unix.SYS_LANDLOCK_RESTRICT_SELF}
 	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
 		return err
 	}
 	refuse := unix.SockFilter{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ERRNO | uint32(unix.EPERM)}
 	program := []unix.SockFilter{{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: callNumber}}
-	for _, call := range []uint32{unix.SYS_SECCOMP, unix.SYS_LANDLOCK_CREATE_RULESET} {
+	for _, call := range []uint32{unix.SYS_SECCOMP, landlocks[landlock]} {
 		program = append(program, unix.SockFilter{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: call, Jf: 1}, refuse)
 	}
 	program = append(program, unix.SockFilter{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ALLOW})
@@ -65,11 +67,31 @@ func TestMissingProtections(t *testing.T) {
 			t.Errorf("%s is missing, and is not", m.Name)
 		}
 	}
-	cmd := exec.Command(testProgram(t), workUnprotected, t.TempDir())
-	var faults strings.Builder
-	cmd.Stderr = &faults
-	out, err := cmd.Output()
-	if want := "seccomp true\nlandlock true\n"; err != nil || string(out) != want {
-		t.Errorf("%v: it says %q, want %q: %s", err, out, want, faults.String())
+	for _, landlock := range []string{"create", "restrict"} {
+		if landlock == "restrict" && CanShutIn() != nil {
+			continue // it does not come so far
+		}
+		cmd := exec.Command(testProgram(t), workUnprotected, t.TempDir(), landlock)
+		var faults strings.Builder
+		cmd.Stderr = &faults
+		out, err := cmd.Output()
+		if want := "seccomp true\nlandlock true\n"; err != nil || string(out) != want {
+			t.Errorf("%s is refused: %v: it says %q, want %q: %s", landlock, err, out, want, faults.String())
+		}
+	}
+}
+
+// TestShortIsNotMissing: that a domain finds no descriptor or memory does not let a worker
+// start without one.
+func TestShortIsNotMissing(t *testing.T) {
+	for errno, want := range map[syscall.Errno]bool{
+		unix.ENOSYS: true, unix.EOPNOTSUPP: true, unix.EPERM: true, unix.E2BIG: true, unix.EMFILE: false, unix.ENFILE: false, unix.ENOMEM: false,
+	} {
+		if got := hasNoDomains(fmt.Errorf("enter a domain: %w", errno)); got != want {
+			t.Errorf("%v: the system has none: %t", errno, got)
+		}
+	}
+	if hasNoDomains(nil) {
+		t.Error("it has none, and gave one")
 	}
 }

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/caxton-run/caxton/events"
@@ -200,4 +202,70 @@ func TestHostFault(t *testing.T) {
 	if out := in.Handle(context.Background(), c); out.Status != events.OutcomeHostFault {
 		t.Errorf("without a message: %s: %s", out.Status, out.Detail)
 	}
+}
+
+// TestStoredModules: bytes are asked for when their module's turn has come, of one of
+// those who wait. What became of that one, if it does not bring them, is not the others'.
+func TestStoredModules(t *testing.T) {
+	wasm, away := testModule(t, "probe"), errors.New("not here")
+	for name, c := range map[string]struct {
+		first Loader
+		asked int64
+	}{
+		"found":  {given(wasm), 1},
+		"failed": {func(context.Context) ([]byte, error) { return nil, away }, 2},
+		"panic":  {func(context.Context) ([]byte, error) { panic(away) }, 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := hostWith(t, func(c *Config) { c.CompileSlots = 1 }, false)
+			h.slots <- struct{}{}
+			var asked atomic.Int64
+			var wg sync.WaitGroup
+			for i := range 8 {
+				wg.Go(func() {
+					defer func() {
+						if r := recover(); r != nil && (r != away || name != "panic") {
+							t.Errorf("panic: %v", r)
+						}
+					}()
+					m, err := h.CompileStored(context.Background(), events.HashModule(wasm), func(ctx context.Context) ([]byte, error) {
+						if asked.Add(1) == 1 {
+							return c.first(ctx)
+						}
+						return wasm, nil
+					})
+					switch {
+					case err == nil:
+						m.Release()
+					case err != away || name != "failed":
+						t.Error(err)
+					}
+				})
+				for h.waiting() <= i {
+					runtime.Gosched()
+				}
+			}
+			if n := asked.Load(); n != 0 {
+				t.Errorf("bytes are asked for %d times before their turn", n)
+			}
+			<-h.slots
+			wg.Wait()
+			if n := asked.Load(); n != c.asked {
+				t.Errorf("bytes are asked for %d times, want %d", n, c.asked)
+			}
+			if len(h.slots) != 0 || h.builds.Load() != 0 {
+				t.Errorf("%d slots and %d builds are left", len(h.slots), h.builds.Load())
+			}
+		})
+	}
+}
+
+// waiting counts the references to modules that are compiled or were.
+func (h *Host) waiting() (n int) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, m := range h.modules {
+		n += m.refs
+	}
+	return n
 }

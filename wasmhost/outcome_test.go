@@ -283,3 +283,42 @@ func TestTrapOfNameless(t *testing.T) {
 		t.Errorf("the profile has %v", names)
 	}
 }
+
+// TestTrapOfNamed: a trap tells the name that a function was given, whatever stands in
+// it: the names of C++ hold the types of parameters.
+func TestTrapOfNamed(t *testing.T) {
+	for _, name := range []string{
+		"agent/handle", "(anonymous namespace)::fall(int)", "Shape::area() const", "operator()(int, char const*)", "a (b) (c)", "(", ")",
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := hostWith(t, nil, false)
+			in := start(t, h, compileProfiled(t, h, named(t, 1, name)))
+			if out := ask(in, "a"); out.Detail != "unreachable in "+name+" < func[2]" {
+				t.Errorf("%s: %s", out.Status, out.Detail)
+			}
+			if got := in.TakeProfile().Functions(); !slices.ContainsFunc(got, func(f FunctionFuel) bool { return f.Name == name }) {
+				t.Errorf("the profile has %v", got)
+			}
+		})
+	}
+}
+
+// TestFramesWithoutTypes: what the engine adds to a name goes, and nothing else.
+func TestFramesWithoutTypes(t *testing.T) {
+	for line, want := range map[string]string{
+		".f()": ".f", ".f(i32,i64) f32": ".f", ".f(i32) (i32,i64)": ".f", ".f() (i32,i32)": ".f", ".(a) (b)(v128) (i32,i64)": ".(a) (b)",
+		"wasm stack trace:": "", "... maybe followed by omitted frames": "", "": "",
+	} {
+		if got, ok := withoutTypes(line); got != want || ok != (want != "") {
+			t.Errorf("%q: %q, %t", line, got, ok)
+		}
+	}
+}
+
+// named is the nameless test module with a section that names one function.
+func named(t *testing.T, function byte, name string) []byte {
+	t.Helper()
+	names := append([]byte{1, function, byte(len(name))}, name...) // one
+	section := append([]byte{4, 'n', 'a', 'm', 'e', 1, byte(len(names))}, names...)
+	return append(append(testModule(t, "nameless"), 0, byte(len(section))), section...)
+}

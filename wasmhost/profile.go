@@ -85,7 +85,7 @@ func (p Profile) Functions() []FunctionFuel {
 // compiled a second time, whose calls are several times slower and use the same
 // fuel. Snapshots of one are good for the other.
 func (h *Host) CompileProfiled(ctx context.Context, wasm []byte) (*Module, error) {
-	return h.compile(ctx, moduleKey{events.HashModule(wasm), true}, wasm)
+	return h.compile(ctx, moduleKey{events.HashModule(wasm), true}, given(wasm))
 }
 
 // TakeProfile returns where the fuel of the calls since the last TakeProfile (or

@@ -1,6 +1,7 @@
 package wasmhost
 
 import (
+	"errors"
 	"fmt"
 	"runtime"
 	"unsafe"
@@ -28,20 +29,18 @@ func newRules() (set int, err error) {
 }
 
 // CanShutIn says why compilers' processes of this system may look into others of the
-// same user; nil when they may not. A node tells its operator (MissingProtections).
-func CanShutIn() error {
-	set, err := newRules()
-	if err == nil {
-		err = unix.Close(set)
-	}
+// same user; nil when they may not. It enters a domain, on a thread that ends with it. A
+// node tells its operator (MissingProtections).
+func CanShutIn() (err error) {
+	onOwnThread(func() { err = enterDomain() })
 	return err
 }
 
-// enterDomain puts the calling thread into a new domain, where the kernel has them.
+// enterDomain puts the calling thread into a new domain.
 func enterDomain() error {
 	set, err := newRules()
 	if err != nil {
-		return nil // none: a worker has its other limits
+		return err
 	}
 	defer unix.Close(set)
 	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
@@ -51,6 +50,13 @@ func enterDomain() error {
 		return fmt.Errorf("enter a domain: %w", errno)
 	}
 	return nil
+}
+
+// hasNoDomains reports whether the system, or what surrounds it, has no domain for a
+// worker, as enterDomain found: it has its other limits then. That descriptors or memory
+// are short is of the moment, and no reason to start one without.
+func hasNoDomains(err error) bool {
+	return err != nil && !errors.Is(err, unix.EMFILE) && !errors.Is(err, unix.ENFILE) && !errors.Is(err, unix.ENOMEM)
 }
 
 // onOwnThread runs f on a thread that ends with it, and waits for its end. Go starts
