@@ -148,12 +148,8 @@ func (st *state) decide(db pebble.Reader, r *request, now time.Time, fresh bool)
 // expectation no longer holds.
 func (st *state) decideAppend(db pebble.Reader, r *request, sh streamHead, now time.Time, fresh bool) (decision, error) {
 	if sh.exists && !fresh {
-		known, err := knownIDs(db, r)
-		if err != nil {
-			return decision{}, err
-		}
-		if known.count > 0 {
-			return decideKnown(db, r, sh, known)
+		if d, known, err := decideRepeated(db, r, sh); known || err != nil {
+			return d, err
 		}
 	}
 	if !r.expected.Matches(sh.last, sh.shown()) {
@@ -212,6 +208,22 @@ func knownIDs(db pebble.Reader, r *request) (known, error) {
 		k.count++
 	}
 	return k, nil
+}
+
+// decideRepeated judges an append if any of its ids is known.
+func decideRepeated(db pebble.Reader, r *request, sh streamHead) (d decision, some bool, err error) {
+	db, done, err := readerOf(db, r)
+	if err != nil {
+		return decision{}, false, err
+	}
+	k, err := knownIDs(db, r)
+	if err == nil && k.count > 0 {
+		d, err = decideKnown(db, r, sh, k)
+	}
+	if e := done(); err == nil {
+		err = e
+	}
+	return d, k.count > 0, err
 }
 
 // decideKnown judges an append of which at least one id is known: the same

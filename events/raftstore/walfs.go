@@ -1,6 +1,7 @@
 package raftstore
 
 import (
+	"bytes"
 	"errors"
 	"io/fs"
 	"slices"
@@ -19,6 +20,9 @@ type walFS struct {
 // aheadOfSegment is the part of a file of the log that is written ahead: 256 KiB of
 // 64 MiB take a disk no longer than a sync.
 const aheadOfSegment = 256
+
+// clearsAtATime is how many bytes of a file are looked at for what was torn.
+const clearsAtATime = 64 << 10
 
 var _ types.VFS = walFS{}
 
@@ -42,7 +46,9 @@ func (w walFS) Create(dir, name string, size uint64) (types.WritableFile, error)
 	if err := f.Preallocate(0, int64(size)); err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
-	return w.file(f, dir), nil
+	file := w.file(f, dir)
+	file.clear = true // the system makes it empty
+	return file, nil
 }
 
 func (w walFS) file(f vfs.File, dir string) *walFile {
@@ -83,6 +89,7 @@ type walFile struct {
 	unnamed bool  // the directory may not name it yet; raft-wal syncs from one goroutine
 	ahead   int   // bytes of zeros that are written behind what is appended
 	zeroed  int64 // where those end
+	clear   bool  // behind what is appended, nothing is but zeros that are on the disk
 }
 
 // WriteAt implements types.WritableFile: raft-wal appends, from one goroutine. Behind
@@ -92,7 +99,17 @@ type walFile struct {
 // raft-wal takes zeros for the end: an append that fills them is followed by others, for
 // what comes then may be left of a longer one that was torn. They may lie beyond what was
 // reserved: a full disk that has room for the append, but not for them, does without.
+//
+// Where the first append comes the log ended when it was opened. What is behind was torn,
+// and is cleared on the disk before: if this append is torn as well, raft-wal could find
+// entries of that one behind it, would take it for whole, and not look at its checksum.
 func (f *walFile) WriteAt(b []byte, at int64) (int, error) {
+	if !f.clear {
+		if err := clearFrom(f.File, at); err != nil {
+			return 0, err
+		}
+		f.clear = true
+	}
 	n, err := f.File.WriteAt(b, at)
 	if end := at + int64(len(b)); err == nil && end >= f.zeroed {
 		zeros, err := f.File.WriteAt(make([]byte, f.ahead), end)
@@ -114,4 +131,30 @@ func (f *walFile) Sync() error {
 	}
 	f.unnamed = false
 	return syncDir(f.fs, f.dir)
+}
+
+// clearFrom leaves nothing but zeros in f from an offset on, and syncs those that it writes.
+func clearFrom(f vfs.File, from int64) error {
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	cleared, zeros, b := false, make([]byte, clearsAtATime), make([]byte, clearsAtATime)
+	for ; from < info.Size(); from += int64(len(b)) {
+		b = b[:min(clearsAtATime, info.Size()-from)]
+		if _, err := f.ReadAt(b, from); err != nil {
+			return err
+		}
+		if bytes.Equal(b, zeros[:len(b)]) {
+			continue
+		}
+		if _, err := f.WriteAt(zeros[:len(b)], from); err != nil {
+			return err
+		}
+		cleared = true
+	}
+	if !cleared {
+		return nil
+	}
+	return f.Sync()
 }
