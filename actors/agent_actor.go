@@ -75,7 +75,10 @@ func (a *agentActor) Receive(ctx actor.Context) {
 		}
 		a.idle.Reset(a.sys.cfg.IdleTimeout)
 	case idle:
-		if a.hibernate(); a.retired {
+		if a.drain == nil { // else it would sleep through the end of that
+			a.hibernate()
+		}
+		if a.retired {
 			ctx.Stop(ctx.Self())
 			return
 		}

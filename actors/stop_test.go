@@ -261,6 +261,21 @@ func TestAStopDuringAnEmergencyStop(t *testing.T) {
 	}
 }
 
+// TestAnIdleAgentDoesNotSleepThroughItsStop: nothing waits in its mailbox while all are
+// stopped, and nobody else comes to wake it in time.
+func TestAnIdleAgentDoesNotSleepThroughItsStop(t *testing.T) {
+	r := newRigWith(t, func(r *rig) {
+		r.cfg.IdleTimeout = 10 * time.Millisecond
+		r.before = func() { r.sys.waker.every = time.Hour }
+	})
+	id := r.deploy("busy", "counter-c")
+	r.stopAll(StopAllRequest{Reason: "test"})
+	r.ask(id, `{"op":"add","n":1}`)
+	r.stop(id, true, 300*time.Millisecond)
+	r.stopped(id, events.StopExpired)
+	r.until("it sleeps", func() bool { return !r.sys.registry.holds(id) })
+}
+
 // write adds events to an agent's stream behind its actor's back.
 func (r *rig) write(id events.AgentID, list ...events.Payload) {
 	r.t.Helper()
