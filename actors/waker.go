@@ -90,7 +90,8 @@ func (w *waker) run(ctx context.Context) {
 }
 
 // look queues those agents whose inbox waits while nothing is in their mailbox, and
-// those that sleep though they are draining; all that are draining, if all is true.
+// those that have nothing to do though they are draining: they sleep, or that it is at
+// an end could not be written; all that are draining, if all is true.
 // One that is found like this again and again is left alone for longer and longer.
 // In an emergency stop those alone that drain: that ends in time whether their guests
 // may run or not, and the lift wakes the others.
@@ -103,7 +104,7 @@ func (w *waker) look(now time.Time, all bool) {
 		}
 	}
 	for _, id := range w.sys.deps.Agents.Draining() {
-		if all || !w.sys.registry.holds(id) {
+		if all || !w.sys.registry.isBusy(id) {
 			found(id)
 		}
 	}
