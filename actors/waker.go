@@ -37,6 +37,8 @@ type waker struct {
 	queue  []events.AgentID             // to be woken, in order
 	queued map[events.AgentID]struct{}  // what stands in queue
 	under  map[events.AgentID]time.Time // on their way, since when
+
+	cleared *licence // whose revocation left only those in queue that drain; look adds no others while it lasts
 }
 
 type wakeTry struct {
@@ -120,7 +122,8 @@ func (w *waker) look(now time.Time, all bool) {
 
 // advance wakes the next agents in the queue, as many as there are places for.
 func (w *waker) advance(now time.Time) {
-	if w.sys.halted() {
+	if l := w.sys.licence.Load(); l.isRevoked() && w.cleared != l {
+		w.cleared = l
 		w.keepDraining()
 	}
 	maps.DeleteFunc(w.under, func(id events.AgentID, since time.Time) bool {
