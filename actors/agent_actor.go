@@ -75,7 +75,10 @@ func (a *agentActor) Receive(ctx actor.Context) {
 		}
 		a.idle.Reset(a.sys.cfg.IdleTimeout)
 	case idle:
-		if a.hibernate(); a.retired {
+		if a.drain == nil { // else it would sleep through the end of that
+			a.hibernate()
+		}
+		if a.retired {
 			ctx.Stop(ctx.Self())
 			return
 		}
@@ -160,7 +163,7 @@ func (a *agentActor) load(ctx context.Context, guest bool) error {
 	if !live.State.Exists() {
 		a.sys.deps.Inboxes.Disown(a.id)
 	}
-	if a.sys.unwoken.forget(a.id) {
+	if guest && a.sys.unwoken.forget(a.id) { // that its state can be read says nothing of its guest
 		a.sys.log.Info("agent can be woken again", slog.String("agent", a.id.String()))
 	}
 	a.inboxNext, a.inboxMore = live.State.InboxNext(), live.State.Exists()

@@ -71,6 +71,16 @@ func (b *births) leave(id events.AgentID, at events.Position, until time.Time) {
 	}
 }
 
+// found says where an agent was made, if nobody knew whether it was.
+func (b *births) found(id events.AgentID, at events.Position) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if x, known := b.pending[id]; known {
+		x.at, x.until = max(x.at, at), time.Time{}
+		b.pending[id] = x
+	}
+}
+
 func tooMany(most int) error {
 	return fmt.Errorf("%w: %d (runtime.max_agents)", events.ErrTooManyAgents, most)
 }

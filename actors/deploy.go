@@ -45,6 +45,9 @@ func (g *Gateway) Deploy(ctx context.Context, r DeployRequest) (Deployed, error)
 		event.AgentID = events.AgentID(events.RequestUUID(r.Principal, r.IdempotencyKey, "agent", 0))
 		// Before anything that can be refused by now: the limit of agents, the disk.
 		if d, found, err := g.sys.deployedBefore(ctx, event); found || err != nil {
+			if found {
+				g.sys.deploys.births.found(d.ID, d.Position)
+			}
 			return d, err
 		}
 	}

@@ -167,6 +167,37 @@ func TestABirthKeepsItsPlace(t *testing.T) {
 	}
 }
 
+// TestABirthThatIsFoundIsNoLongerUnknown: whose deployment was cut off repeats it under
+// its key, and may remove the agent at once.
+func TestABirthThatIsFoundIsNoLongerUnknown(t *testing.T) {
+	r := newRig(t, func(c *Config) { c.MaxAgents = 1 })
+	ctx, cancel := context.WithCancel(context.Background())
+	r.store.fail(nil, func(s events.Stream) error {
+		if s.Category() != events.CategoryAgent {
+			return nil
+		}
+		cancel()
+		return events.ErrUnknownOutcome
+	})
+	q := deployment("one", "echo")
+	q.IdempotencyKey = "k"
+	if _, err := r.Deploy(ctx, q); !errors.Is(err, events.ErrUnknownOutcome) {
+		t.Fatalf("%v, want events.ErrUnknownOutcome", err)
+	}
+	r.store.fail(nil, nil)
+	d, err := r.Deploy(context.Background(), q)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := r.command(r.Remove, d.ID); err != nil {
+		t.Fatal(err)
+	}
+	r.until("it is gone", func() bool { return r.runner.Position() >= d.Position && r.agents.Len() == 0 })
+	if _, err := r.Deploy(context.Background(), deployment("two", "echo")); err != nil {
+		t.Error(err)
+	}
+}
+
 // TestARepeatedBirthNeedsNoPlace: the projection may have come to the agent since the
 // repetition looked for it, and nothing is made.
 func TestARepeatedBirthNeedsNoPlace(t *testing.T) {

@@ -77,6 +77,12 @@ func newEnvelope() *envelope {
 // isCommand reports whether the envelope is for the actor rather than the guest.
 func (e *envelope) isCommand() bool { return e.command != nil || e.nudge }
 
+// endsStop reports whether it tells an agent that its draining is at an end.
+func (e *envelope) endsStop() bool {
+	_, ok := e.command.(agent.EndStop)
+	return ok
+}
+
 // startSpill claims the right to put the message into the inbox. The caller who
 // gets true must call endSpill.
 func (e *envelope) startSpill() bool {

@@ -119,11 +119,17 @@ func (a *agentActor) inboxIsEmpty() bool {
 
 // endDrain forgets that the agent was draining.
 func (a *agentActor) endDrain() {
+	a.rewatchDrain()
+	a.stopSeen = time.Time{}
+}
+
+// rewatchDrain has the next turn see anew to the end of draining.
+func (a *agentActor) rewatchDrain() {
 	if a.drain != nil {
 		a.drain.Stop()
 		a.drain = nil
 	}
-	a.drained, a.stopSeen = false, time.Time{}
+	a.drained = false
 }
 
 // endStop tells an agent that its draining is at an end.

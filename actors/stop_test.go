@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -259,6 +260,42 @@ func TestAStopDuringAnEmergencyStop(t *testing.T) {
 	if got := r.ends(busy); len(got) != 1 {
 		t.Errorf("ends of its messages: %q", got)
 	}
+}
+
+// TestAnIdleAgentDoesNotSleepThroughItsStop: nothing waits in its mailbox while all are
+// stopped, and nobody else comes to wake it in time.
+func TestAnIdleAgentDoesNotSleepThroughItsStop(t *testing.T) {
+	r := newRigWith(t, func(r *rig) {
+		r.cfg.IdleTimeout = 10 * time.Millisecond
+		r.before = func() { r.sys.waker.every = time.Hour }
+	})
+	id := r.deploy("busy", "counter-c")
+	r.stopAll(StopAllRequest{Reason: "test"})
+	r.ask(id, `{"op":"add","n":1}`)
+	r.stop(id, true, 300*time.Millisecond)
+	r.stopped(id, events.StopExpired)
+	r.until("it sleeps", func() bool { return !r.sys.registry.holds(id) })
+}
+
+// TestAStopEndsThoughItCouldNotBeWritten when its time was over, and the agent does not
+// hibernate for long.
+func TestAStopEndsThoughItCouldNotBeWritten(t *testing.T) {
+	r := newRigWith(t, func(r *rig) {
+		r.cfg.IdleTimeout = time.Hour
+		r.before = func() { r.sys.waker.every = 10 * time.Millisecond }
+	})
+	id := r.deploy("busy", "counter-c")
+	r.stopAll(StopAllRequest{Reason: "test"})
+	r.ask(id, `{"op":"add","n":1}`)
+	stream, begun := events.AgentStream(id), atomic.Int32{}
+	r.store.fail(func(s events.Stream) error {
+		if s == stream && begun.Add(1) == 2 { // the first says that it is draining
+			return events.ErrDiskLow
+		}
+		return nil
+	}, nil)
+	r.stop(id, true, 50*time.Millisecond)
+	r.stopped(id, events.StopExpired)
 }
 
 // write adds events to an agent's stream behind its actor's back.

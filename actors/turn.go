@@ -157,6 +157,9 @@ func (a *agentActor) lost(batch []*envelope, err error) {
 	for _, e := range unanswered(batch) {
 		e.respond(answer{err: err})
 	}
+	if slices.ContainsFunc(batch, (*envelope).endsStop) {
+		a.rewatchDrain() // the waker comes back to it
+	}
 	a.box.Settle(nil)
 	a.box.Unload() // or they would go before those of the batch
 	a.conflicts = 0

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/caxton-run/caxton/events"
+	"github.com/caxton-run/caxton/replay"
+	"github.com/caxton-run/caxton/wasmhost"
 )
 
 // page is a log that a test reads.
@@ -114,5 +116,53 @@ func TestAnAgentThatCannotBeWokenIsToldOfOnce(t *testing.T) {
 		if n := told.count("agent can be woken again"); n != round {
 			t.Errorf("it is told %d times that it can be woken again, want %d", n, round)
 		}
+	}
+}
+
+// noModule is a node without the memory for a module while off.
+type noModule struct {
+	replay.Modules
+	off *atomic.Bool
+	n   *atomic.Int64
+}
+
+// Module implements replay.Modules.
+func (m noModule) Module(ctx context.Context, h events.ModuleHash) (*wasmhost.Module, error) {
+	if m.off.Load() {
+		return nil, fmt.Errorf("%w: no memory, try %d", events.ErrOverloaded, m.n.Add(1))
+	}
+	return m.Modules.Module(ctx, h)
+}
+
+// TestAnAgentWithoutRoomForItsGuestIsToldOfOnce, though its state is read each time
+// before that.
+func TestAnAgentWithoutRoomForItsGuestIsToldOfOnce(t *testing.T) {
+	var off atomic.Bool
+	var tries atomic.Int64
+	told := new(page)
+	r := newRigWith(t, func(r *rig) {
+		r.before = func() {
+			r.sys.source.Modules = noModule{r.sys.source.Modules, &off, &tries}
+			r.sys.log = slog.New(slog.NewTextHandler(told, nil))
+			r.sys.waker.every = time.Millisecond
+		}
+	})
+	id := r.deploy("echo", "echo")
+	r.hold(id, request(id, `1`))
+	if _, err := r.sys.Rest(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	off.Store(true)
+	if err := r.command(r.Resume, id); err != nil {
+		t.Fatal(err)
+	}
+	r.until("it was tried a few times", func() bool { return tries.Load() >= 5 })
+	if n := told.count("agent cannot be woken"); n != 1 {
+		t.Errorf("it is told %d times that it cannot be woken, want once", n)
+	}
+	off.Store(false)
+	r.workedOff()
+	if n := told.count("agent can be woken again"); n != 1 {
+		t.Errorf("it is told %d times that it can be woken again, want once", n)
 	}
 }

@@ -37,6 +37,8 @@ type waker struct {
 	queue  []events.AgentID             // to be woken, in order
 	queued map[events.AgentID]struct{}  // what stands in queue
 	under  map[events.AgentID]time.Time // on their way, since when
+
+	cleared *licence // whose revocation left only those in queue that drain; look adds no others while it lasts
 }
 
 type wakeTry struct {
@@ -90,7 +92,8 @@ func (w *waker) run(ctx context.Context) {
 }
 
 // look queues those agents whose inbox waits while nothing is in their mailbox, and
-// those that sleep though they are draining; all that are draining, if all is true.
+// those that have nothing to do though they are draining: they sleep, or that it is at
+// an end could not be written; all that are draining, if all is true.
 // One that is found like this again and again is left alone for longer and longer.
 // In an emergency stop those alone that drain: that ends in time whether their guests
 // may run or not, and the lift wakes the others.
@@ -103,7 +106,7 @@ func (w *waker) look(now time.Time, all bool) {
 		}
 	}
 	for _, id := range w.sys.deps.Agents.Draining() {
-		if all || !w.sys.registry.holds(id) {
+		if all || !w.sys.registry.isBusy(id) {
 			found(id)
 		}
 	}
@@ -119,7 +122,8 @@ func (w *waker) look(now time.Time, all bool) {
 
 // advance wakes the next agents in the queue, as many as there are places for.
 func (w *waker) advance(now time.Time) {
-	if w.sys.halted() {
+	if l := w.sys.licence.Load(); l.isRevoked() && w.cleared != l {
+		w.cleared = l
 		w.keepDraining()
 	}
 	maps.DeleteFunc(w.under, func(id events.AgentID, since time.Time) bool {

@@ -78,3 +78,35 @@ func TestAStuckAgentKeepsItsPlaceForAWhile(t *testing.T) {
 	close(open)
 	r.workedOff()
 }
+
+// TestAnEmergencyStopClearsTheQueueOnce of those that are not draining: a look at all that
+// are costs too much for each of the steps in which these are woken.
+func TestAnEmergencyStopClearsTheQueueOnce(t *testing.T) {
+	r := newRig(t, nil)
+	draining, other := r.deploy("draining", "echo"), r.deploy("other", "echo")
+	w := newWaker(r.sys)
+	w.atOnce = 0
+	for round := range 2 {
+		r.stopAll(StopAllRequest{})
+		r.ask(draining, `1`)
+		r.stop(draining, true, time.Hour)
+		now := time.Now()
+		w.queue, w.queued[other] = append(w.queue, other), struct{}{}
+		w.look(now, true)
+		w.advance(now)
+		if _, queued := w.queued[other]; queued || len(w.queue) != 1 || w.queue[0] != draining {
+			t.Fatalf("round %d: %v are in the queue, want %s", round, w.queue, draining)
+		}
+		if n := testing.AllocsPerRun(100, func() { w.advance(now) }); n >= 1 {
+			t.Errorf("round %d: a step allocates %v times", round, n)
+		}
+		r.lift()
+		r.stopped(draining, events.StopDrained)
+		if err := r.command(r.Resume, draining); err != nil {
+			t.Fatal(err)
+		}
+		w.advance(now)
+		w.queue = nil
+		clear(w.queued)
+	}
+}

@@ -93,6 +93,7 @@ func (s *Storms) Apply(rec events.Recorded, p events.Payload) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.forget(rec.RecordedAt)
 	g := s.gathering(md.AncestorOf(message))
 	begins, joins := g.add(failure{id, md.CorrelationID, rec.RecordedAt}, rec.Position)
 	if !begins && !joins || s.old(rec) {
@@ -106,6 +107,14 @@ func (s *Storms) Apply(rec events.Recorded, p events.Payload) {
 	select {
 	case s.changed <- struct{}{}:
 	default: // a token lies there already
+	}
+}
+
+// forget drops what is over for good: thousands of storms, each with its failures, take
+// hundreds of megabytes, and nothing else would push the last of them out.
+func (s *Storms) forget(now time.Time) {
+	for e := s.order.Front(); e != nil && now.Sub(e.Value.(*gathering).last()) > stormOver; e = s.order.Front() {
+		delete(s.recent, s.order.Remove(e).(*gathering).ancestor)
 	}
 }
 
@@ -124,6 +133,9 @@ func (s *Storms) gathering(ancestor events.MessageID) *gathering {
 	s.recent[ancestor] = s.order.PushBack(g)
 	return g
 }
+
+// last is when the last failure was recorded.
+func (g *gathering) last() time.Time { return g.failures[len(g.failures)-1].at }
 
 // add counts a failure, and reports whether it begins a storm, or its agent joins one.
 func (g *gathering) add(f failure, at events.Position) (begins, joins bool) {
@@ -190,7 +202,7 @@ func (g *gathering) storm(agents []events.AgentID) events.AgentStormDetected {
 	return events.AgentStormDetected{
 		Ancestor: g.ancestor, Conversations: g.conversations(),
 		Agents: agents[:min(len(agents), maxStormAgents)], Count: len(agents),
-		Failures: len(g.failures), First: g.failures[0].at.UTC(), Last: g.failures[len(g.failures)-1].at.UTC(),
+		Failures: len(g.failures), First: g.failures[0].at.UTC(), Last: g.last().UTC(),
 		WindowMS: StormWindow.Milliseconds(),
 	}
 }

@@ -119,6 +119,26 @@ func TestStormsAreBounded(t *testing.T) {
 	}
 }
 
+// TestStormsThatAreOverAreForgotten, with their failures: there may be no others to push
+// them out. A clock that was set forward and back again is no reason.
+func TestStormsThatAreOverAreForgotten(t *testing.T) {
+	s := NewStorms()
+	const later = 2 * 3600
+	for i := range 100 {
+		fail(s, byte(i), fmt.Sprint("storm ", i%10), 1)
+	}
+	fail(s, 1, "another", later)
+	if s.order.Len() != 1 || len(s.recent) != 1 {
+		t.Errorf("%d ancestors are remembered, want 1", s.order.Len())
+	}
+	for n := range byte(StormAgents) {
+		fail(s, n, "storm of now", 2)
+	}
+	if got := s.Take(); len(got) != 11 || got[10].Event.Ancestor != ancestor("storm of now") {
+		t.Errorf("found %d storms, want 11", len(got))
+	}
+}
+
 // TestAStormNamesAFew of its conversations.
 func TestAStormNamesAFew(t *testing.T) {
 	s := NewStorms()

@@ -118,7 +118,7 @@ func (s *Storms) Settled() events.Position {
 	at := s.next
 	for e := s.order.Front(); e != nil; e = e.Next() {
 		g := e.Value.(*gathering)
-		if last := g.failures[len(g.failures)-1].at; s.newest.Sub(last) <= stormOver {
+		if s.newest.Sub(g.last()) <= stormOver {
 			at = min(at, g.from)
 		}
 	}
