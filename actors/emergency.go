@@ -178,6 +178,7 @@ func (s *System) lift(ctx context.Context, c Caller) (bool, error) {
 		return false, err
 	}
 	s.emergency.recorded = false
+	s.licence.Load().cancel() // whoever revoked it may not have come to it, and mailboxes would go on under it
 	s.licence.Store(newLicence(s.life))
 	s.log.Info("emergency stop lifted: agents run again")
 	return true, nil

@@ -493,3 +493,16 @@ func TestARevokedLicenceHasEndedItsRuns(t *testing.T) {
 		t.Error("it lets a guest run, or the run's context goes on")
 	}
 }
+
+// TestALiftEndsTheRunsOfTheLicenceBefore, though whoever revoked that has not come to it:
+// a mailbox goes on with the context that it has while that has not ended, and the next
+// stop would not end it.
+func TestALiftEndsTheRunsOfTheLicenceBefore(t *testing.T) {
+	r := newRig(t, nil)
+	l, at := r.sys.licence.Load(), time.Now()
+	l.revoked.Store(&at)
+	r.lift()
+	if l.ctx.Err() == nil {
+		t.Error("guests may go on under the licence that was revoked")
+	}
+}
