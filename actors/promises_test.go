@@ -95,9 +95,10 @@ func TestAKeptRequestIsHandledOnce(t *testing.T) {
 	r.wants(id, `{"op":"get"}`, `{"count":1}`)
 }
 
-// unreadable fails reads of modules a number of times.
+// unreadable fails reads of streams of a category a number of times.
 type unreadable struct {
 	*faultyStore
+	of    events.Category
 	mu    sync.Mutex
 	times int // guarded by mu
 }
@@ -105,7 +106,7 @@ type unreadable struct {
 func (u *unreadable) ReadStream(ctx context.Context, s events.Stream, o events.ReadStreamOptions) iter.Seq2[events.Recorded, error] {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	if s.Category() != events.CategoryModule || u.times == 0 {
+	if s.Category() != u.of || u.times == 0 {
 		return u.Store.ReadStream(ctx, s, o)
 	}
 	u.times--
@@ -122,7 +123,7 @@ func TestAFailureToWakePasses(t *testing.T) {
 	r.hold(id, request(id, `{"op":"add","n":1}`))
 	r.end()
 	r.before = func() {
-		u := &unreadable{faultyStore: r.store, times: 3}
+		u := &unreadable{faultyStore: r.store, of: events.CategoryModule, times: 3}
 		r.sys.deps.Store, r.sys.source.Store, r.sys.source.Modules = u, u, modules{u, r.host}
 		r.sys.waker.every = time.Millisecond
 	}

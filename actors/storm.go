@@ -86,14 +86,16 @@ func (s *System) spreads(ctx context.Context, found projections.Storm) {
 }
 
 // openFor has the breakers of a storm opened, and reports whether it did: not for one
-// that is in the log, whose breakers may have been reset since. It returns when their
-// events are durable, or ctx ends.
+// that is in the log, whose breakers may have been reset since. Where the log does not
+// say, because it does not read, they are opened: an operator resets what is too much. It
+// returns when their events are durable, or ctx ends.
 func (s *System) openFor(ctx context.Context, id events.EventID, found projections.Storm) (bool, error) {
-	if known, err := s.isRecorded(ctx, id, found.Position); known || err != nil {
+	known, err := s.isRecorded(ctx, id, found.Position)
+	if known || ctx.Err() != nil {
 		return false, err
 	}
 	s.openBreakers(ctx, found)
-	return true, ctx.Err()
+	return true, errors.Join(err, ctx.Err())
 }
 
 func (s *System) openBreakers(ctx context.Context, found projections.Storm) {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"testing"
 
 	"github.com/caxton-run/caxton/events"
@@ -142,5 +143,22 @@ func TestAStormThatIsCutOff(t *testing.T) {
 			<-heard
 			wants(len(list))
 		})
+	}
+}
+
+// TestAStormOpensBreakersWhateverTheLogSays: what keeps it from being recorded keeps
+// nobody from being protected.
+func TestAStormOpensBreakersWhateverTheLogSays(t *testing.T) {
+	heard := make(told, 8)
+	r := newRigWith(t, func(r *rig) {
+		r.heard = heard
+		r.before = func() {
+			r.sys.deps.Store = &unreadable{faultyStore: r.store, of: events.StormStream().Category(), times: math.MaxInt}
+		}
+	})
+	list, _ := r.rages("unreadable", projections.StormAgents)
+	<-heard
+	if got := r.sys.Breakers(); len(got) != len(list) {
+		t.Errorf("%d breakers are not closed, want %d", len(got), len(list))
 	}
 }
