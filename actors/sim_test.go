@@ -20,10 +20,10 @@ import (
 // maxFaults are shown of one schedule: the first says most.
 const maxFaults = 5
 
-// simLong is how many times as many schedules a run with CAXTON_LONG has: 1,200, of which
+// simLong is how many times as many schedules a run with CAXTON_LONG has: 900, of which
 // ten take a second; simAll with CAXTON_LONG=all.
 const (
-	simLong = 4
+	simLong = 3
 	simAll  = 20
 )
 
