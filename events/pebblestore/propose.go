@@ -212,15 +212,12 @@ func knownIDs(db pebble.Reader, r *request) (known, error) {
 
 // decideRepeated judges an append if any of its ids is known.
 func decideRepeated(db pebble.Reader, r *request, sh streamHead) (d decision, some bool, err error) {
-	db, done, err := readerOf(db, r)
-	if err != nil {
-		return decision{}, false, err
-	}
-	k, err := knownIDs(db, r)
+	repeat := repeatReader{Reader: db}
+	k, err := knownIDs(&repeat, r)
 	if err == nil && k.count > 0 {
-		d, err = decideKnown(db, r, sh, k)
+		d, err = decideKnown(&repeat, r, sh, k)
 	}
-	if e := done(); err == nil {
+	if e := repeat.done(); err == nil {
 		err = e
 	}
 	return d, k.count > 0, err
