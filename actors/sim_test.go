@@ -40,7 +40,7 @@ func TestSimulation(t *testing.T) {
 	runs := 3 // of rapid's 100 schedules, each with a seed of its own
 	switch os.Getenv("CAXTON_LONG") {
 	case "":
-		if raceDetector {
+		if fixtures.RaceDetector {
 			runs = 1
 		}
 	case "all":

@@ -35,7 +35,7 @@ func TestProjectsBuild(t *testing.T) {
 			if b, err := os.ReadFile(filepath.Join(dir, wasm)); err != nil || !strings.Contains(string(b), "\x04name") {
 				t.Errorf("the module has no section of names, so a Trap names no functions: %v", err)
 			}
-			if raceDetector && lang == "go" {
+			if fixtures.RaceDetector && lang == "go" {
 				return // it was built; to compile it again is too much here
 			}
 			caxton(t, dir, "agent", "check", wasm)

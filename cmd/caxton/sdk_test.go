@@ -35,7 +35,7 @@ func TestSDKs(t *testing.T) {
 			if missing != "" {
 				t.Skip("this machine has no ", missing)
 			}
-			if raceDetector && lang == "go" {
+			if fixtures.RaceDetector && lang == "go" {
 				t.Skip("compiling it takes too long with the race detector")
 			}
 			dir := filepath.Join(t.TempDir(), "tally")

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"testing"
+
+	"github.com/caxton-run/caxton/fixtures"
 )
 
 // frameProgram makes functions that are hard on the engine's stack: many locals
@@ -349,7 +351,7 @@ func TestFramesAreBounded(t *testing.T) {
 		switch {
 		case g.name != "go.wasm.gz":
 			checkFrames(t, g.name, guestModule(t, g.name))
-		case !testing.Short() && !raceDetector: // profiled it differs as the others do
+		case !testing.Short() && !fixtures.RaceDetector: // profiled it differs as the others do
 			checkFrames(t, g.name, guestModule(t, g.name), false)
 		}
 	}

@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/caxton-run/caxton/fixtures"
 )
 
 // guests are real programs in each language, with much of its library:
@@ -66,7 +68,7 @@ func TestGuestsRun(t *testing.T) {
 	}
 	const rounds = 2
 	for _, g := range guests() {
-		if raceDetector && g.name == "go.wasm.gz" {
+		if fixtures.RaceDetector && g.name == "go.wasm.gz" {
 			continue
 		}
 		src := guestModule(t, g.name)

@@ -1,6 +1,0 @@
-//go:build race
-
-package meter
-
-// raceDetector is on: it makes minutes of compiling a Go guest.
-const raceDetector = true
