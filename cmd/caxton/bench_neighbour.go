@@ -74,10 +74,10 @@ func (a *app) measureNeighbour(ctx context.Context, o benchOptions, n *benchNode
 func (b *benchNode) whileSpinning(ctx context.Context, id events.AgentID, do func() error) (spins int64, err error) {
 	var spinning sync.WaitGroup
 	var spinErr error
-	quit := make(chan struct{})
-	spinning.Go(func() { spins, spinErr = b.spin(ctx, quit, id) })
+	during, stop := context.WithCancel(ctx)
+	spinning.Go(func() { spins, spinErr = b.spin(ctx, id, func() bool { return during.Err() == nil }) })
 	err = do()
-	close(quit)
+	stop()
 	spinning.Wait()
 	return spins, errors.Join(err, spinErr)
 }
@@ -96,11 +96,11 @@ func (b *benchNode) deploySpinner(ctx context.Context) (events.AgentID, error) {
 	return d.ID, err
 }
 
-// spin keeps the agent looping, one message after the other, until quit is closed, and
+// spin keeps the agent looping, one message after the other, as long as more says so, and
 // returns how often it was stopped at its limit, once the projections have that.
-func (b *benchNode) spin(ctx context.Context, quit <-chan struct{}, id events.AgentID) (spins int64, err error) {
+func (b *benchNode) spin(ctx context.Context, id events.AgentID, more func() bool) (spins int64, err error) {
 	var last events.Position
-	for !closed(quit) {
+	for more() {
 		sent, err := b.system.Gateway().Send(ctx, actors.SendRequest{
 			Caller: benchCaller, To: id, Wait: actors.MaxWait,
 			Message: events.Message{Performative: events.Request, Content: json.RawMessage(benchContent)},
@@ -119,14 +119,4 @@ func (b *benchNode) spin(ctx context.Context, quit <-chan struct{}, id events.Ag
 		}
 	}
 	return spins, b.runner.WaitFor(ctx, last)
-}
-
-// closed reports whether a channel that carries nothing is closed.
-func closed(quit <-chan struct{}) bool {
-	select {
-	case <-quit:
-		return true
-	default:
-		return false
-	}
 }
