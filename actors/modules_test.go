@@ -7,7 +7,6 @@ import (
 	"testing"
 
 	"github.com/caxton-run/caxton/events"
-	"github.com/caxton-run/caxton/wasmhost"
 )
 
 // TestAModuleIsLoadedOnce: of agents that wake at the same moment with a module that is
@@ -16,15 +15,7 @@ func TestAModuleIsLoadedOnce(t *testing.T) {
 	r := newRig(t, nil)
 	view, _ := r.agents.Get(r.deploy("counter", "counter-rust"))
 	ctx := context.Background()
-	host, err := wasmhost.New(ctx, wasmhost.DefaultConfig())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() {
-		if err := host.Close(ctx); err != nil {
-			t.Error(err)
-		}
-	}()
+	r.restart()
 	var read atomic.Int64
 	store := reads{r.log, events.ModuleStream(view.Module), func() { read.Add(1) }}
 	if _, err := events.LoadModule(ctx, store, view.Module); err != nil {
@@ -34,7 +25,7 @@ func TestAModuleIsLoadedOnce(t *testing.T) {
 	var wg sync.WaitGroup
 	for range 32 {
 		wg.Go(func() {
-			m, err := modules{store, host}.Module(ctx, view.Module)
+			m, err := modules{store, r.host}.Module(ctx, view.Module)
 			if err != nil {
 				t.Error(err)
 				return
