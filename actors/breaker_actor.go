@@ -91,9 +91,7 @@ func (a *breakerActor) storm(m breakerStorm) {
 // passTime does the transitions that are due. Before the projections are ready all agents
 // seem to be no more: then it is left to awaitAgents.
 func (a *breakerActor) passTime(now time.Time) {
-	select {
-	case <-a.sys.deps.Runner.Ready():
-	default:
+	if !a.sys.isReady() {
 		return
 	}
 	for _, scope := range slices.Sorted(maps.Keys(a.known)) {
@@ -110,10 +108,8 @@ func (a *breakerActor) passTime(now time.Time) {
 // awaitAgents has the transitions done that came due while the node was down, once its
 // agents are known, or returns when ctx ends.
 func (b *breakers) awaitAgents(ctx context.Context) {
-	select {
-	case <-b.sys.deps.Runner.Ready():
+	if b.sys.awaitReady(ctx) {
 		b.sys.tellBreakers(breakerDue{})
-	case <-ctx.Done():
 	}
 }
 

@@ -62,9 +62,7 @@ func newDispatcher(sys *System) *dispatcher {
 // of them is gone.
 func (d *dispatcher) run(ctx context.Context) {
 	defer d.end()
-	select { // half a log would look like much in flight
-	case <-d.sys.deps.Runner.Ready():
-	case <-ctx.Done():
+	if !d.sys.awaitReady(ctx) { // half a log would look like much in flight
 		return
 	}
 	for {

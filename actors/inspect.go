@@ -55,6 +55,27 @@ func (s *System) runs(id events.AgentID) bool {
 	return !ok || v.Status == "running" || v.Status == "draining"
 }
 
+// awaitReady waits until the projections have come to the log's end once, and reports
+// whether they have; not when ctx ends before.
+func (s *System) awaitReady(ctx context.Context) bool {
+	select {
+	case <-s.deps.Runner.Ready():
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// isReady reports whether the projections have come to the log's end once.
+func (s *System) isReady() bool {
+	select {
+	case <-s.deps.Runner.Ready():
+		return true
+	default:
+		return false
+	}
+}
+
 // caughtUp waits until the projections have seen everything that was durable when it
 // was called.
 func (s *System) caughtUp(ctx context.Context) error {

@@ -50,9 +50,7 @@ func (c *timekeeper) resume() {
 
 // run delivers what is due until ctx ends.
 func (c *timekeeper) run(ctx context.Context) {
-	select { // half a log would know timers that have fired
-	case <-c.sys.deps.Runner.Ready():
-	case <-ctx.Done():
+	if !c.sys.awaitReady(ctx) { // half a log would know timers that have fired
 		return
 	}
 	timers, talks, flight := c.sys.deps.Timers, c.sys.deps.Talks, c.sys.deps.InFlight

@@ -48,9 +48,7 @@ type Trimmed struct {
 // Errors: events.ErrEmergencyStop, events.ErrShuttingDown, those of the store, ctx's.
 // What keeps one agent's history is logged and keeps no other's.
 func (s *System) TrimHistories(ctx context.Context, retention time.Duration) (Trimmed, error) {
-	select {
-	case <-s.deps.Runner.Ready():
-	default:
+	if !s.isReady() {
 		return Trimmed{}, ctx.Err() // half a log would look as if nothing was open
 	}
 	p := trimPass{

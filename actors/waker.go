@@ -64,9 +64,7 @@ func (w *waker) wake() {
 
 // run looks for such agents until ctx ends.
 func (w *waker) run(ctx context.Context) {
-	select { // half a log would look like much to do
-	case <-w.sys.deps.Runner.Ready():
-	case <-ctx.Done():
+	if !w.sys.awaitReady(ctx) { // half a log would look like much to do
 		return
 	}
 	tick, pace := time.NewTicker(w.every), time.NewTimer(wakePace)
