@@ -66,7 +66,8 @@ type answered struct {
 
 // group is what one fsync makes durable.
 type group struct {
-	batch    *pebble.Batch // nil when nothing is written
+	lanes    *lanes        // nil when nothing is written
+	batch    *pebble.Batch // what was in lanes, after close
 	answers  []answered
 	streams  []events.Stream // that were written, with repetitions
 	next     events.Position // of the log after this group
@@ -83,13 +84,16 @@ type streamID struct {
 	id     events.EventID
 }
 
-// begin sees to it that the group has a batch.
+// begin sees to it that the group can be written to.
 func (g *group) begin(db *pebble.DB) {
-	if g.batch == nil {
-		g.batch = db.NewBatch()
+	if g.lanes == nil {
+		g.lanes = &lanes{db: db}
 		g.knownIDs = make(map[streamID]struct{})
 	}
 }
+
+// close makes the batch of a group that nothing more is written to.
+func (g *group) close() { g.batch, g.lanes = g.lanes.join(), nil }
 
 // full reports whether the group should take no further append.
 func (g *group) full() bool { return len(g.answers) >= maxGroupAppends || g.cost >= maxGroupBytes }
@@ -171,8 +175,9 @@ func (c *committer) commit(first *request) {
 		}
 		break
 	}
-	if g.batch != nil {
-		mustSet(g.batch, appliedKey(), encodeApplied(c.state.next, c.state.root))
+	if g.lanes != nil {
+		mustSet(g.lanes, appliedKey(), encodeApplied(c.state.next, c.state.root))
+		g.close()
 		// Readers would see the batch from here on, did they not stop at the
 		// durable head.
 		if err := c.s.db.ApplyNoSyncWait(g.batch, pebble.Sync); err != nil {
@@ -210,22 +215,21 @@ func (c *committer) add(g *group, r *request) {
 	g.cost += eventOverhead
 }
 
-// write applies one decided request to the group's batch.
+// write applies one decided request to the group.
 func (c *committer) write(g *group, r *request, d decision) error {
 	g.begin(c.s.db)
 	return c.state.write(g, r, d)
 }
 
-// write makes a command of one decided request and applies it to the group's
-// batch.
+// write makes a command of one decided request and applies it to the group.
 func (st *state) write(g *group, r *request, d decision) error {
 	if r.op == opScavenge {
 		st.command = appendScavenge(st.command[:0], r.scavenge)
 		g.cost += len(r.scavenge.positions) * eventOverhead
-		return st.apply(g.batch, st.command)
+		return st.apply(g.lanes, st.command)
 	}
 	st.command = appendCommand(st.command[:0], d.at, d.events, d.correlations)
-	if err := st.apply(g.batch, st.command); err != nil {
+	if err := st.apply(g.lanes, st.command); err != nil {
 		return err
 	}
 	for i := range d.events {

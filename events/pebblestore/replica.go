@@ -232,13 +232,14 @@ func refusal(err error) bool {
 // flush writes what g holds, with how far it came, and begins a new group.
 func (r *Replica) flush(g **group) error {
 	full := *g
-	if full.batch == nil {
+	if full.lanes == nil {
 		r.state.heads.age()
 		return nil
 	}
 	*g = &group{}
-	mustSet(full.batch, appliedKey(), encodeApplied(r.state.next, r.state.root))
-	mustSet(full.batch, []byte{kindReplica}, r.at.encode())
+	mustSet(full.lanes, appliedKey(), encodeApplied(r.state.next, r.state.root))
+	mustSet(full.lanes, []byte{kindReplica}, r.at.encode())
+	full.close()
 	if r.ReadOnly() {
 		return errors.Join(events.ErrReadOnly, full.batch.Close())
 	}
