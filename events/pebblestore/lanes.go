@@ -39,12 +39,17 @@ func (l *lanes) of(key []byte) *pebble.Batch {
 // join makes one batch of all, kind after kind; those of one kind keep their order, for
 // a head may be written more than once. It may be called once.
 func (l *lanes) join() *pebble.Batch {
-	all := l.db.NewBatch()
+	size := 0
 	for _, b := range l.byKind {
-		if b == nil {
-			continue
+		if b != nil {
+			size += b.Len()
 		}
-		mustApply(all, b)
+	}
+	all := l.db.NewBatchWithSize(size)
+	for _, b := range l.byKind {
+		if b != nil {
+			mustApply(all, b)
+		}
 	}
 	return all
 }
