@@ -77,8 +77,9 @@ type Store interface {
 	Head(ctx context.Context) (pos Position, ok bool, err error)
 
 	// Close stops the engine and returns when its last goroutine is gone.
-	// Appends under way either commit or fail with ErrClosed. A second call
-	// does nothing.
+	// Appends under way commit or fail with ErrClosed; what another member was
+	// asked for and had not answered is ErrUnknownOutcome. A second call does
+	// nothing.
 	Close() error
 }
 

@@ -90,7 +90,7 @@ func TestDamageOfOneMember(t *testing.T) {
 				}
 				flip(t, n.fs, path, at)
 			}
-			if err := found(t, n); err == nil && !(kind == "data/identity" && how == "lost") {
+			if err := found(t, n); err == nil {
 				t.Errorf("%s %s: not found", path, how)
 			} else if err != nil && !errors.Is(err, events.ErrCorrupt) {
 				t.Errorf("%s %s: %v", path, how, err)

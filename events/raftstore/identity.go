@@ -1,7 +1,9 @@
 package raftstore
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"sync"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -47,6 +49,9 @@ func openIdentity(fsys vfs.FS, dir string) (*identity, error) {
 		return nil, err
 	}
 	if !ok {
+		if err := checkNoMember(fsys, dir, id.path); err != nil {
+			return nil, err
+		}
 		id.self = ServerID(uuid.New())
 		return id, id.store()
 	}
@@ -56,6 +61,20 @@ func openIdentity(fsys vfs.FS, dir string) (*identity, error) {
 	copy(id.self[:], b)
 	copy(id.cluster[:], b[len(id.self):])
 	return id, nil
+}
+
+// checkNoMember refuses a directory without an identity in which a member was: with a new
+// id it would be no member of the cluster whose log it holds, and lead nobody. A member has
+// its identity on the disk before it has a raft log.
+func checkNoMember(fsys vfs.FS, dir, note string) error {
+	_, err := fsys.Stat(fsys.PathJoin(dir, raftDir))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return &events.CorruptError{Where: "file " + note, Reason: "is missing beside a raft log"}
 }
 
 func (id *identity) store() error {

@@ -31,6 +31,7 @@ type pending struct {
 	ctx      context.Context
 	proposal []byte
 	done     chan pebblestore.Outcome // of capacity 1
+	open     bool                     // an attempt may be taken yet; read by others once Store.settled is closed
 }
 
 // propose is the replica's pebblestore.Proposer.
@@ -54,14 +55,34 @@ func (s *Store) propose(ctx context.Context, proposal []byte) pebblestore.Outcom
 	case <-ctx.Done():
 		return pebblestore.Outcome{Err: ctx.Err()}
 	case <-s.quit:
-		return pebblestore.Outcome{Err: events.ErrClosed}
+		return s.lastWord(p)
 	}
+}
+
+// lastWord is what became of a proposal that was under way when the store was closed: an
+// entry that raft has taken is applied yet, and refused is only what was never tried.
+func (s *Store) lastWord(p *pending) pebblestore.Outcome {
+	<-s.settled
+	select {
+	case o := <-p.done:
+		return o
+	default:
+	}
+	if p.open {
+		return pebblestore.Outcome{Err: fmt.Errorf("%w: the store was closed", events.ErrUnknownOutcome)}
+	}
+	return pebblestore.Outcome{Err: events.ErrClosed}
 }
 
 // gather is the proposer's goroutine: what waits while an entry is on its way to
 // the disks of a quorum becomes the next. That one goes to the disks while the last
 // is applied; more on the way at a time make smaller entries, and a sync for each.
 func (s *Store) gather() {
+	var carrying sync.WaitGroup
+	defer func() {
+		carrying.Wait()
+		close(s.settled)
+	}()
 	way := make(chan struct{}, 1)
 	for {
 		var group []*pending
@@ -88,7 +109,7 @@ func (s *Store) gather() {
 			break
 		}
 		clear := sync.OnceFunc(func() { <-way })
-		s.tasks.Go(func() {
+		carrying.Go(func() {
 			defer clear()
 			s.carry(group, clear)
 		})
@@ -114,6 +135,9 @@ func (s *Store) carry(group []*pending, committed func()) {
 		}
 		if what == fateUnknown {
 			unknown, within = true, min(2*within, s.patience()<<maxPatience)
+			for _, p := range group {
+				p.open = true
+			}
 		}
 		s.rest(context.Background(), moved, pause)
 		if _, failed := s.Failed(); failed || s.life.Err() != nil {
@@ -147,9 +171,10 @@ func stillWaiting(group []*pending) []*pending {
 }
 
 // answer tells a group what became of it, once this member has applied it: who
-// reads here after an append finds it.
+// reads here after an append finds it. When the store closes nobody reads here any more.
 func (s *Store) answer(group []*pending, t *taken, unknown bool) {
-	if s.fsm.applied.wait(context.Background(), s.quit, s.stopped, t.index) != nil {
+	err := s.fsm.applied.wait(context.Background(), s.quit, s.stopped, t.index)
+	if err != nil && !errors.Is(err, events.ErrClosed) {
 		return
 	}
 	for i, p := range group {

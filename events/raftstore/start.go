@@ -81,12 +81,20 @@ func (s *Store) bootstrap(config *raft.Config) error {
 	if s.id.of() != (ClusterID{}) {
 		return nil
 	}
-	exists, err := raft.HasExistingState(s.logs, s.logs, s.fsm.snaps)
+	last, err := s.logs.LastIndex()
 	if err != nil {
 		return err
 	}
+	exists := last > 0 || s.fsm.snaps.newest() != nil
 	if !exists && !s.opts.Bootstrap {
 		return nil
+	}
+	if !exists {
+		// The term is noted before there is anything of it. If the power was cut then,
+		// raft would take the term alone for a cluster that it must not make again.
+		if err := s.logs.SetUint64([]byte(currentTerm), 0); err != nil {
+			return err
+		}
 	}
 	switch {
 	case exists: // the power was cut between the two
@@ -109,6 +117,9 @@ func (s *Store) alone() raft.Configuration {
 	}}}
 }
 
+// currentTerm is raft's own key of the term in the stable store.
+const currentTerm = "CurrentTerm"
+
 // takeOver begins a cluster with a log that was written by pebblestore alone. It is
 // not in any raft entry, so it must be a snapshot: who is added later begins with it.
 func (s *Store) takeOver() error {
@@ -116,7 +127,7 @@ func (s *Store) takeOver() error {
 	if err != nil {
 		return err
 	}
-	if err := s.logs.SetUint64([]byte("CurrentTerm"), 1); err != nil { // raft's own key
+	if err := s.logs.SetUint64([]byte(currentTerm), 1); err != nil {
 		return err
 	}
 	sink, err := s.fsm.snaps.Create(raft.SnapshotVersionMax, 1, 1, s.alone(), 1, s.wire)

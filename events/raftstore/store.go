@@ -44,12 +44,13 @@ type Store struct {
 	raft *raft.Raft
 	wire *wire
 
-	queue chan *pending
-	life  context.Context // ended by Close
-	end   context.CancelFunc
-	quit  <-chan struct{} // life's
-	tasks sync.WaitGroup
-	moved bell // rung when another leader is known
+	queue   chan *pending
+	settled chan struct{}   // closed when nothing that was queued is carried any more
+	life    context.Context // ended by Close
+	end     context.CancelFunc
+	quit    <-chan struct{} // life's
+	tasks   sync.WaitGroup
+	moved   bell // rung when another leader is known
 
 	talking lock // guards session
 	session *session
@@ -101,8 +102,8 @@ func Open(dir string, o Options) (*Store, error) {
 func newStore(dir string, o Options) *Store {
 	s := &Store{
 		dir: dir, opts: o, fs: o.Log.FS, log: o.Log.Logger,
-		queue: make(chan *pending, queueLength), sessions: make(map[ServerID]*served),
-		stopped: make(chan struct{}),
+		queue: make(chan *pending, queueLength), settled: make(chan struct{}),
+		sessions: make(map[ServerID]*served), stopped: make(chan struct{}),
 	}
 	s.life, s.end = context.WithCancel(context.Background())
 	s.quit = s.life.Done()

@@ -109,7 +109,7 @@ func closeUnderLoad(s *suite) {
 		wg.Go(func() {
 			for i := 0; ; i++ {
 				_, err := s.Append(s.ctx, events.Stream(fmt.Sprintf("load-%d", w)), events.Any(), event("x"))
-				if errors.Is(err, events.ErrClosed) {
+				if errors.Is(err, events.ErrClosed) || errors.Is(err, events.ErrUnknownOutcome) {
 					return
 				}
 				if err != nil {
