@@ -230,9 +230,29 @@ func ProposedEvents(b []byte) (int, error) {
 	return 1, nil
 }
 
-// CheckProposal reports whether Apply could read a proposal. Errors are
-// *events.CorruptError.
+// CheckProposal reports whether a proposal is one that the methods of Store make: Apply
+// would take any that it can read, and one that those refuse could stop every replica for
+// good. Errors are *events.CorruptError.
 func CheckProposal(b []byte) error {
-	_, _, err := decodeProposal(b)
-	return err
+	r, _, err := decodeProposal(b)
+	if err != nil {
+		return err
+	}
+	if err := r.validate(); err != nil {
+		return badProposal("no store asks for it: %v", err)
+	}
+	return nil
+}
+
+// validate checks what the methods of Store check of a request before they make it.
+func (r *request) validate() error {
+	switch {
+	case r.op == opScavenge:
+		return nil
+	case r.op == opAppend && r.stream == ScavengesStream && len(r.events) == 1 && r.events[0].Type == TypeScavengeCompleted:
+		return nil // tells of a scavenge
+	case r.op == opAppend:
+		return validateAppend(r.stream, r.events)
+	}
+	return validateStream(r.stream)
 }

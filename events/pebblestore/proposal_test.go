@@ -2,9 +2,12 @@ package pebblestore
 
 import (
 	"errors"
+	"math/rand/v2"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/caxton-run/caxton/events"
@@ -122,5 +125,74 @@ func TestAppends(t *testing.T) {
 		if got := Appends(b, "cluster-main"); got != v.want {
 			t.Errorf("%d of %s: %v, want %v", v.r.op, v.r.stream, got, v.want)
 		}
+	}
+}
+
+// TestCheckProposalPassesWhatStoresMake refuses proposals that read and that no method of
+// Store makes: they come from a member that is at fault, and would end all others.
+func TestCheckProposalPassesWhatStoresMake(t *testing.T) {
+	one := func(typ events.Type, data string) []events.Event {
+		return []events.Event{{ID: events.EventID{1}, Type: typ, ContentType: events.JSON, Data: []byte(data)}}
+	}
+	twice := append(one("Tested", "{}"), one("Tested", "{}")...)
+	for _, v := range []struct {
+		what string
+		r    request
+		want bool
+	}{
+		{"an append", request{stream: "agent-1", events: one("Tested", "{}")}, true},
+		{"the event of a scavenge", request{stream: ScavengesStream, events: one(TypeScavengeCompleted, "{}")}, true},
+		{"a scavenge", request{op: opScavenge, stream: ScavengesStream, scavenge: sampleScavenge()}, true},
+		{"a deletion", request{op: opDelete, stream: "agent-1"}, true},
+		{"an append to metadata", request{stream: "$$agent-1", events: one("Tested", "no metadata")}, false},
+		{"a tombstone by append", request{stream: "agent-1", events: one(events.TypeStreamDeleted, "{}")}, false},
+		{"another event among the scavenges", request{stream: ScavengesStream, events: one(events.TypeStreamDeleted, "{}")}, false},
+		{"an id that stands twice", request{stream: "agent-1", events: twice}, false},
+		{"metadata of metadata", request{op: opMetadata, stream: "$$agent-1"}, false},
+		{"more than an append may hold", request{stream: "agent-1", events: one("Tested", strings.Repeat("x", events.MaxAppendBytes))}, false},
+	} {
+		b, err := encodeProposal(&v.r, time.Now())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := CheckProposal(b); (err == nil) != v.want || err != nil && !errors.Is(err, events.ErrCorrupt) {
+			t.Errorf("%s: %v", v.what, err)
+		}
+	}
+}
+
+// TestWhatPassesStopsNoReplica changes bytes of proposals and applies what CheckProposal
+// lets pass. (Not a fuzz test: what runs beside a replica hides what an input covers.)
+func TestWhatPassesStopsNoReplica(t *testing.T) {
+	opts := DefaultOptions()
+	opts.BallastBytes, opts.FS = 0, vfs.NewMem()
+	r, err := OpenReplica("log", opts, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	rng := rand.New(rand.NewPCG(1, 1))
+	passed := 0
+	for range 20_000 {
+		samples := sampleProposals()
+		b, err := encodeProposal(samples[rng.IntN(len(samples))], time.UnixMicro(1))
+		if err != nil {
+			t.Fatal(err)
+		}
+		body := b[5:]
+		for range rng.IntN(3) {
+			body[rng.IntN(len(body))] = byte(rng.Uint32())
+		}
+		whole := sealed(proposalVersion, body)
+		if CheckProposal(whole) != nil {
+			continue
+		}
+		passed++
+		if _, err := r.Apply([]Entry{{Index: r.Applied() + 1, Proposals: [][]byte{whole}}}); err != nil {
+			t.Fatalf("%x: %v", whole, err)
+		}
+	}
+	if passed < 1000 {
+		t.Errorf("%d passed: the test shows little", passed)
 	}
 }
