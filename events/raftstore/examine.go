@@ -50,6 +50,9 @@ func Examine(ctx context.Context, dir string, log *pebblestore.Store, o pebblest
 		return x.out, x.fault(err)
 	}
 	x.out.Applied, x.done = index, int(done)
+	if err := x.identity(); err != nil {
+		return x.out, err
+	}
 	if err := x.snapshot(log.Root().Next); err != nil {
 		return x.out, err
 	}
@@ -82,6 +85,16 @@ func (x *examination) fault(err error) error {
 		return nil
 	}
 	return err
+}
+
+// identity looks whether the member still knows who it is.
+func (x *examination) identity() error {
+	path := x.fs.PathJoin(x.dir, identityName)
+	_, ok, err := readNote(x.fs, path)
+	if err == nil && !ok {
+		err = checkNoMember(x.fs, x.dir, path)
+	}
+	return x.fault(err)
 }
 
 // snapshot finds the newest one, which holds events that were not applied when the

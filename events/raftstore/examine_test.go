@@ -83,6 +83,21 @@ func TestExamineNamesDamage(t *testing.T) {
 	if len(faults) > 0 || sound.Entries == 0 {
 		t.Fatalf("sound: %+v, %v", sound, faults)
 	}
+	for how, harm := range map[string]func(fs *vfs.MemFS, path string) error{
+		"lost": func(fs *vfs.MemFS, path string) error { return fs.Remove(path) },
+		"flipped": func(fs *vfs.MemFS, path string) error {
+			flip(t, fs, path, 10)
+			return nil
+		},
+	} {
+		disk := n.fs.CrashClone(vfs.CrashCloneCfg{})
+		if err := harm(disk, "data/"+identityName); err != nil {
+			t.Fatal(err)
+		}
+		if _, _, faults := examine(t, disk); len(faults) != 1 || !strings.Contains(faults[0].Error(), identityName) {
+			t.Errorf("identity %s: %v", how, faults)
+		}
+	}
 	names, err := n.fs.List("data/" + raftDir)
 	if err != nil {
 		t.Fatal(err)

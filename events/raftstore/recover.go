@@ -1,8 +1,10 @@
 package raftstore
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"io/fs"
 
 	"github.com/google/uuid"
 	"github.com/hashicorp/raft"
@@ -31,7 +33,7 @@ type Recovered struct {
 // held is lost; Recovered says where the line is. The cluster gets a new id, so that
 // no old member can come back and vote.
 //
-// Ended in the middle it is to be called again. Errors: those of Open, and
+// Ended in the middle it is to be called again, and says the same. Errors: those of Open, and
 // *events.InvalidError for a member that was never one of a cluster.
 func Recover(dir string, o Options) (Recovered, error) {
 	if err := o.Validate(); err != nil {
@@ -50,26 +52,81 @@ func (s *Store) recover() (out Recovered, err error) {
 	if err := s.openDisk(); err != nil {
 		return out, err
 	}
-	if out.Was = s.id.of(); out.Was == (ClusterID{}) {
-		return out, events.Invalid("dir", "holds a member that belongs to no cluster")
+	if err := s.recoverable(); err != nil {
+		return out, err
 	}
+	begun, err := s.beginRecovery()
+	if err != nil {
+		return out, err
+	}
+	out.Was, out.Unsure = begun.was, begun.unsure
 	// First of all: a crash in what follows must not leave a member that others
 	// speak with.
 	out.Cluster = ClusterID(uuid.New())
 	if err := s.id.leave(out.Cluster); err != nil {
 		return out, err
 	}
-	// What is applied was committed; of what follows nobody here knows.
-	out.Unsure = s.Root().Next
 	index, term, err := s.applyRest()
 	if err != nil {
 		return out, err
 	}
 	out.End = s.Root()
-	if index == 0 {
-		return out, events.Invalid("dir", "holds a member without a log")
-	}
 	return out, s.beginAnew(index, term)
+}
+
+// recoverable refuses a member that has nothing to go on with.
+func (s *Store) recoverable() error {
+	if s.id.of() == (ClusterID{}) {
+		return events.Invalid("dir", "holds a member that belongs to no cluster")
+	}
+	last, err := s.logs.LastIndex()
+	if err == nil && last == 0 && s.fsm.snaps.newest() == nil {
+		err = events.Invalid("dir", "holds a member without a log")
+	}
+	return err
+}
+
+// recoveringName is the note of a recovery that was begun: cluster id (16) and first unsure
+// position (8, big-endian), as they were before anything was changed. The next Open removes
+// it.
+const recoveringName = "recovering"
+
+// recovering is what a recovery cannot find out again once it has begun.
+type recovering struct {
+	was    ClusterID
+	unsure events.Position
+}
+
+// beginRecovery notes what this member is and knows, or returns what was noted.
+func (s *Store) beginRecovery() (r recovering, err error) {
+	path := s.fs.PathJoin(s.dir, recoveringName)
+	b, ok, err := readNote(s.fs, path)
+	if err != nil {
+		return r, err
+	}
+	if ok {
+		if len(b) != len(r.was)+8 {
+			return r, &events.CorruptError{Where: "file " + path, Reason: fmt.Sprintf("holds %d bytes", len(b))}
+		}
+		copy(r.was[:], b)
+		r.unsure = events.Position(binary.BigEndian.Uint64(b[len(r.was):]))
+		return r, nil
+	}
+	// What is applied was committed; of what follows nobody here knows.
+	r = recovering{s.id.of(), s.Root().Next}
+	return r, writeNote(s.fs, path, binary.BigEndian.AppendUint64(append([]byte{}, r.was[:]...), uint64(r.unsure)))
+}
+
+// endRecovery removes the note: whoever opens the member has read what Recover said.
+func (s *Store) endRecovery() error {
+	err := s.fs.Remove(s.fs.PathJoin(s.dir, recoveringName))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return syncDir(s.fs, s.dir)
 }
 
 // applyRest applies all entries of the log, committed or not, and returns where it

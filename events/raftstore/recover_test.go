@@ -30,7 +30,7 @@ func TestRecover(t *testing.T) {
 		t.Errorf("recovered %+v; the log ended at %d", out, last.Position)
 	}
 	again, err := Recover("data", withDisk(left)) // as after a crash in the middle
-	if err != nil || again.End != out.End {
+	if err != nil || again.End != out.End || again.Was != out.Was || again.Unsure != out.Unsure {
 		t.Errorf("a second time: %+v, %v", again, err)
 	}
 	c.revive(left)

@@ -115,6 +115,9 @@ func (s *Store) open() error {
 	if err := s.openDisk(); err != nil {
 		return err
 	}
+	if err := s.endRecovery(); err != nil {
+		return err
+	}
 	return s.openRaft()
 }
 
