@@ -11,7 +11,7 @@ import (
 
 func (a *app) clusterCommand() *cobra.Command {
 	cmd := a.noun("cluster", "Look at the nodes", nil, "caxton cluster status")
-	cmd.AddCommand(a.clusterStatusCommand(), a.membersCommand(), a.performanceCommand())
+	cmd.AddCommand(a.clusterStatusCommand(), a.membersCommand(), a.performanceCommand(), a.recoverCommand())
 	return cmd
 }
 
