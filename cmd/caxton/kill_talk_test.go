@@ -27,16 +27,17 @@ type talkSize struct {
 	accounts int
 	tellers  int
 	between  int64 // transfers acknowledged between two kills, at most
+	atLeast  int64 // transfers acknowledged before the last kill
 }
 
-// sizeOfTalk follows CAXTON_LONG: "all" is some 200,000 transfers, and takes the better
-// part of an hour.
+// sizeOfTalk follows CAXTON_LONG: "all" is 200,000 transfers, and takes the better part of
+// an hour.
 func sizeOfTalk() talkSize {
 	switch os.Getenv("CAXTON_LONG") {
 	case "":
 		return talkSize{kills: killsShort, accounts: 5, tellers: 4, between: 30}
 	case "all":
-		return talkSize{kills: 200, accounts: 40, tellers: 32, between: 2000}
+		return talkSize{kills: 200, accounts: 40, tellers: 32, between: 2000, atLeast: 200_000}
 	}
 	return talkSize{kills: killsLong, accounts: 5, tellers: 4, between: 30}
 }
@@ -67,7 +68,8 @@ func TestKillTalk(t *testing.T) {
 	for i := range size.kills {
 		p.ready(client)
 		tasks = append(tasks, callOnce(t, client, fmt.Sprintf("call-%d", i)))
-		b.progress(t, 1+b.chance.Int64N(size.between))
+		behind := size.atLeast*int64(i+1)/int64(size.kills) - b.acked.Load()
+		b.progress(t, max(1+b.chance.Int64N(size.between), behind))
 		p.kill()
 		p.start()
 	}

@@ -1,6 +1,7 @@
 package raftstore
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/google/uuid"
@@ -67,7 +68,11 @@ func checkExtent(first, last, snapshot, applied uint64) error {
 func (s *Store) checkEntries(first, last uint64) error {
 	for i := first; i <= last && i > 0; i++ {
 		var e raft.Log
-		if err := s.logs.read(i, &e); err != nil {
+		err := s.logs.read(i, &e)
+		if errors.Is(err, raft.ErrLogNotFound) {
+			err = &events.CorruptError{Where: fmt.Sprintf("raft entry %d", i), Reason: fmt.Sprintf("is missing; the log ends with %d", last)}
+		}
+		if err != nil {
 			return err
 		}
 	}
