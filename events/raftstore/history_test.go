@@ -222,7 +222,7 @@ func (h *history) judge(t *testing.T) {
 		case porcupine.Illegal:
 			t.Errorf("%s: history of %d operations is not linearizable", stream, len(ops))
 		case porcupine.Unknown:
-			t.Logf("%s: history of %d operations was not checked to the end", stream, len(ops))
+			t.Errorf("%s: history of %d operations was not checked to the end", stream, len(ops))
 		}
 	}
 }
