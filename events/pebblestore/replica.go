@@ -124,6 +124,37 @@ func (r *Replica) load() (err error) {
 // was.
 func (r *Replica) Applied() uint64 { return r.at.index }
 
+// PassOver notes that entries up to index change nothing in this log any more: whoever keeps
+// the order knows it, as of a copy of a log that had applied them. It is for the goroutine
+// of Apply.
+func (r *Replica) PassOver(index uint64) {
+	if index > r.at.index {
+		r.at = applied{index: index}
+	}
+}
+
+// Checkpoint is that of Store, of a log that says how far it came: an entry of which nothing
+// was taken has written nothing, and the copy would be one to which it is yet to be applied.
+// It is for the goroutine of Apply.
+func (r *Replica) Checkpoint(dir string) (next events.Position, err error) {
+	if err := r.noteApplied(); err != nil {
+		return 0, fmt.Errorf("note the applied index: %w", err)
+	}
+	return r.Store.Checkpoint(dir)
+}
+
+func (r *Replica) noteApplied() error {
+	if err := r.enter(); err != nil {
+		return err
+	}
+	defer r.leave()
+	at, _, err := loadReplica(r.db)
+	if err != nil || at == r.at || r.ReadOnly() {
+		return err
+	}
+	return r.db.Set([]byte{kindReplica}, r.at.encode(), pebble.NoSync)
+}
+
 // Apply decides and applies entries, and returns an outcome for each of their
 // proposals. Entries that were applied before are passed over, without outcomes.
 // Readers see what it wrote when it returns.

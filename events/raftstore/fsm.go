@@ -161,6 +161,7 @@ func (f *fsm) restore(s *snapshot) error {
 		}
 	}
 	if err == nil {
+		f.replica.PassOver(s.contents.applied)
 		err = f.readVersion()
 	}
 	if err != nil {

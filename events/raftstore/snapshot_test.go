@@ -315,3 +315,29 @@ func TestKilledWhileSnapshotIsRemoved(t *testing.T) {
 		t.Errorf("left behind: %v, %v", names, err)
 	}
 }
+
+// TestSnapshotThatEndsWithARefusal: the last entry of a snapshot may be one of which nothing
+// was taken. Who begins with it, a member that starts or one that is added, waits for nothing.
+func TestSnapshotThatEndsWithARefusal(t *testing.T) {
+	c := newCluster(t)
+	c.grow(1)
+	n := c.nodes[0]
+	n.must(t, "agent-1", "taken")
+	var wrong *events.WrongRevisionError
+	if _, err := n.Append(t.Context(), "agent-1", events.Exact(7), event("refused")); !errors.As(err, &wrong) {
+		t.Fatalf("%v, want a *events.WrongRevisionError", err)
+	}
+	n.snapshot(t)
+	if err := n.Close(); err != nil {
+		t.Fatal(err)
+	}
+	c.open(n)
+	root := c.agree()
+	c.grow(2)
+	if got := c.agree(); got != root {
+		t.Errorf("%s, want %s", got, root)
+	}
+	if got, want := c.nodes[1].fsm.applied.get(), n.fsm.applied.get(); got != want {
+		t.Errorf("the new one has applied %d, the first %d", got, want)
+	}
+}
