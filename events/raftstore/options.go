@@ -119,14 +119,23 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
-// tcp is the Network of the operating system.
+// tcp is the Network of the operating system. It asks often whether the other end is still
+// there: raft's goroutine waits for what comes next of a snapshot, and gives no vote meanwhile,
+// though whoever sends it has lost its power.
 type tcp struct{}
 
+func keepAlive() net.KeepAliveConfig {
+	return net.KeepAliveConfig{Enable: true, Idle: 3 * time.Second, Interval: time.Second, Count: 3}
+}
+
 // Listen implements Network.
-func (tcp) Listen(address string) (net.Listener, error) { return net.Listen("tcp", address) }
+func (tcp) Listen(address string) (net.Listener, error) {
+	l := net.ListenConfig{KeepAliveConfig: keepAlive()}
+	return l.Listen(context.Background(), "tcp", address)
+}
 
 // Dial implements Network.
 func (tcp) Dial(ctx context.Context, address string) (net.Conn, error) {
-	var d net.Dialer
+	d := net.Dialer{KeepAliveConfig: keepAlive()}
 	return d.DialContext(ctx, "tcp", address)
 }

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/hashicorp/raft"
 
 	"github.com/caxton-run/caxton/events"
 	"github.com/caxton-run/caxton/events/pebblestore"
@@ -339,5 +340,48 @@ func TestSnapshotThatEndsWithARefusal(t *testing.T) {
 	}
 	if got, want := c.nodes[1].fsm.applied.get(), n.fsm.applied.get(); got != want {
 		t.Errorf("the new one has applied %d, the first %d", got, want)
+	}
+}
+
+// TestLateSnapshotTakesNothingBack sends a follower a snapshot that it is beyond, as a network
+// does that held it up: it keeps what it has acknowledged since.
+func TestLateSnapshotTakesNothingBack(t *testing.T) {
+	c := newCluster(t)
+	c.grow(3)
+	lead := c.leader()
+	for i := range 5 {
+		lead.must(t, "agent-1", fmt.Sprint(i))
+	}
+	lead.snapshot(t)
+	meta, r, err := lead.fsm.snaps.Open(lead.fsm.snaps.newest().meta.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	lead.must(t, "agent-1", "after it")
+	root := c.agree()
+	var n *node
+	for _, m := range c.nodes {
+		if m != lead {
+			n = m
+		}
+	}
+	ask := raft.InstallSnapshotRequest{
+		RPCHeader:       raft.RPCHeader{ProtocolVersion: raft.ProtocolVersionMax, ID: []byte(lead.raftID()), Addr: []byte(raftAddress(lead.opts.Address, lead.ID()))},
+		SnapshotVersion: meta.Version, Term: lead.raft.CurrentTerm(), LastLogIndex: meta.Index, LastLogTerm: meta.Term,
+		Configuration: raft.EncodeConfiguration(meta.Configuration), ConfigurationIndex: meta.ConfigurationIndex, Size: meta.Size,
+	}
+	var answer raft.InstallSnapshotResponse
+	if err := lead.wire.InstallSnapshot(n.raftID(), raftAddress(n.opts.Address, n.ID()), &ask, &answer, r); err != nil || !answer.Success {
+		t.Fatalf("%+v, %v", answer, err)
+	}
+	if n.Root() != root {
+		t.Errorf("the log is %s, was %s", n.Root(), root)
+	}
+	lead.must(t, "agent-1", "and goes on")
+	c.agree()
+	older := meta.Index - 1
+	if _, err := lead.fsm.snaps.Create(1, older, meta.Term, meta.Configuration, 1, nil); err == nil {
+		t.Error("an older snapshot may take a newer one's place")
 	}
 }

@@ -238,6 +238,9 @@ func (s *snapshots) remove(path string) error {
 // Create implements raft.SnapshotStore.
 func (s *snapshots) Create(version raft.SnapshotVersion, index, term uint64, configuration raft.Configuration,
 	configurationIndex uint64, _ raft.Transport) (raft.SnapshotSink, error) {
+	if newest := s.newest(); newest != nil && index < newest.meta.Index {
+		return nil, fmt.Errorf("snapshot of entry %d: there is one of entry %d", index, newest.meta.Index)
+	}
 	path, err := s.temp()
 	if err != nil {
 		return nil, err

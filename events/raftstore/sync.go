@@ -68,16 +68,21 @@ func (s *Store) askReadIndex(ctx context.Context, moved <-chan struct{}) (uint64
 // applied it has applied all that was committed before the call. Errors mean that
 // this member is not, or may not be, the leader. The caller holds using.
 func (s *Store) readIndex() (uint64, error) {
+	// All that follows is of one term: a leader that loses its term on the way, and wins a
+	// later one, knows less than it did, until it has committed something in that.
+	term := s.raft.CurrentTerm()
 	// A new leader does not know how far its predecessors committed before it
 	// committed something itself.
-	if s.termOf(s.raft.CommitIndex()) != s.raft.CurrentTerm() {
+	if s.termOf(s.raft.CommitIndex()) != term {
 		if err := s.raft.Barrier(0).Error(); err != nil {
 			return 0, err
 		}
 	}
 	index := s.raft.CommitIndex()
-	if err := s.verifyLeader(); err != nil {
+	if verified, err := s.verifyLeader(); err != nil {
 		return 0, err
+	} else if verified != term {
+		return 0, raft.ErrLeadershipLost
 	}
 	return s.lastProposals(index)
 }

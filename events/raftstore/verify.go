@@ -15,7 +15,8 @@ import (
 // their way before, and a member that was stopped, or whose disk hung, finds such
 // answers when it goes on: given in a time when it did lead, and another does by now.
 type verification struct {
-	done chan struct{} // closed when err is set
+	done chan struct{} // closed when what follows is set
+	term uint64        // in which it leads
 	err  error
 }
 
@@ -26,9 +27,9 @@ type verifying struct {
 	next *verification
 }
 
-// verifyLeader returns nil if this member led at some moment after the call began. The
-// caller holds using.
-func (s *Store) verifyLeader() error {
+// verifyLeader returns a term in which this member led at some moment after the call began.
+// The caller holds using.
+func (s *Store) verifyLeader() (term uint64, err error) {
 	w := &s.verifying
 	w.mu.Lock()
 	if w.next == nil {
@@ -41,7 +42,7 @@ func (s *Store) verifyLeader() error {
 	}
 	w.mu.Unlock()
 	<-v.done
-	return v.err
+	return v.term, v.err
 }
 
 // verifyAll ends when nobody waits for a verification.
@@ -55,18 +56,18 @@ func (s *Store) verifyAll() {
 		if v == nil {
 			return
 		}
-		v.err = s.askQuorum()
+		v.term, v.err = s.askQuorum()
 		close(v.done)
 	}
 }
 
 // askQuorum sends every voter a heartbeat of this member's term. A voter that takes it
 // has heard of no later term, so a majority of them has elected nobody since.
-func (s *Store) askQuorum() error {
+func (s *Store) askQuorum() (term uint64, err error) {
 	moved := s.leaderMoved()
-	term := s.raft.CurrentTerm()
+	term = s.raft.CurrentTerm()
 	if !s.Leads() || s.raft.CurrentTerm() != term {
-		return raft.ErrNotLeader
+		return 0, raft.ErrNotLeader
 	}
 	voters, takes := 0, 0
 	var others []Member
@@ -96,15 +97,15 @@ func (s *Store) askQuorum() error {
 				takes++
 			}
 		case <-moved:
-			return raft.ErrNotLeader
+			return 0, raft.ErrNotLeader
 		case <-s.quit:
-			return events.ErrClosed
+			return 0, events.ErrClosed
 		}
 	}
 	if takes <= voters/2 {
-		return raft.ErrLeadershipLost
+		return 0, raft.ErrLeadershipLost
 	}
-	return nil
+	return term, nil
 }
 
 // sendAsLeader sends a request that raft itself might send in the same term.

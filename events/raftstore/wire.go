@@ -1,6 +1,7 @@
 package raftstore
 
 import (
+	"io"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -37,7 +38,9 @@ func newWire(s *Store, t *raft.NetworkTransport) *wire {
 			select {
 			case r := <-t.Consumer():
 				w.vouch(r)
-				w.hand(r)
+				if !w.settled(r) {
+					w.hand(r)
+				}
 			case <-w.over:
 				return
 			}
@@ -85,6 +88,25 @@ func anyVoter(c raft.Configuration, otherwise []byte) []byte {
 		}
 	}
 	return otherwise
+}
+
+// settled answers a snapshot that has come too late. One that a network held up may arrive
+// when this member has long had it, by another connection, and what came after; raft looks at
+// its term alone, and would put it in the place of what this member has acknowledged since.
+// An entry that was applied here was committed, so all before it is as the leader has it.
+//
+// Nothing is between the look and raft: requests are handed to it one by one.
+func (w *wire) settled(r raft.RPC) bool {
+	ask, ok := r.Command.(*raft.InstallSnapshotRequest)
+	running := w.raft.Load()
+	if !ok || running == nil || ask.LastLogIndex > running.AppliedIndex() || ask.Term < running.CurrentTerm() {
+		return false
+	}
+	w.tasks.Go(func() { // ends with its connection, at the latest
+		_, err := io.Copy(io.Discard, r.Reader)
+		r.Respond(&raft.InstallSnapshotResponse{Term: running.CurrentTerm(), Success: err == nil}, err)
+	})
+	return true
 }
 
 // hand gives a request to raft's goroutine.
