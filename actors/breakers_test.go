@@ -334,6 +334,28 @@ func TestBreakerOfARemovedAgent(t *testing.T) {
 	}
 }
 
+// TestHalfOpenBreakerOfARemovedAgent: no message will try it, so it goes when that is
+// noticed, after a restart too.
+func TestHalfOpenBreakerOfARemovedAgent(t *testing.T) {
+	c := newClocked(t)
+	gone, stays := c.deploy("echo", "echo"), c.deploy("stays", "echo")
+	for _, id := range []events.AgentID{gone, stays} {
+		c.sys.tellBreakers(breakerTrips{events.AgentScope(id), failing(testRules.Row)})
+		c.stands(events.AgentScope(id), BreakerOpen)
+	}
+	c.passes(testRules.Open)
+	c.stands(events.AgentScope(gone), BreakerHalfOpen)
+	c.stands(events.AgentScope(stays), BreakerHalfOpen)
+	c.recorded(events.AgentScope(gone), "Opened:consecutive HalfOpened")
+	if err := c.command(c.Remove, gone); err != nil {
+		t.Fatal(err)
+	}
+	c.restart()
+	c.stands(events.AgentScope(gone), BreakerClosed)
+	c.recorded(events.AgentScope(gone), "Opened:consecutive HalfOpened Closed:removed")
+	c.stands(events.AgentScope(stays), BreakerHalfOpen)
+}
+
 func TestBreakerOrdersAreChecked(t *testing.T) {
 	c := newClocked(t)
 	var invalid *events.InvalidError
