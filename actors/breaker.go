@@ -149,6 +149,17 @@ func (b *breaker) due(rules BreakerRules) (time.Time, bool) {
 	return time.Time{}, false
 }
 
+// look is when to see whether its agent is still there: when time moves it, and again
+// and again while it is half-open, which time does not end. False: never, an operator's
+// stays.
+func (b *breaker) look(rules BreakerRules, now time.Time) (time.Time, bool) {
+	if b.state != BreakerHalfOpen {
+		return b.due(rules)
+	}
+	times := max(0, now.Sub(b.since))/rules.Open + 1
+	return b.since.Add(times * rules.Open), true
+}
+
 // force decides that an operator opens it.
 func (b *breaker) force(reason string, now time.Time) events.Payload {
 	if b.state == BreakerOpen && b.forced {

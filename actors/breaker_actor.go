@@ -88,7 +88,8 @@ func (a *breakerActor) storm(m breakerStorm) {
 	}
 }
 
-// passTime does the transitions that are due. Before the projections are ready all agents
+// passTime does the transitions that are due, and closes the breakers of agents that are
+// no more: of those, nothing will try a half-open one. Before the projections are ready all agents
 // seem to be no more: then it is left to awaitAgents.
 func (a *breakerActor) passTime(now time.Time) {
 	if !a.sys.isReady() {
@@ -97,7 +98,7 @@ func (a *breakerActor) passTime(now time.Time) {
 	for _, scope := range slices.Sorted(maps.Keys(a.known)) {
 		br := a.known[scope]
 		p := br.passed(a.rules, now)
-		if due, ok := br.due(a.rules); ok && !now.Before(due) && a.orphan(scope) {
+		if (p != nil || br.state == BreakerHalfOpen) && a.orphan(scope) {
 			p = events.BreakerClosed{At: micros(now), Cause: events.BreakerRemoved}
 		}
 		_ = a.move(scope, p, Caller{}) // logged
@@ -187,18 +188,23 @@ func (a *breakerActor) record(scope events.BreakerScope, p events.Payload, c Cal
 	return err
 }
 
-// arm sets the timer to the next transition by time.
+// arm sets the timer to the next transition by time, or look at whether an agent is still there.
 func (a *breakerActor) arm() {
 	a.disarm()
 	var next time.Time
-	for _, br := range a.known {
-		if due, ok := br.due(a.rules); ok && (next.IsZero() || due.Before(next)) {
+	now := a.sys.deps.Now()
+	for scope, br := range a.known {
+		due, ok := br.due(a.rules)
+		if kind, _ := scope.Split(); kind == events.BreakerAgent {
+			due, ok = br.look(a.rules, now)
+		}
+		if ok && (next.IsZero() || due.Before(next)) {
 			next = due
 		}
 	}
 	if !next.IsZero() {
 		sys := a.sys
-		a.timer = time.AfterFunc(max(0, next.Sub(sys.deps.Now())), func() { sys.tellBreakers(breakerDue{}) })
+		a.timer = time.AfterFunc(max(0, next.Sub(now)), func() { sys.tellBreakers(breakerDue{}) })
 	}
 }
 

@@ -260,3 +260,22 @@ func TestGateGivesOneClaim(t *testing.T) {
 		t.Errorf("one that came to nothing: %v", err)
 	}
 }
+
+// TestAHalfOpenBreakerIsLookedAt again and again: time does not move it, and its agent
+// may have gone.
+func TestAHalfOpenBreakerIsLookedAt(t *testing.T) {
+	since, open := time.Unix(1000, 0), testRules.Open
+	half := breaker{state: BreakerHalfOpen, since: since}
+	for passed, want := range map[time.Duration]time.Duration{-time.Hour: open, 0: open, open - 1: open, open: 2 * open, 7*open + 1: 8 * open} {
+		if at, ok := half.look(testRules, since.Add(passed)); !ok || !at.Equal(since.Add(want)) {
+			t.Errorf("after %s: %s, %v; want %s", passed, at.Sub(since), ok, want)
+		}
+	}
+	if _, ok := half.due(testRules); ok {
+		t.Error("time moves it")
+	}
+	forced := breaker{state: BreakerOpen, since: since, forced: true}
+	if _, ok := forced.look(testRules, since); ok {
+		t.Error("an operator's is looked at")
+	}
+}

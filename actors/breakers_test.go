@@ -237,6 +237,66 @@ func TestBreakerHoldsSendsOff(t *testing.T) {
 	}
 }
 
+// TestABreakerUsesUpNothingOfWhatIsHeld: sends to an agent that is suspended, or stopped
+// with all others, wait for its resumption or the lift, whatever its breaker says
+// meanwhile.
+func TestABreakerUsesUpNothingOfWhatIsHeld(t *testing.T) {
+	c := newClocked(t)
+	ping, pong := c.deploy("ping", "ping"), c.deploy("pong", "pong")
+	scope, pair := events.AgentScope(pong), projections.Pair{From: ping, To: pong, Class: events.Normal}
+	waits := func(when string) {
+		t.Helper()
+		for try := range sendAttempts {
+			k := &courier{pair: pair, fails: try}
+			if pause, held := c.sys.dispatcher.round(context.Background(), k); !held || pause != 0 || k.fails != try {
+				t.Errorf("%s: it pauses for %s, held: %v, after %d attempts, was %d", when, pause, held, k.fails, try)
+			}
+		}
+	}
+	if err := c.command(c.Suspend, pong); err != nil {
+		t.Fatal(err)
+	}
+	c.orders(BreakerRequest{Scope: scope, Activate: true})
+	c.play(ping, "pong", 1)
+	c.eventually("the ball is in flight", func() bool { return c.flight.Len() == 1 })
+	waits("suspended")
+	c.stopAll(StopAllRequest{})
+	if err := c.command(c.Resume, pong); err != nil {
+		t.Fatal(err)
+	}
+	waits("in an emergency stop")
+	c.orders(BreakerRequest{Scope: scope})
+	c.lift()
+	c.eventually("the game ends", func() bool { return c.flight.Len() == 0 })
+	if dead := only[events.MessageDeadLettered](c.rig, events.AgentStream(ping)); len(dead) > 0 || len(c.ends(pong)) != 1 {
+		t.Errorf("dead letters %+v; pong handled %q", dead, c.ends(pong))
+	}
+}
+
+// TestWhatWasHeldGoesOnAtTheResumption, once the breaker that was open too has closed.
+func TestWhatWasHeldGoesOnAtTheResumption(t *testing.T) {
+	c := newClocked(t)
+	ping, pong := c.deploy("ping", "ping"), c.deploy("pong", "pong")
+	if err := c.command(c.Suspend, pong); err != nil {
+		t.Fatal(err)
+	}
+	c.orders(BreakerRequest{Scope: events.AgentScope(pong), Activate: true})
+	c.play(ping, "pong", 1)
+	c.until("its courier has gone", func() bool {
+		c.sys.dispatcher.mu.Lock()
+		defer c.sys.dispatcher.mu.Unlock()
+		return c.flight.Len() == 1 && len(c.sys.dispatcher.couriers) == 0
+	})
+	c.orders(BreakerRequest{Scope: events.AgentScope(pong)})
+	if err := c.command(c.Resume, pong); err != nil {
+		t.Fatal(err)
+	}
+	c.eventually("the game ends", func() bool { return c.flight.Len() == 0 })
+	if got := c.ends(pong); len(got) != 1 {
+		t.Errorf("pong handled %q; %q", got, c.ends(ping))
+	}
+}
+
 // TestBreakerOfTheNode: turns that cannot be appended open it.
 func TestBreakerOfTheNode(t *testing.T) {
 	c := newClocked(t)
@@ -272,6 +332,28 @@ func TestBreakerOfARemovedAgent(t *testing.T) {
 	if !errors.Is(err, events.ErrAgentNotFound) {
 		t.Errorf("%v, want events.ErrAgentNotFound", err)
 	}
+}
+
+// TestHalfOpenBreakerOfARemovedAgent: no message will try it, so it goes when that is
+// noticed, after a restart too.
+func TestHalfOpenBreakerOfARemovedAgent(t *testing.T) {
+	c := newClocked(t)
+	gone, stays := c.deploy("echo", "echo"), c.deploy("stays", "echo")
+	for _, id := range []events.AgentID{gone, stays} {
+		c.sys.tellBreakers(breakerTrips{events.AgentScope(id), failing(testRules.Row)})
+		c.stands(events.AgentScope(id), BreakerOpen)
+	}
+	c.passes(testRules.Open)
+	c.stands(events.AgentScope(gone), BreakerHalfOpen)
+	c.stands(events.AgentScope(stays), BreakerHalfOpen)
+	c.recorded(events.AgentScope(gone), "Opened:consecutive HalfOpened")
+	if err := c.command(c.Remove, gone); err != nil {
+		t.Fatal(err)
+	}
+	c.restart()
+	c.stands(events.AgentScope(gone), BreakerClosed)
+	c.recorded(events.AgentScope(gone), "Opened:consecutive HalfOpened Closed:removed")
+	c.stands(events.AgentScope(stays), BreakerHalfOpen)
 }
 
 func TestBreakerOrdersAreChecked(t *testing.T) {

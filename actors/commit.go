@@ -66,6 +66,9 @@ func (a *agentActor) add(t *turn, payloads []events.Payload, list []events.Event
 		if err := st.Apply(rev, p); err != nil {
 			return err
 		}
+		if f, ok := p.(events.AgentFailed); ok {
+			t.failed = f.Reason
+		}
 		list[i].ID = a.activation.EventID(a.turns, len(t.events)+i)
 	}
 	t.events, t.bytes = append(t.events, list...), t.bytes+size
@@ -107,6 +110,9 @@ func (a *agentActor) flush(ctx context.Context, t *turn) error {
 		for _, s := range t.settled { // all before any: telling one may panic
 			s.commit(pos)
 		}
+		if t.failed != "" {
+			a.failed(t.failed)
+		}
 	}
 	for _, s := range t.settled {
 		a.release(ctx, s, pos)
@@ -116,6 +122,13 @@ func (a *agentActor) flush(ctx context.Context, t *turn) error {
 		a.sys.nudge(a.id) // the emergency stop that held them was lifted meanwhile
 	}
 	return nil
+}
+
+// failed says that the agent has failed, durably: somebody must act, or it stays so.
+func (a *agentActor) failed(why string) {
+	a.sys.log.Error("agent failed; it runs again when it is resumed or restarted", slog.String("agent", a.id.String()),
+		slog.String("name", a.state().Name), slog.String("reason", why))
+	a.sys.deps.Observer.Failed()
 }
 
 // flushOn flushes a turn that goes on: what is decided next follows what is durable.

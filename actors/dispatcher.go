@@ -118,6 +118,8 @@ func (d *dispatcher) failed(ctx context.Context, c *courier, env *envelope, err 
 		return min(fullBackoff<<min(c.waits-1, 10), fullBackoffMax), false
 	case errors.Is(err, events.ErrAgentFailed), errors.Is(err, events.ErrDiskLow):
 		return 0, true
+	case errors.Is(err, events.ErrBreakerOpen) && d.holds(c.pair.To):
+		return 0, true
 	case errors.Is(err, errDiscarded):
 		d.sys.discarded.Add(1)
 		return d.giveUp(ctx, c, env, events.DeadDiscarded, err)
@@ -131,6 +133,19 @@ func (d *dispatcher) failed(ctx context.Context, c *courier, env *envelope, err 
 		return d.giveUp(ctx, c, env, events.DeadBreakerOpen, err)
 	}
 	return d.giveUp(ctx, c, env, events.DeadRefused, err)
+}
+
+// holds reports whether a receiver would hold what it is sent, as far as is known here: a
+// breaker that keeps a send from one that takes nothing anyway uses up no attempt. What
+// ends that marks the pair: a lift all, and the receiver's resumption, restart or removal
+// its own, in InFlight, which folds each event after Agents. So a courier that has seen
+// the old status is told that there is more.
+func (d *dispatcher) holds(to events.AgentID) bool {
+	if d.sys.halted() {
+		return true
+	}
+	v, ok := d.sys.deps.Agents.Get(to)
+	return ok && agent.Status(v.Status) != agent.Running
 }
 
 // giveUp has the sender record a dead letter: one writer for each stream. A courier may

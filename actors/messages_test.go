@@ -1,15 +1,19 @@
 package actors
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/caxton-run/caxton/actors/agent"
 	"github.com/caxton-run/caxton/events"
 	"github.com/caxton-run/caxton/fixtures"
 )
@@ -214,6 +218,45 @@ func TestCrashesAreRetriedThenSetAside(t *testing.T) {
 	}
 	if got := only[events.AgentQuarantined](r, events.AgentStream(id)); len(got) != 1 {
 		t.Errorf("set aside %+v", got)
+	}
+}
+
+// alarm counts agents that failed, and keeps what was logged of it.
+type alarm struct {
+	Unobserved
+	failures atomic.Int64
+	log      bytes.Buffer // written by the system; read after its end
+}
+
+// Failed implements Observer.
+func (a *alarm) Failed() { a.failures.Add(1) }
+
+// TestAFailedAgentIsToldOf: somebody must act, so it is an Error by id, name and reason,
+// and counted.
+func TestAFailedAgentIsToldOf(t *testing.T) {
+	seen := new(alarm)
+	r := newRigWith(t, func(r *rig) {
+		r.observer = seen
+		r.before = func() {
+			r.sys.log = slog.New(slog.NewTextHandler(&seen.log, &slog.HandlerOptions{Level: slog.LevelError}))
+		}
+	})
+	id := r.deployWasm("spin", hostile(t, "spin"), hurried)
+	for range agent.MaxCrashes - 1 {
+		r.write(id, events.AgentCrashed{MessageID: events.NewMessageID(), Outcome: events.OutcomeTimeout, Attempt: 1, At: time.Now().UTC()})
+	}
+	q := request(id, `1`)
+	q.Wait = 0
+	if _, err := r.Send(context.Background(), q); err != nil {
+		t.Fatal(err)
+	}
+	r.eventually("it has failed", func() bool { return r.agents.LenAt("failed") == 1 })
+	r.until("it is counted", func() bool { return seen.failures.Load() == 1 })
+	r.end()
+	for _, want := range []string{"level=ERROR", "agent failed", id.String(), "name=spin", "10 crashes within"} {
+		if got := seen.log.String(); !strings.Contains(got, want) || strings.Count(got, "agent failed") != 1 {
+			t.Errorf("%q is not in %q", want, got)
+		}
 	}
 }
 

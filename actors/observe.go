@@ -13,6 +13,7 @@ type Observer interface {
 	Processed(status events.OutcomeStatus, fuel events.Fuel, wall time.Duration) // in the mailbox → its events durable
 	Woke(d time.Duration)                                                        // a hibernating agent → able to run
 	Crashed()                                                                    // an AgentCrashed event or an actor restarted
+	Failed()                                                                     // an agent that supervision gave up, by an AgentFailed event
 	DeadLettered(reason events.DeadLetterReason)
 	Stormed() // many agents failed in one conversation
 	Fenced()  // an append lost against another writer
@@ -32,6 +33,9 @@ func (Unobserved) Woke(time.Duration) {}
 
 // Crashed implements Observer.
 func (Unobserved) Crashed() {}
+
+// Failed implements Observer.
+func (Unobserved) Failed() {}
 
 // DeadLettered implements Observer.
 func (Unobserved) DeadLettered(events.DeadLetterReason) {}

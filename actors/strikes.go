@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 
 	"github.com/caxton-run/caxton/actors/agent"
 	"github.com/caxton-run/caxton/events"
@@ -86,8 +85,6 @@ func (a *agentActor) giveUp(ctx context.Context, t *turn) error {
 // gaveUp says that an agent has failed, durably, by its wakes. From now on it is its
 // status that keeps it from being woken, and who lets it run again means it.
 func (a *agentActor) gaveUp() {
-	a.sys.log.Error("agent failed: the process ended each time it was woken; a restart gives it an empty memory",
-		slog.String("agent", a.id.String()))
 	a.sys.deps.Running.clears(wakeRun(a.id))
 }
 

@@ -191,6 +191,7 @@ func badBodies() map[string][]badBody {
 		"/emergency/stop": append([]badBody{
 			{`{"preserve_state":true}`, "dump_to", "must name a directory"}, {`{"cluster":1}`, "cluster", "true or false"},
 			{`{"dump_to":1}`, "dump_to", "a string"}, {`{"agents":[]}`, "agents", "is not a field"},
+			{`{"cluster":true,"reason":"` + strings.Repeat("r", maxReason+1) + `"}`, "reason", "at most 256"},
 		}, broken...),
 		"/circuit-breakers": append(badBreakerOrders(), broken...),
 		"/emergency/lift":   slices.Concat(change, broken),

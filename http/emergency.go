@@ -12,7 +12,8 @@ import (
 // Emergency stops all agents and lets them run again.
 type Emergency interface {
 	// StopAll returns when no guest runs. With r.Cluster the node shuts down
-	// after the answer. Errors are those of actors.Gateway.StopAll.
+	// after the answer, unless the stop is refused, was lifted, or is not in the log: its
+	// agents would run after the next start. Errors are those of actors.Gateway.StopAll.
 	StopAll(ctx context.Context, r actors.StopAllRequest) (EmergencyStop, error)
 	// LiftStop reports whether a stop was in force.
 	LiftStop(ctx context.Context, c actors.Caller) (bool, error)
@@ -30,7 +31,7 @@ type EmergencyStop struct {
 	ElapsedUS int64           `json:"elapsed_us"` // until mailboxes were empty
 	Dump      *actors.Dump    `json:"dump,omitempty"`
 	DumpError string          `json:"dump_error,omitempty"` // why there is none; the agents are stopped all the same
-	Shutdown  bool            `json:"shutdown"`             // the node ends now
+	Shutdown  bool            `json:"shutdown"`             // the node ends now, and its agents stay stopped when it starts
 
 	RecordError string `json:"record_error,omitempty"` // why the stop is not in the log: a restart ends it
 }
@@ -55,7 +56,7 @@ func emergencyRoutes() []route {
 func (s *Server) stopAll(r *request) error {
 	var f events.Faults
 	o := readObject(r.body, &f)
-	in := actors.StopAllRequest{Caller: r.caller, Reason: o.text("reason"), Cluster: o.flag("cluster"), DumpTo: o.text("dump_to")}
+	in := actors.StopAllRequest{Caller: r.caller, Reason: o.reason(), Cluster: o.flag("cluster"), DumpTo: o.text("dump_to")}
 	if o.flag("preserve_state") && in.DumpTo == "" {
 		f.Add("dump_to", "must name a directory for the state to be preserved in")
 	}

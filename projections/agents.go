@@ -23,6 +23,7 @@ type Agents struct {
 	begin  map[idStart][]*entry // by how their ids begin, in order of creation; never empty
 
 	draining map[events.AgentID]struct{} // those whose stop is not finished
+	standing map[string]int              // how many there are, by status
 	removed  time.Time                   // the newest recorded time of an event that is gone
 }
 
@@ -31,6 +32,8 @@ const draining = "draining"
 
 // stand moves an agent to another status.
 func (a *Agents) stand(e *entry, status string) {
+	a.standing[e.view.Status]--
+	a.standing[status]++
 	e.view.Status = status
 	if status == draining {
 		a.draining[e.view.ID] = struct{}{}
@@ -58,7 +61,7 @@ func NewAgents(node events.MemberID) *Agents {
 	return &Agents{
 		node: node, byID: make(map[events.AgentID]*entry),
 		byName: make(map[string][]*entry), skills: make(map[string][]*entry), begin: make(map[idStart][]*entry),
-		draining: make(map[events.AgentID]struct{}),
+		draining: make(map[events.AgentID]struct{}), standing: make(map[string]int),
 	}
 }
 
@@ -144,6 +147,7 @@ func (a *Agents) deploy(rec events.Recorded, d events.AgentDeployed) {
 // insert lists an agent where its creation stands.
 func (a *Agents) insert(e *entry) {
 	a.byID[e.view.ID] = e
+	a.standing[e.view.Status]++
 	a.byName[e.view.Name] = within(a.byName[e.view.Name], e)
 	a.order = within(a.order, e)
 	start := startOf(e.view.ID)
@@ -174,6 +178,7 @@ func (e *entry) update(p events.AgentUpdated) {
 
 func (a *Agents) remove(e *entry) {
 	a.stand(e, "removed")
+	delete(a.standing, "removed") // they are many in time, and not listed
 	delete(a.byID, e.view.ID)
 	a.order = without(a.order, e)
 	for _, name := range e.view.Capabilities {
@@ -220,6 +225,13 @@ func (a *Agents) Len() int {
 	a.mu.RLock()
 	defer a.mu.RUnlock()
 	return len(a.order)
+}
+
+// LenAt is how many agents stand at a status.
+func (a *Agents) LenAt(status string) int {
+	a.mu.RLock()
+	defer a.mu.RUnlock()
+	return a.standing[status]
 }
 
 // LenWith is how many agents there would be if these were, too; each id stands there once.

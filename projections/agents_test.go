@@ -29,6 +29,9 @@ func TestAgentView(t *testing.T) {
 			t.Fatalf("%s: gone", what)
 		}
 		same(t, what, got, want)
+		if n := a.LenAt(want.Status); n != 1 || a.LenAt("removed") != 0 {
+			t.Errorf("%s: %d agents are %s", what, n, want.Status)
+		}
 	}
 	check("deployed")
 	for _, c := range []struct {

@@ -57,7 +57,7 @@ func (s *State) notUnderstood(r Run) []events.Payload {
 	if !isNotice(&r.Message) {
 		post.reply(notice(events.NotUnderstood, "NoHandler", "the module exports no caxton_handle"))
 	}
-	return append([]events.Payload{s.handledEvent(r, post)}, post.dead...)
+	return append(append([]events.Payload{s.handledEvent(r, post)}, post.dead...), s.fired(&r)...)
 }
 
 func (s *State) handledEvent(r Run, p *post) events.MessageHandled {

@@ -109,6 +109,25 @@ func TestNoHandler(t *testing.T) {
 	wantNotice(t, e.Reply, events.NotUnderstood, "NoHandler", "the module exports no caxton_handle")
 }
 
+// TestATimerWithoutAHandlerHasFired: the module was another when it was set. Were it
+// pending still, each start would deliver it again.
+func TestATimerWithoutAHandlerHasFired(t *testing.T) {
+	l := newLife(t)
+	r := l.run(outsider(1), events.OutcomeOK)
+	r.Timers = []TimerChange{{Timer: 1, After: events.MinTimerAfter}}
+	set, ok := l.do(Finish{Run: r})[1].(events.TimerSet)
+	if !ok || !l.st.HasTimer(1) {
+		t.Fatal("no timer is set")
+	}
+	m := set.Message(agentID(1))
+	list := l.do(Finish{Run: l.run(m, events.OutcomeNoHandler)})
+	same(t, "events", types(list), []events.Type{"MessageHandled", "TimerFired"})
+	same(t, "timer", list[1], events.TimerFired{Timer: 1, MessageID: m.ID})
+	if l.st.HasTimer(1) {
+		t.Error("it is pending still")
+	}
+}
+
 // An answer that says that something went wrong is never answered by another:
 // two agents would go on for ever.
 func TestNoticesAreNotAnswered(t *testing.T) {

@@ -2,23 +2,26 @@ package main
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/caxton-run/caxton/actors"
+	"github.com/caxton-run/caxton/events"
 	caxtonhttp "github.com/caxton-run/caxton/http"
 )
 
 // StopAll implements caxtonhttp.Emergency.
 func (o operations) StopAll(ctx context.Context, r actors.StopAllRequest) (caxtonhttp.EmergencyStop, error) {
 	got, err := o.system.Gateway().StopAll(ctx, r)
-	if r.Cluster {
+	ends := endsNode(r, got, err)
+	if ends {
 		o.shutdown() // ends after the request that asked
 	}
 	out := caxtonhttp.EmergencyStop{
 		Node: o.id(), Since: got.Since, Agents: got.Agents, Guests: got.Guests, GuestsUS: got.GuestsIn.Microseconds(),
-		Spilled: got.Spilled, Left: got.Left, ElapsedUS: got.Elapsed.Microseconds(), Shutdown: r.Cluster,
+		Spilled: got.Spilled, Left: got.Left, ElapsedUS: got.Elapsed.Microseconds(), Shutdown: ends,
 	}
 	if got.Unrecorded != nil {
 		out.RecordError = got.Unrecorded.Error()
@@ -29,6 +32,15 @@ func (o operations) StopAll(ctx context.Context, r actors.StopAllRequest) (caxto
 		out.Dump = &got.Dump
 	}
 	return out, err
+}
+
+// endsNode reports whether an emergency stop shuts its node down, as it was asked to. One
+// that is not in force, or not in the log, does not: the next start would have all agents
+// run. One that is recorded does, though guests run still: that ends them.
+func endsNode(r actors.StopAllRequest, got actors.StoppedAll, err error) bool {
+	var refused *events.InvalidError
+	none := errors.As(err, &refused) || errors.Is(err, events.ErrConflict)
+	return r.Cluster && !none && got.Unrecorded == nil
 }
 
 // LiftStop implements caxtonhttp.Emergency.
@@ -61,7 +73,7 @@ func (a *app) emergencyStopCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.showStop(got)
+			return a.showStop(in, got)
 		},
 	}
 	f := cmd.Flags()
@@ -75,7 +87,7 @@ func (a *app) emergencyStopCommand() *cobra.Command {
 
 // showStop prints what was stopped. A record or a dump that failed makes the command
 // fail: the agents are stopped, and that is said first.
-func (a *app) showStop(got caxtonhttp.EmergencyStop) error {
+func (a *app) showStop(in caxtonhttp.StopOrder, got caxtonhttp.EmergencyStop) error {
 	done, err := a.structured(got)
 	if err != nil {
 		return err
@@ -95,8 +107,11 @@ func (a *app) showStop(got caxtonhttp.EmergencyStop) error {
 		}
 	}
 	if got.RecordError != "" {
-		return &failure{text: "the agents are stopped until the server ends, and no longer: it could not be recorded: " + got.RecordError,
-			next: "when the log takes writes again, stop them once more"}
+		text := "the agents are stopped until the server ends, and no longer: it could not be recorded: " + got.RecordError
+		if in.Cluster && !got.Shutdown {
+			text = "the server is not shut down; " + text
+		}
+		return &failure{text: text, next: "when the log takes writes again, stop them once more"}
 	}
 	if got.DumpError != "" {
 		return &failure{text: "the agents are stopped, and their state was not dumped: " + got.DumpError}

@@ -1,9 +1,12 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
+	"strings"
 	"testing"
 	"time"
 
@@ -12,6 +15,49 @@ import (
 	"github.com/caxton-run/caxton/fixtures"
 	caxtonhttp "github.com/caxton-run/caxton/http"
 )
+
+// TestWhatEndsANode: only a stop that the next start still finds.
+func TestWhatEndsANode(t *testing.T) {
+	lifted := fmt.Errorf("emergency stop: %w", events.ErrConflict)
+	for _, c := range []struct {
+		what    string
+		cluster bool
+		got     actors.StoppedAll
+		err     error
+		want    bool
+	}{
+		{"all is well", true, actors.StoppedAll{}, nil, true},
+		{"the agents alone", false, actors.StoppedAll{}, nil, false},
+		{"no dump", true, actors.StoppedAll{DumpFailed: io.ErrShortWrite}, nil, true},
+		{"guests run still", true, actors.StoppedAll{}, context.DeadlineExceeded, true},
+		{"refused", true, actors.StoppedAll{}, events.Invalidf("reason", "too long"), false},
+		{"lifted meanwhile", true, actors.StoppedAll{}, lifted, false},
+		{"not recorded", true, actors.StoppedAll{Unrecorded: events.ErrDiskLow}, nil, false},
+		{"neither recorded nor over", true, actors.StoppedAll{Unrecorded: events.ErrDiskLow}, context.DeadlineExceeded, false},
+	} {
+		if got := endsNode(actors.StopAllRequest{Cluster: c.cluster}, c.got, c.err); got != c.want {
+			t.Errorf("%s: %v", c.what, got)
+		}
+	}
+}
+
+// TestAStopThatIsNotRecordedIsToldSo, and no more is promised than is done.
+func TestAStopThatIsNotRecordedIsToldSo(t *testing.T) {
+	var out, told bytes.Buffer
+	a := &app{stdout: &out, stderr: &told, output: "table", now: time.Now}
+	err := a.showStop(caxtonhttp.StopOrder{Cluster: true}, caxtonhttp.EmergencyStop{Node: "node-1", RecordError: "no space"})
+	if err == nil || !strings.HasPrefix(err.Error(), "the server is not shut down; the agents are stopped until the server ends, and no longer") {
+		t.Errorf("%v", err)
+	}
+	if s := out.String() + told.String(); strings.Contains(s, "shuts down") || strings.Contains(s, "stay stopped") {
+		t.Errorf("it says %q", s)
+	}
+	out.Reset()
+	err = a.showStop(caxtonhttp.StopOrder{Cluster: true}, caxtonhttp.EmergencyStop{Node: "node-1", Shutdown: true})
+	if err != nil || !strings.Contains(out.String(), "node-1: shuts down; its agents stay stopped when it is started\n") {
+		t.Errorf("%v, %q", err, out.String())
+	}
+}
 
 // TestEmergencyStopOutlivesAKill: a guest that spins is stopped, the process killed, and
 // nothing runs until the stop is lifted; then everything that was accepted is handled.

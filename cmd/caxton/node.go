@@ -216,6 +216,7 @@ func (n *node) sources(inFlight *projections.InFlight, inboxes *projections.Inbo
 		InFlight:   inFlight.Len,
 		InboxDepth: inboxes.Len,
 		Timers:     timers.Len, Conversations: talks.Len,
+		Standing:   n.agents.LenAt,
 		Awake:      func() int { return n.system.Awake() },
 		QueueDepth: func() int { return n.system.QueueDepth() },
 		GuestMemory: func() int64 {

@@ -11,20 +11,21 @@ import (
 // Sources are the values that metrics read when they are scraped. All must be
 // set; they are called from the scraping goroutine.
 type Sources struct {
-	Agents        func() int     // deployed
-	Awake         func() int     // not hibernating
-	QueueDepth    func() int     // messages in mailboxes
-	InFlight      func() int     // sends between agents not yet handled
-	InboxDepth    func() int     // messages in inboxes
-	Timers        func() int     // pending
-	Conversations func() int     // in which an agent waits for another
-	GuestMemory   func() int64   // bytes of linear memory of agents awake
-	ProjectionLag func() float64 // positions between the log's head and the projections
-	DiskBytes     func() uint64  // of the log on disk
-	DiskFree      func() uint64  // bytes of its disk that may still be used
-	DiskTotal     func() uint64  // bytes of its disk
-	HistoryGone   func() uint64  // events that histories of living agents have lost (events.retention)
-	DiskLevel     func() int     // 0 roomy, 1 filling, 2 low, 3 full
+	Agents        func() int              // deployed
+	Awake         func() int              // not hibernating
+	Standing      func(status string) int // agents at a status
+	QueueDepth    func() int              // messages in mailboxes
+	InFlight      func() int              // sends between agents not yet handled
+	InboxDepth    func() int              // messages in inboxes
+	Timers        func() int              // pending
+	Conversations func() int              // in which an agent waits for another
+	GuestMemory   func() int64            // bytes of linear memory of agents awake
+	ProjectionLag func() float64          // positions between the log's head and the projections
+	DiskBytes     func() uint64           // of the log on disk
+	DiskFree      func() uint64           // bytes of its disk that may still be used
+	DiskTotal     func() uint64           // bytes of its disk
+	HistoryGone   func() uint64           // events that histories of living agents have lost (events.retention)
+	DiskLevel     func() int              // 0 roomy, 1 filling, 2 low, 3 full
 	Now           func() time.Time
 
 	Breakers func(scope, state string) int // circuit breakers of a kind of scope that stand at a state
@@ -40,6 +41,7 @@ type Metrics struct {
 	wakes      *window
 	cpu        *cpu
 	crashes    prometheus.Counter
+	failed     prometheus.Counter
 	routing    prometheus.Histogram
 	processing prometheus.Histogram
 	wake       prometheus.Histogram
@@ -89,6 +91,7 @@ func (m *Metrics) counters() {
 		return c
 	}
 	m.crashes = counter("caxton_agent_crashes_total", "Runs that failed in a way that may pass, and actors restarted.")
+	m.failed = counter("caxton_agent_failures_total", "Agents that crashed so often that they run no more.")
 	m.routing = histogram("caxton_message_routing_seconds", "From the gateway to the agent's mailbox.")
 	m.processing = histogram("caxton_message_processing_seconds", "From the agent's mailbox until the message's events are durable.")
 	m.wake = histogram("caxton_wake_seconds", "To bring an agent back from the log.")
@@ -117,6 +120,11 @@ func (m *Metrics) runbook(src Sources) {
 func (m *Metrics) gauges(src Sources) {
 	count := func(f func() int) func() float64 { return func() float64 { return float64(f()) } }
 	m.gauge("caxton_agents_awake", "Agents that are not hibernating.", count(src.Awake))
+	for _, status := range []string{"running", "suspended", "draining", "stopped", "failed"} {
+		m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "caxton_agents", Help: "Agents deployed, by status.", ConstLabels: prometheus.Labels{"status": status},
+		}, func() float64 { return float64(src.Standing(status)) }))
+	}
 	m.gauge("caxton_queue_depth", "Messages waiting in mailboxes.", count(src.QueueDepth))
 	m.gauge("caxton_sends_in_flight", "Sends between agents that are not yet handled.", count(src.InFlight))
 	m.gauge("caxton_timers_pending", "Timers of agents that have not fired.", count(src.Timers))
@@ -175,6 +183,9 @@ func (m *Metrics) Woke(d time.Duration) {
 
 // Crashed implements actors.Observer.
 func (m *Metrics) Crashed() { m.crashes.Inc() }
+
+// Failed implements actors.Observer.
+func (m *Metrics) Failed() { m.failed.Inc() }
 
 // DeadLettered implements actors.Observer.
 func (m *Metrics) DeadLettered(reason events.DeadLetterReason) {

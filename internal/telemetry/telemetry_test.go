@@ -24,6 +24,7 @@ func sources(c *clock) Sources {
 	n := func(v int) func() int { return func() int { return v } }
 	return Sources{
 		Agents: n(1), Awake: n(2), QueueDepth: n(3), InFlight: n(4), InboxDepth: n(5), Timers: n(11), Conversations: n(12),
+		Standing:    func(status string) int { return len(status) },
 		GuestMemory: func() int64 { return 6 }, ProjectionLag: func() float64 { return 7 },
 		DiskBytes: func() uint64 { return 8 }, HistoryGone: func() uint64 { return 77 },
 		DiskFree: func() uint64 { return 9 }, DiskTotal: func() uint64 { return 10 },
@@ -62,6 +63,7 @@ func TestMetrics(t *testing.T) {
 	c := &clock{time.Unix(1000, 0)}
 	m := New(sources(c))
 	m.Crashed()
+	m.Failed()
 	m.Fenced()
 	m.Stormed()
 	m.Routed(time.Millisecond)
@@ -73,7 +75,7 @@ func TestMetrics(t *testing.T) {
 	got := gathered(t, m)
 	for name, want := range map[string]float64{
 		"caxton_cluster_nodes_alive": 1, "caxton_cluster_nodes_failed": 0, "caxton_cluster_gossip_latency_ms": 0, "caxton_cluster_convergence_time_ms": 0,
-		"caxton_cluster_agents_total": 1, "caxton_agent_crashes_total": 1, "caxton_agent_memory_used_bytes": 6,
+		"caxton_cluster_agents_total": 1, "caxton_agent_crashes_total": 1, "caxton_agent_failures_total": 1, "caxton_agent_memory_used_bytes": 6,
 		"caxton_agents_awake": 2, "caxton_queue_depth": 3, "caxton_sends_in_flight": 4, "caxton_inbox_depth": 5,
 		"caxton_timers_pending": 11, "caxton_conversations_open": 12,
 		"caxton_projection_lag_events": 7, "caxton_log_disk_bytes": 8, "caxton_fuel_used_total": 111,
