@@ -89,27 +89,23 @@ func (b *Mailbox) room() error {
 }
 
 // Take moves up to n envelopes into the turn and returns them. Settle must
-// follow. Commands come alone: that the guest of the messages behind them cannot be
-// woken, or takes long, is nothing to them.
+// follow.
 func (b *Mailbox) Take(n int) []*envelope {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.move(&b.commands, n)
-	if b.held || len(b.turn) > 0 {
-		return b.turn
+	lists := []*fifo{&b.commands}
+	if !b.held {
+		lists = append(lists, &b.inbox)
 	}
-	b.move(&b.inbox, n)
-	for len(b.turn) < n && b.waiting.len() > 0 {
+	for _, list := range lists {
+		for len(b.turn) < n && list.len() > 0 {
+			b.turn = append(b.turn, list.pop())
+		}
+	}
+	for !b.held && len(b.turn) < n && b.waiting.len() > 0 {
 		b.turn = append(b.turn, b.waiting.pop())
 	}
 	return b.turn
-}
-
-// move takes from a list what the turn has room for. Caller holds mu.
-func (b *Mailbox) move(list *fifo, n int) {
-	for len(b.turn) < n && list.len() > 0 {
-		b.turn = append(b.turn, list.pop())
-	}
 }
 
 // Settle ends the turn: what it took is dealt with, but for back, which waits

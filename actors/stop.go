@@ -92,8 +92,8 @@ func (a *agentActor) watchDrain() {
 		left := time.UnixMicro(st.StopBy).Sub(a.sys.deps.Now())
 		box := a.box
 		a.drain = time.AfterFunc(max(0, left), func() {
-			a.sys.endStop(a.id, events.StopExpired) // first: what is interrupted begins again if nothing else waits
 			box.Interrupt()
+			a.sys.endStop(a.id, events.StopExpired)
 		})
 	}
 	if a.sys.halted() && !a.inboxIsEmpty() {

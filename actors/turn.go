@@ -55,8 +55,8 @@ func (a *agentActor) work(ctx context.Context) {
 		a.box.Settle(nil)
 		return
 	}
-	if err := a.loadFor(ctx, batch); errors.Is(err, events.ErrEmergencyStop) || errors.Is(err, errHurried) {
-		a.box.Settle(batch) // the next turn holds it, or does the command first
+	if err := a.loadFor(ctx, batch); errors.Is(err, events.ErrEmergencyStop) {
+		a.box.Settle(batch) // the next turn holds it
 		return
 	} else if err != nil {
 		a.refuse(batch, err)
@@ -96,39 +96,15 @@ func (a *agentActor) rest() {
 // do not wake its guest; that it does not is a guess of the projection's, which is
 // looked at again once the state is there.
 func (a *agentActor) loadFor(ctx context.Context, batch []*envelope) error {
-	guest := needsGuest(batch) && !a.sys.halted() && !a.sys.discarding.Load()
+	guest := needsGuest(batch) && !a.sys.halted()
 	view, ok := a.sys.deps.Agents.Get(a.id)
-	switch held := ok && !agent.Status(view.Status).Runs(); {
-	case !guest:
-		return a.load(ctx, false)
-	case !held:
-		return a.loadGuest(ctx)
+	if held := ok && !agent.Status(view.Status).Runs(); !guest || !held {
+		return a.load(ctx, guest)
 	}
 	if err := a.load(ctx, false); err != nil || !a.state().Status.Runs() {
 		return err
 	}
-	return a.loadGuest(ctx)
-}
-
-// errHurried is a wake that was ended for a command whose time was over.
-var errHurried = errors.New("a command is waiting")
-
-// loadGuest loads the agent with its guest. A wake may run long what happened since the
-// last snapshot; a command that is urgent ends it like any run, and the messages that
-// wanted the guest wait again. Errors: errHurried, those of load.
-func (a *agentActor) loadGuest(ctx context.Context) error {
-	wake, cancel := context.WithCancel(ctx)
-	defer cancel()
-	run := a.box.runs.context(wake)
-	defer context.AfterFunc(run, cancel)() // it may be that of a run before, and ended by others
-	if a.box.overdue() {
-		a.box.Interrupt()
-	}
-	err := a.load(wake, true)
-	if err != nil && !errors.Is(err, events.ErrEmergencyStop) && run.Err() != nil && ctx.Err() == nil {
-		return errHurried
-	}
-	return err
+	return a.load(ctx, true)
 }
 
 // needsGuest reports whether a batch holds a message: commands want only the
@@ -150,9 +126,6 @@ func (a *agentActor) refuse(batch []*envelope, err error) {
 	}
 	for _, e := range batch {
 		e.respond(answer{err: err})
-	}
-	if slices.ContainsFunc(batch, (*envelope).endsStop) {
-		a.rewatchDrain() // the waker comes back to it
 	}
 	a.box.Settle(nil)
 	a.box.Unload() // or they would go before those of the batch

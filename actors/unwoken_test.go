@@ -166,30 +166,3 @@ func TestAnAgentWithoutRoomForItsGuestIsToldOfOnce(t *testing.T) {
 		t.Errorf("it is told %d times that it can be woken again, want once", n)
 	}
 }
-
-// TestDrainDiscardsWithoutAGuest: what waits for an agent whose guest cannot be made is the
-// backlog that one wants to be rid of.
-func TestDrainDiscardsWithoutAGuest(t *testing.T) {
-	var off atomic.Bool
-	var tries atomic.Int64
-	r := newRigWith(t, func(r *rig) {
-		r.before = func() {
-			r.sys.source.Modules = noModule{r.sys.source.Modules, &off, &tries}
-			r.sys.waker.every = time.Millisecond
-		}
-	})
-	id := r.deploy("echo", "echo")
-	r.hold(id, request(id, `1`))
-	if _, err := r.sys.Rest(context.Background()); err != nil {
-		t.Fatal(err)
-	}
-	off.Store(true)
-	if err := r.command(r.Resume, id); err != nil {
-		t.Fatal(err)
-	}
-	r.until("it was tried", func() bool { return tries.Load() > 0 })
-	got, err := r.Drain(context.Background(), time.Millisecond, true)
-	if err != nil || !got.Empty() || got.Discarded != 1 {
-		t.Errorf("%+v, %v", got, err)
-	}
-}
