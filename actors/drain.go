@@ -96,6 +96,7 @@ func (s *System) discard(ctx context.Context) error {
 	for _, b := range s.registry.boxes() {
 		b.Hold(false) // a pause after a crash keeps messages back
 	}
+	s.waker.wake() // those too that could not be woken, and are left alone for a while
 	_, err := s.runsEmpty(ctx, discardWithin)
 	return err
 }

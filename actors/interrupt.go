@@ -2,13 +2,20 @@ package actors
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/caxton-run/caxton/events"
 )
 
-// interrupt lets others stop the guest of an actor that is busy with it: the actor
-// itself sees nothing, not even a command, before the guest returns.
+// errInterrupted is the error of a wake that was interrupted. Messages never see it, they
+// wait again; a command that had to wake the guest may be given once more.
+var errInterrupted = fmt.Errorf("%w: another command ended the wake of the guest that this one needs", events.ErrConflict)
+
+// interrupt lets others stop the guest of an actor that is busy with it, in a run or in
+// a wake: the actor itself sees nothing, not even a command, before the guest returns.
 //
 // An interruption is not an outcome. The run counts as if it had not been, and the
 // message waits again; whoever interrupts has put a command into the mailbox that

@@ -32,6 +32,7 @@ type Mailbox struct {
 
 	mu        sync.Mutex  // guards all below
 	commands  fifo        // arrived, not yet taken; they go before messages
+	passed    int         // turns in a row that were commands' though messages waited
 	waiting   queue       // messages, likewise
 	inbox     fifo        // read back from the agent's inbox, older than what waits
 	turn      []*envelope // taken by the turn under way
@@ -88,24 +89,47 @@ func (b *Mailbox) room() error {
 	return nil
 }
 
-// Take moves up to n envelopes into the turn and returns them. Settle must
+// commandTurns is how many turns in a row commands have to themselves while messages
+// wait: a flood of them slows messages down and does not stop them.
+const commandTurns = 8
+
+// Take moves up to n envelopes into the turn and returns them: commands, or, when none
+// is to go first, messages. Never both, because messages want the guest: a command is
+// neither kept waiting by its wake nor refused for what that fails by. Settle must
 // follow.
 func (b *Mailbox) Take(n int) []*envelope {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	lists := []*fifo{&b.commands}
-	if !b.held {
-		lists = append(lists, &b.inbox)
-	}
-	for _, list := range lists {
-		for len(b.turn) < n && list.len() > 0 {
-			b.turn = append(b.turn, list.pop())
-		}
-	}
-	for !b.held && len(b.turn) < n && b.waiting.len() > 0 {
-		b.turn = append(b.turn, b.waiting.pop())
+	if b.commandsFirst() {
+		b.fill(n, &b.commands)
+	} else if !b.held {
+		b.fill(n, &b.inbox)
+		b.fill(n, &b.waiting)
 	}
 	return b.turn
+}
+
+// commandsFirst reports whether the next turn is the commands'. Caller holds mu.
+func (b *Mailbox) commandsFirst() bool {
+	messages := !b.held && b.inbox.len()+b.waiting.len() > 0
+	switch {
+	case b.commands.len() == 0, messages && b.passed >= commandTurns:
+		b.passed = 0
+		return false
+	case messages:
+		b.passed++
+	}
+	return true
+}
+
+// fill adds to the turn, up to n, what a list has. Caller holds mu.
+func (b *Mailbox) fill(n int, list interface {
+	len() int
+	pop() *envelope
+}) {
+	for len(b.turn) < n && list.len() > 0 {
+		b.turn = append(b.turn, list.pop())
+	}
 }
 
 // Settle ends the turn: what it took is dealt with, but for back, which waits

@@ -18,6 +18,7 @@ import (
 type model struct {
 	turn, commands, inbox, waiting []*envelope
 	held, closed                   bool
+	passed                         int
 	panics                         int
 }
 
@@ -26,9 +27,19 @@ func (m *model) all() []*envelope {
 }
 
 func (m *model) take(n int) []*envelope {
-	lists := []*[]*envelope{&m.commands}
-	if !m.held {
-		lists = append(lists, &m.inbox, &m.waiting)
+	var lists []*[]*envelope
+	messages := !m.held && len(m.inbox)+len(m.waiting) > 0
+	switch {
+	case len(m.commands) > 0 && !(messages && m.passed == commandTurns):
+		lists = append(lists, &m.commands)
+		if messages {
+			m.passed++
+		}
+	default:
+		m.passed = 0
+		if messages {
+			lists = append(lists, &m.inbox, &m.waiting)
+		}
 	}
 	for _, l := range lists {
 		for len(m.turn) < n && len(*l) > 0 {
@@ -286,5 +297,30 @@ func TestNothingBeforeTheStart(t *testing.T) {
 	box.Start()
 	if want := []any{&actor.Started{}, idle{}}; !reflect.DeepEqual(w.got, want) {
 		t.Fatalf("it was given %#v, want %#v", w.got, want)
+	}
+}
+
+// TestCommandsAndMessagesShareNoTurn: commands go first, and a flood of them does not
+// stop messages.
+func TestCommandsAndMessagesShareNoTurn(t *testing.T) {
+	box := NewMailbox(1)
+	m := newEnvelope()
+	if err := box.Offer(m); err != nil {
+		t.Fatal(err)
+	}
+	for turn := range commandTurns + 1 {
+		c := newEnvelope()
+		c.command = agent.Resume{}
+		if err := box.Offer(c); err != nil {
+			t.Fatal(err)
+		}
+		want := c
+		if turn == commandTurns {
+			want = m
+		}
+		if got := box.Take(10); !slices.Equal(got, []*envelope{want}) {
+			t.Fatalf("turn %d took %v, want %v", turn, got, want)
+		}
+		box.Settle(nil)
 	}
 }

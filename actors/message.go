@@ -50,11 +50,11 @@ func (a *agentActor) message(ctx context.Context, t *turn, e *envelope) (verdict
 		a.rereadInbox() // the stop may be lifted at any moment, and then nothing may go before this
 		return goOn, nil
 	}
-	if !a.guest {
-		return giveBack, nil // an emergency stop was lifted since the turn began
-	}
 	if a.sys.discarding.Load() {
 		return goOn, a.discard(ctx, t, e)
+	}
+	if !a.guest {
+		return giveBack, nil // an emergency stop was lifted since the turn began, or a discard has ended
 	}
 	run, late := a.expired(e)
 	if !late {

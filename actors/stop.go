@@ -90,11 +90,7 @@ func (a *agentActor) watchDrain() {
 	}
 	if a.drain == nil {
 		left := time.UnixMicro(st.StopBy).Sub(a.sys.deps.Now())
-		box := a.box
-		a.drain = time.AfterFunc(max(0, left), func() {
-			box.Interrupt()
-			a.sys.endStop(a.id, events.StopExpired)
-		})
+		a.drain = time.AfterFunc(max(0, left), func() { a.sys.endStop(a.id, events.StopExpired) })
 	}
 	if a.sys.halted() && !a.inboxIsEmpty() {
 		return // what an emergency stop holds is not drained; it has until the time is over
@@ -132,10 +128,12 @@ func (a *agentActor) rewatchDrain() {
 	a.drained = false
 }
 
-// endStop tells an agent that its draining is at an end.
+// endStop tells an agent that its draining is at an end. Whatever the guest does when
+// the time is over ends, once the command waits: were it before, another wake might begin.
 func (s *System) endStop(id events.AgentID, cause events.StopCause) {
 	env := newEnvelope()
 	env.command = agent.EndStop{Cause: cause}
+	env.urgent = cause == events.StopExpired
 	_, _ = s.registry.offer(id, env) // fails only at shutdown; the next start looks again
 }
 

@@ -34,9 +34,31 @@ func (a *agentActor) noneRuns() {
 // wake makes the guest again from a snapshot and the messages since. It is named from
 // when the module is there: what compiles it is another process, and takes long.
 //
+// It may run for as long as a run of messages, and an interruption ends it as it ends
+// one: errInterrupted then, and it counts as if it had not been.
+func (a *agentActor) wake(ctx context.Context) (*replay.Agent, error) {
+	run := a.box.runs.context(a.sys.licence.Load().ctx)
+	if a.box.overdue() {
+		a.box.Interrupt() // its time was over before there was anything that could be ended
+	}
+	if ctx.Err() == nil && run.Err() != nil {
+		return nil, errInterrupted
+	}
+	own, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(run, cancel)()
+	live, err := a.remake(own)
+	if err != nil && run.Err() != nil && ctx.Err() == nil && !errors.Is(err, events.ErrEmergencyStop) {
+		return nil, errInterrupted
+	}
+	return live, err
+}
+
+// remake is wake, until ctx ends.
+//
 // What has a strike against it wakes while no other such does. Whoever ends the process
 // stood there among many, and the others are cleared one by one.
-func (a *agentActor) wake(ctx context.Context) (*replay.Agent, error) {
+func (a *agentActor) remake(ctx context.Context) (*replay.Agent, error) {
 	what := wakeRun(a.id)
 	if a.sys.deps.Running.strikes(what) > 0 {
 		if err := a.sys.suspects.begin(ctx); err != nil {

@@ -55,8 +55,8 @@ func (a *agentActor) work(ctx context.Context) {
 		a.box.Settle(nil)
 		return
 	}
-	if err := a.loadFor(ctx, batch); errors.Is(err, events.ErrEmergencyStop) {
-		a.box.Settle(batch) // the next turn holds it
+	if err := a.loadFor(ctx, batch); errors.Is(err, events.ErrEmergencyStop) || errors.Is(err, errInterrupted) {
+		a.box.Settle(batch) // the next turn holds it, or does first what the command says that interrupted
 		return
 	} else if err != nil {
 		a.refuse(batch, err)
@@ -93,12 +93,17 @@ func (a *agentActor) rest() {
 }
 
 // loadFor reads what a batch needs of the agent. Messages to one that does not run
-// do not wake its guest; that it does not is a guess of the projection's, which is
-// looked at again once the state is there.
+// do not wake its guest; that it does not the state says, if it is there: the turn before
+// may have changed it. Else it is a guess of the projection's, which is looked at again
+// once the state is.
 func (a *agentActor) loadFor(ctx context.Context, batch []*envelope) error {
-	guest := needsGuest(batch) && !a.sys.halted()
+	guest := needsGuest(batch) && !a.sys.halted() && !a.sys.discarding.Load() // what is discarded needs none
 	view, ok := a.sys.deps.Agents.Get(a.id)
-	if held := ok && !agent.Status(view.Status).Runs(); !guest || !held {
+	held := ok && !agent.Status(view.Status).Runs()
+	if st := a.liveState(); st != nil {
+		held = !st.Status.Runs()
+	}
+	if !guest || !held {
 		return a.load(ctx, guest)
 	}
 	if err := a.load(ctx, false); err != nil || !a.state().Status.Runs() {
@@ -126,6 +131,9 @@ func (a *agentActor) refuse(batch []*envelope, err error) {
 	}
 	for _, e := range batch {
 		e.respond(answer{err: err})
+	}
+	if slices.ContainsFunc(batch, (*envelope).endsStop) {
+		a.rewatchDrain() // another message may keep the actor, and nobody else ends its draining
 	}
 	a.box.Settle(nil)
 	a.box.Unload() // or they would go before those of the batch
