@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"sync/atomic"
 	"testing"
 
 	"github.com/caxton-run/caxton/events"
@@ -102,13 +103,14 @@ func TestAStormThatIsCutOff(t *testing.T) {
 		t.Run(string(last), func(t *testing.T) {
 			heard := make(told, 8)
 			r := newRigWith(t, func(r *rig) { r.heard = heard })
-			cut := false // by the append to the storms, or right after it; one goroutine at a time appends these
+			var cut atomic.Bool // by the append to the storms, or right after it
 			r.store.fail(func(s events.Stream) error {
 				switch c := s.Category(); {
-				case cut && (c == events.CategoryBreaker || s == events.StormStream()):
+				case cut.Load() && (c == events.CategoryBreaker || s == events.StormStream()):
 					return errors.New("power cut")
 				case s == events.StormStream():
-					if cut = true; last == c {
+					cut.Store(true)
+					if last == c {
 						return errors.New("power cut")
 					}
 				}

@@ -95,10 +95,14 @@ func read(out io.Reader, lines chan<- string) {
 	}
 }
 
+// patience bounds a wait for a server that is this test's binary: under the race detector, on
+// a busy machine, compiling the demonstration's guests alone takes it minutes.
+const patience = 5 * time.Minute
+
 // expect returns the rest of the first line from now on that holds text.
 func (p *process) expect(text string) string {
 	p.t.Helper()
-	late := time.NewTimer(time.Minute)
+	late := time.NewTimer(patience)
 	defer late.Stop()
 	for {
 		select {
@@ -146,7 +150,7 @@ func (p *process) client() *caxtonhttp.Client {
 // ready waits until the server takes traffic.
 func (p *process) ready(c *caxtonhttp.Client) {
 	p.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	poll := time.NewTicker(5 * time.Millisecond)
 	defer poll.Stop()

@@ -63,9 +63,9 @@ func (s *Store) verifyAll() {
 
 // askQuorum sends every voter a heartbeat of this member's term. A voter that takes it
 // has heard of no later term, so a majority of them has elected nobody since.
-func (s *Store) askQuorum() (term uint64, err error) {
+func (s *Store) askQuorum() (uint64, error) {
 	moved := s.leaderMoved()
-	term = s.raft.CurrentTerm()
+	term := s.raft.CurrentTerm() // not a result with a name: those that ask go on after a return
 	if !s.Leads() || s.raft.CurrentTerm() != term {
 		return 0, raft.ErrNotLeader
 	}
