@@ -18,9 +18,6 @@ func (s *Store) reconcile() error {
 	from := uint64(0) // entries up to here are in the snapshot
 	if newest != nil {
 		from = newest.meta.Index
-		if s.Root() == newest.contents.root() {
-			s.replica.PassOver(newest.contents.applied) // of the last entries nothing was taken
-		}
 		if s.replica.Applied() < newest.contents.applied || s.Root().Next < newest.contents.end.Next {
 			s.log.Info("log is older than the snapshot and taken from it", "snapshot", newest.meta.ID)
 			if err := s.fsm.restore(newest); err != nil {
