@@ -56,6 +56,16 @@ func (i *interrupt) end() {
 // waits again, behind all commands.
 func (b *Mailbox) Interrupt() { b.runs.now() }
 
+// runContext is what a run or a wake that begins now goes by. It has ended already if a
+// command waits whose time is over: it interrupted when there was nothing to be ended.
+func (b *Mailbox) runContext(parent context.Context) context.Context {
+	ctx := b.runs.context(parent)
+	if b.overdue() {
+		b.Interrupt()
+	}
+	return ctx
+}
+
 // overdue reports whether a command waits that has interrupted what ran by now.
 func (b *Mailbox) overdue() bool {
 	b.mu.Lock()

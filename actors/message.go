@@ -275,10 +275,7 @@ func (a *agentActor) run(ctx context.Context, e *envelope) (agent.Run, error) {
 	seeded := run.Host
 	seeded.Seed = rand.Uint64()
 	l := a.sys.licence.Load()
-	a.running = a.box.runs.context(l.ctx)
-	if a.box.overdue() {
-		a.box.Interrupt() // when its time was over the agent was being woken, and nothing ran that could be ended
-	}
+	a.running = a.box.runContext(l.ctx)
 	if a.running.Err() != nil || !l.take() {
 		run.Status = events.OutcomeKilled // its context has ended: the message waits again
 		return run, nil

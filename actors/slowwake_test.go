@@ -191,30 +191,14 @@ func TestAStopEndsThoughItsEndWasRefused(t *testing.T) {
 
 // TestDrainDiscardsWithoutGuests: what waits for an agent that cannot be woken, too.
 func TestDrainDiscardsWithoutGuests(t *testing.T) {
-	var off atomic.Bool
-	var tries atomic.Int64
-	r := newRigWith(t, func(r *rig) {
-		r.before = func() {
-			r.sys.source.Modules = noModule{r.sys.source.Modules, &off, &tries}
-			r.sys.waker.every = time.Hour
-		}
-	})
-	id := r.deploy("echo", "echo")
-	r.hold(id, request(id, `1`))
-	if _, err := r.sys.Rest(context.Background()); err != nil {
-		t.Fatal(err)
-	}
-	off.Store(true)
-	if err := r.command(r.Resume, id); err != nil {
-		t.Fatal(err)
-	}
-	r.until("it cannot be woken", func() bool { return tries.Load() > 0 && !r.sys.registry.holds(id) })
-	before := tries.Load()
+	r, id, m := newRoomlessRig(t, nil, time.Hour)
+	r.until("it cannot be woken", func() bool { return m.n.Load() > 0 && !r.sys.registry.holds(id) })
+	before := m.n.Load()
 	got, err := r.Drain(context.Background(), 0, true)
 	if err != nil || !got.Empty() || got.Discarded != 1 {
 		t.Errorf("%+v, %v; want one message discarded", got, err)
 	}
-	if n := tries.Load(); n != before {
+	if n := m.n.Load(); n != before {
 		t.Errorf("its guest was wanted %d times more", n-before)
 	}
 	if got := r.ends(id); len(got) != 1 {

@@ -37,10 +37,7 @@ func (a *agentActor) noneRuns() {
 // It may run for as long as a run of messages, and an interruption ends it as it ends
 // one: errInterrupted then, and it counts as if it had not been.
 func (a *agentActor) wake(ctx context.Context) (*replay.Agent, error) {
-	run := a.box.runs.context(a.sys.licence.Load().ctx)
-	if a.box.overdue() {
-		a.box.Interrupt() // its time was over before there was anything that could be ended
-	}
+	run := a.box.runContext(a.sys.licence.Load().ctx)
 	if ctx.Err() == nil && run.Err() != nil {
 		return nil, errInterrupted
 	}

@@ -134,33 +134,43 @@ func (m noModule) Module(ctx context.Context, h events.ModuleHash) (*wasmhost.Mo
 	return m.Modules.Module(ctx, h)
 }
 
-// TestAnAgentWithoutRoomForItsGuestIsToldOfOnce, though its state is read each time
-// before that.
-func TestAnAgentWithoutRoomForItsGuestIsToldOfOnce(t *testing.T) {
-	var off atomic.Bool
-	var tries atomic.Int64
-	told := new(page)
-	r := newRigWith(t, func(r *rig) {
+// newRoomlessRig has an agent that runs, and a message that waits for it; there is no memory
+// for its guest until off is false. n counts the tries, and every is between two of the waker's.
+func newRoomlessRig(t *testing.T, log *slog.Logger, every time.Duration) (r *rig, id events.AgentID, m noModule) {
+	t.Helper()
+	m = noModule{off: new(atomic.Bool), n: new(atomic.Int64)}
+	r = newRigWith(t, func(r *rig) {
 		r.before = func() {
-			r.sys.source.Modules = noModule{r.sys.source.Modules, &off, &tries}
-			r.sys.log = slog.New(slog.NewTextHandler(told, nil))
-			r.sys.waker.every = time.Millisecond
+			m.Modules = r.sys.source.Modules
+			r.sys.source.Modules = m
+			if log != nil {
+				r.sys.log = log
+			}
+			r.sys.waker.every = every
 		}
 	})
-	id := r.deploy("echo", "echo")
+	id = r.deploy("echo", "echo")
 	r.hold(id, request(id, `1`))
 	if _, err := r.sys.Rest(context.Background()); err != nil {
 		t.Fatal(err)
 	}
-	off.Store(true)
+	m.off.Store(true)
 	if err := r.command(r.Resume, id); err != nil {
 		t.Fatal(err)
 	}
-	r.until("it was tried a few times", func() bool { return tries.Load() >= 5 })
+	return r, id, m
+}
+
+// TestAnAgentWithoutRoomForItsGuestIsToldOfOnce, though its state is read each time
+// before that.
+func TestAnAgentWithoutRoomForItsGuestIsToldOfOnce(t *testing.T) {
+	told := new(page)
+	r, _, m := newRoomlessRig(t, slog.New(slog.NewTextHandler(told, nil)), time.Millisecond)
+	r.until("it was tried a few times", func() bool { return m.n.Load() >= 5 })
 	if n := told.count("agent cannot be woken"); n != 1 {
 		t.Errorf("it is told %d times that it cannot be woken, want once", n)
 	}
-	off.Store(false)
+	m.off.Store(false)
 	r.workedOff()
 	if n := told.count("agent can be woken again"); n != 1 {
 		t.Errorf("it is told %d times that it can be woken again, want once", n)

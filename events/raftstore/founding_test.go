@@ -65,8 +65,8 @@ func TestPowerCutWhileAClusterIsMade(t *testing.T) {
 	}
 }
 
-// writeAlone makes a log of one event.
-func writeAlone(t *testing.T, fs *vfs.MemFS) {
+// writeAlone makes a log of one event, which pebblestore writes alone.
+func writeAlone(t *testing.T, fs *vfs.MemFS) (events.Event, pebblestore.Root) {
 	t.Helper()
 	if err := makeDir(fs, "data"); err != nil {
 		t.Fatal(err)
@@ -75,10 +75,13 @@ func writeAlone(t *testing.T, fs *vfs.MemFS) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = s.Append(t.Context(), "agent-1", events.NoStream(), event("alone"))
+	ev := event("alone")
+	_, err = s.Append(t.Context(), "agent-1", events.NoStream(), ev)
+	root := s.Root()
 	if err = errors.Join(err, s.Close()); err != nil {
 		t.Fatal(err)
 	}
+	return ev, root
 }
 
 // foundCluster opens a member that makes a cluster or has made one: it leads, and takes an

@@ -14,7 +14,6 @@ import (
 	"github.com/hashicorp/raft"
 
 	"github.com/caxton-run/caxton/events"
-	"github.com/caxton-run/caxton/events/pebblestore"
 )
 
 // forgetful makes a snapshot of all there is and keeps no entry behind it.
@@ -106,22 +105,7 @@ func TestJoinWithSnapshot(t *testing.T) {
 func TestTakeOver(t *testing.T) {
 	c := newCluster(t)
 	fs := vfs.NewCrashableMem()
-	o := smallOptions(fs).Log
-	if err := fs.MkdirAll("data", 0o755); err != nil {
-		t.Fatal(err)
-	}
-	alone, err := pebblestore.Open("data/log", o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ev := event("alone")
-	if _, err := alone.Append(t.Context(), "agent-1", events.NoStream(), ev); err != nil {
-		t.Fatal(err)
-	}
-	root := alone.Root()
-	if err := alone.Close(); err != nil {
-		t.Fatal(err)
-	}
+	ev, root := writeAlone(t, fs)
 	n := &node{fs: fs, died: make(chan string, 8)}
 	n.opts = smallOptions(fs)
 	n.opts.Address, n.opts.Bootstrap = "member-1:1", true
