@@ -281,12 +281,22 @@ func TestWhatWasHeldGoesOnAtTheResumption(t *testing.T) {
 		t.Fatal(err)
 	}
 	c.orders(BreakerRequest{Scope: events.AgentScope(pong), Activate: true})
+	d := c.sys.dispatcher
+	locked := func(do func() bool) func() bool {
+		return func() bool {
+			d.mu.Lock()
+			defer d.mu.Unlock()
+			return do()
+		}
+	}
+	locked(func() bool { d.atOnce = 0; return true })()
 	c.play(ping, "pong", 1)
-	c.until("its courier has gone", func() bool {
-		c.sys.dispatcher.mu.Lock()
-		defer c.sys.dispatcher.mu.Unlock()
-		return c.flight.Len() == 1 && len(c.sys.dispatcher.couriers) == 0
-	})
+	c.until("its courier waits", locked(func() bool { return len(d.queue) == 1 }))
+	locked(func() bool { d.atOnce = carryAtOnce; d.advance(c.sys.life); return true })()
+	c.until("its courier has gone", locked(func() bool { return len(d.couriers) == 0 }))
+	if n := c.flight.Len(); n != 1 {
+		t.Fatalf("%d sends are in flight, want the ball", n)
+	}
 	c.orders(BreakerRequest{Scope: events.AgentScope(pong)})
 	if err := c.command(c.Resume, pong); err != nil {
 		t.Fatal(err)

@@ -71,7 +71,9 @@ func (g *Gateway) StopAll(ctx context.Context, r StopAllRequest) (StoppedAll, er
 	if out.Unrecorded = s.recordStop(ctx, l, r); errors.Is(out.Unrecorded, errLifted) {
 		return out, fmt.Errorf("emergency stop: %w", errLifted)
 	}
-	if err := l.still(ctx); err != nil {
+	if err := l.still(ctx); s.licence.Load() != l {
+		return out, fmt.Errorf("emergency stop: %w", errLifted) // whatever else: no stop is in force
+	} else if err != nil {
 		return out, fmt.Errorf("emergency stop: guests run still: %w", err)
 	}
 	out.GuestsIn = time.Since(began)

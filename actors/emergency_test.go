@@ -455,6 +455,29 @@ func TestAStopBlocksNobody(t *testing.T) {
 	r.eventually("the message is handled", func() bool { return len(r.ends(id)) == 1 })
 }
 
+// TestAStopThatIsLiftedWhileGuestsRun says so, though its own time ended too: whoever asked
+// must not take it to be in force.
+func TestAStopThatIsLiftedWhileGuestsRun(t *testing.T) {
+	r := newRig(t, nil)
+	l := r.sys.licence.Load()
+	if !l.take() { // as a guest that does not come to the end of its slice
+		t.Fatal("no guest may run")
+	}
+	defer l.leave()
+	ctx, cancel := context.WithCancel(context.Background())
+	stopped := make(chan error, 1)
+	go func() {
+		_, err := r.StopAll(ctx, StopAllRequest{})
+		stopped <- err
+	}()
+	r.until("the stop is recorded", func() bool { return len(r.payloads(events.EmergencyStream())) == 1 })
+	r.lift()
+	cancel()
+	if err := <-stopped; !errors.Is(err, events.ErrConflict) {
+		t.Errorf("%v, want events.ErrConflict", err)
+	}
+}
+
 // TestAStopAfterALiftOfUnknownOutcome is recorded anew: what the log holds by then may be
 // the lift, and a restart goes by the log.
 func TestAStopAfterALiftOfUnknownOutcome(t *testing.T) {

@@ -66,7 +66,7 @@ func (b *Mailbox) Offer(e *envelope) error {
 	case e.isCommand():
 		b.commands.push(e)
 		if e.urgent { // under mu: whoever answers has taken it from here
-			e.hurry = time.AfterFunc(e.grace, b.Interrupt)
+			e.hurry = time.AfterFunc(e.grace, func() { b.interruptFor(e) })
 		}
 	case b.waiting.len() >= b.limit && e.timer == nil:
 		b.mu.Unlock()
@@ -90,7 +90,8 @@ func (b *Mailbox) room() error {
 }
 
 // commandTurns is how many turns in a row commands have to themselves while messages
-// wait: a flood of them slows messages down and does not stop them.
+// wait: a flood of them slows messages down and does not stop them. What the messages run
+// then ends early if one of the commands has waited beyond its grace.
 const commandTurns = 8
 
 // Take moves up to n envelopes into the turn and returns them: commands, or, when none

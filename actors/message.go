@@ -63,7 +63,9 @@ func (a *agentActor) message(ctx context.Context, t *turn, e *envelope) (verdict
 			return a.awaitMemory(e, short), nil
 		}
 	}
-	if run.Status == events.OutcomeKilled && a.interrupted(ctx) {
+	cut := run.Status == events.OutcomeKilled && a.interrupted(ctx)
+	a.box.runs.ended(cut)
+	if cut {
 		e.takes--
 		return giveBack, nil // a command waits that says why
 	}

@@ -72,6 +72,13 @@ func (r *rig) sends(id events.AgentID) <-chan sending {
 	return done
 }
 
+// lessMemory takes an agent's guest, to know whether that fits.
+func (r *rig) lessMemory(id events.AgentID) error {
+	limits := events.ResourceLimits{MaxMemoryBytes: events.DefaultLimits().MaxMemoryBytes / 2}
+	_, err := r.Update(context.Background(), UpdateRequest{Command: Command{Agent: id}, Limits: limits})
+	return err
+}
+
 // TestACommandIsNotRefusedForAWake that messages beside it want, and the node has no
 // memory for.
 func TestACommandIsNotRefusedForAWake(t *testing.T) {
@@ -136,16 +143,11 @@ func TestAWakeKeepsNoCommandWaiting(t *testing.T) {
 	}
 }
 
-// TestAWakeOfACommandKeepsNoOtherWaiting: less memory for an agent takes its guest, to
-// know whether that fits.
+// TestAWakeOfACommandKeepsNoOtherWaiting.
 func TestAWakeOfACommandKeepsNoOtherWaiting(t *testing.T) {
 	r, id, slow := newSlowRig(t, time.Millisecond)
 	updated := make(chan error, 1)
-	go func() {
-		limits := events.ResourceLimits{MaxMemoryBytes: events.DefaultLimits().MaxMemoryBytes / 2}
-		_, err := r.Update(context.Background(), UpdateRequest{Command: Command{Agent: id}, Limits: limits})
-		updated <- err
-	}()
+	go func() { updated <- r.lessMemory(id) }()
 	<-slow.came
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
@@ -154,6 +156,87 @@ func TestAWakeOfACommandKeepsNoOtherWaiting(t *testing.T) {
 	}
 	if err := <-updated; !errors.Is(err, events.ErrConflict) {
 		t.Errorf("the update: %v, want events.ErrConflict", err)
+	}
+}
+
+// TestAWakeOfACommandKeepsNoneOfItsTurnWaiting: a stop whose time was over before the turn
+// began, behind an update that takes the guest.
+func TestAWakeOfACommandKeepsNoneOfItsTurnWaiting(t *testing.T) {
+	r, id, slow := newSlowRig(t, time.Hour)
+	first := r.sends(id)
+	<-slow.came
+	updated := make(chan error, 1)
+	go func() { updated <- r.lessMemory(id) }()
+	r.waitDepth(2)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	if _, err := r.Stop(ctx, StopRequest{Command: Command{Agent: id}}); err != nil { // ends the wake; both are taken
+		t.Fatal(err)
+	}
+	if err := <-updated; !errors.Is(err, events.ErrConflict) {
+		t.Errorf("the update: %v, want events.ErrConflict", err)
+	}
+	if got := <-first; !errors.Is(got.err, events.ErrAgentStopped) {
+		t.Errorf("the message: %+v, want events.ErrAgentStopped", got)
+	}
+}
+
+// TestUpdatesLetAGuestWake, however fast they come: each ends a wake when its time is over,
+// but not for ever.
+func TestUpdatesLetAGuestWake(t *testing.T) {
+	r, id, slow := newSlowRig(t, 0)
+	label := func(v string) error {
+		_, err := r.Update(context.Background(), UpdateRequest{Command: Command{Agent: id}, Labels: &events.Labels{"try": v}})
+		return err
+	}
+	first := r.sends(id)
+	<-slow.came
+	for i := range maxCuts {
+		if err := label(fmt.Sprint(i)); err != nil {
+			t.Fatal(err)
+		}
+		<-slow.came // it wakes anew
+	}
+	updated := make(chan error, 1)
+	go func() { updated <- label("last") }()
+	r.waitDepth(2)
+	close(slow.open)
+	if got := <-first; !errors.Is(got.err, events.ErrOverloaded) {
+		t.Errorf("the message: %+v, want events.ErrOverloaded", got)
+	}
+	if n := len(slow.came); n != 0 {
+		t.Errorf("%d wakes more, want the last to have come to its end", n)
+	}
+	if err := <-updated; err != nil {
+		t.Errorf("the last update: %v", err)
+	}
+}
+
+// TestUpdatesGiveWayInTheEnd: to what was interrupted before. No other command does.
+func TestUpdatesGiveWayInTheEnd(t *testing.T) {
+	b := NewMailbox(10)
+	update, stop := newEnvelope(), newEnvelope()
+	update.command, stop.command = agent.Update{}, agent.Stop{}
+	update.urgent, stop.urgent = true, true
+	if err := b.Offer(update); err != nil {
+		t.Fatal(err)
+	}
+	for range maxCuts {
+		if b.runContext(t.Context()).Err() == nil {
+			t.Error("a run begins though an update's time is over")
+		}
+		b.runs.ended(true)
+	}
+	ctx := b.runContext(t.Context())
+	if b.interruptFor(update); ctx.Err() != nil {
+		t.Error("an update ends one run too many")
+	}
+	if b.interruptFor(stop); ctx.Err() == nil {
+		t.Error("a stop gives way")
+	}
+	b.runs.ended(false)
+	if b.runContext(t.Context()).Err() == nil {
+		t.Error("a run begins though an update's time is over, and the last came to its end")
 	}
 }
 

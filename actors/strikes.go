@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 
 	"github.com/caxton-run/caxton/actors/agent"
 	"github.com/caxton-run/caxton/events"
@@ -45,7 +46,10 @@ func (a *agentActor) wake(ctx context.Context) (*replay.Agent, error) {
 	defer cancel()
 	defer context.AfterFunc(run, cancel)()
 	live, err := a.remake(own)
-	if err != nil && run.Err() != nil && ctx.Err() == nil && !errors.Is(err, events.ErrEmergencyStop) {
+	cut := err != nil && run.Err() != nil && ctx.Err() == nil && !errors.Is(err, events.ErrEmergencyStop)
+	a.box.runs.ended(cut)
+	if cut {
+		a.sys.log.Info("wake interrupted: a command goes first", slog.String("agent", a.id.String()))
 		return nil, errInterrupted
 	}
 	return live, err

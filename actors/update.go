@@ -34,7 +34,8 @@ type UpdateRequest struct {
 //
 // Errors: events.ErrAgentNotFound, *events.InvalidError (a memory limit below what
 // the agent has among them), events.ErrInvalidWasm, *events.RefusedError,
-// *events.MigrationError, events.ErrOverloaded, events.ErrEmergencyStop, those of the store, and
+// *events.MigrationError, events.ErrOverloaded, events.ErrEmergencyStop, events.ErrConflict
+// when another command ended the guest that ran for it, those of the store, and
 // events.ErrUnknownOutcome when ctx ended before the agent ended its turn.
 func (g *Gateway) Update(ctx context.Context, r UpdateRequest) (events.Position, error) {
 	cmd, release, err := g.sys.prepareUpdate(ctx, r)
@@ -195,7 +196,7 @@ func (a *agentActor) migrate(ctx context.Context, c *agent.Update) (*replay.Agen
 	host := events.HostRecord{NowMicros: st.Now(a.sys.deps.Now().UnixMicro()), Machine: mod.Machine()}
 	seeded := host
 	seeded.Seed = rand.Uint64()
-	a.running = a.box.runs.context(ctx)
+	a.running = a.box.runContext(ctx)
 	out := guest.Migrate(a.running, wasmhost.Call{
 		Host: seeded, Fuel: limits.MaxFuel, State: st, Agent: st,
 		Timeout: time.Duration(limits.MaxExecutionTimeMS) * time.Millisecond,
@@ -206,6 +207,10 @@ func (a *agentActor) migrate(ctx context.Context, c *agent.Update) (*replay.Agen
 	if out.Short != nil {
 		next.Release()
 		return nil, fmt.Errorf("update agent %s: %w", a.id, out.Short)
+	}
+	if out.Status == events.OutcomeKilled && a.interrupted(ctx) {
+		next.Release()
+		return nil, fmt.Errorf("update agent %s: %w", a.id, errInterrupted)
 	}
 	if out.Status != events.OutcomeOK {
 		next.Release()
