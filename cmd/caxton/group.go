@@ -66,6 +66,7 @@ func openEngine(ctx context.Context, dir string, bootstrap bool, opts pebblestor
 type replicated struct {
 	Entries uint64 `json:"entries"`     // read, with checksums that are right
 	Last    uint64 `json:"last_entry"`  // index
+	Term    uint64 `json:"last_term"`   // of that entry
 	Applied uint64 `json:"applied"`     // index of the last entry that the log holds the events of
 	Beyond  uint64 `json:"not_applied"` // entries after that
 	Events  uint64 `json:"events"`      // that those append, at most
@@ -80,7 +81,7 @@ func (a *app) examineGroup(ctx context.Context, dir string, s *pebblestore.Store
 	opts := pebblestore.DefaultOptions()
 	opts.Logger = slog.New(warnings{a})
 	x, err := raftstore.Examine(ctx, dir, s, opts, report)
-	return &replicated{x.Entries, x.Last, x.Applied, x.Beyond, x.Events}, err
+	return &replicated{x.Entries, x.Last, x.Term, x.Applied, x.Beyond, x.Events}, err
 }
 
 // tellReplicated prints what a replicated log holds; nil is none.
@@ -88,7 +89,7 @@ func (a *app) tellReplicated(r *replicated) {
 	if r == nil {
 		return
 	}
-	a.printf("Raft log:   %s, the last is number %d\n", count(r.Entries, "sound record"), r.Last)
+	a.printf("Raft log:   %s, the last is number %d of term %d\n", count(r.Entries, "sound record"), r.Last, r.Term)
 	if r.Beyond > 0 || r.Events > 0 {
 		a.printf("To apply:   %s with at most %s: the server's next start does\n", count(r.Beyond, "record"), count(r.Events, "event"))
 	}

@@ -34,8 +34,9 @@ func (a *app) recoverCommand() *cobra.Command {
 			"is gone for good. What its log holds is kept; what only the other members held is lost. It prints from\n" +
 			"which position on events may be lost, and which of those that are kept nobody may have been told of.\n\n" +
 			"The cluster gets a new id, so that no old member can come back and vote: wipe their directories, and\n" +
-			"have them join as new ones. Of several, recover the member whose raft log ends last (caxton log stat);\n" +
-			"copy its directory before. Start it with: caxton server start. Ended in the middle, call it again.",
+			"have them join as new ones. Of several, recover the one whose last raft record has the highest term, and\n" +
+			"among those the highest number (caxton log stat); copy its directory before. Start it with: caxton server\n" +
+			"start. Ended in the middle, call it again.",
 		Example: "  caxton cluster recover --data-dir /var/lib/caxton",
 		Args:    exactly(),
 		RunE: func(*cobra.Command, []string) error {

@@ -1,6 +1,7 @@
 package raftstore
 
 import (
+	"context"
 	"errors"
 	"testing"
 
@@ -66,5 +67,26 @@ func TestCloseWaitsForWhatIsUnderWay(t *testing.T) {
 	}
 	if stand != taken+2 {
 		t.Errorf("%d events, %d were taken and two are ours", stand, taken)
+	}
+}
+
+// TestTheLastWordOfAMember that fails while it closes: what was taken is not said to have
+// been refused, and who waits no longer hears that.
+func TestTheLastWordOfAMember(t *testing.T) {
+	s := &Store{fsm: new(fsm), quit: make(chan struct{}), stopped: make(chan struct{}), settled: make(chan struct{})}
+	ctx, cancel := context.WithCancel(t.Context())
+	gone, kept, refused := &pending{ctx: ctx}, &pending{ctx: t.Context()}, &pending{ctx: t.Context()}
+	cancel()
+	if o := s.lastWord(gone); !errors.Is(o.Err, context.Canceled) {
+		t.Errorf("who waits no longer: %v, want context.Canceled", o.Err)
+	}
+	close(s.stopped)
+	s.answer([]*pending{kept}, &taken{index: 1}, false)
+	close(s.settled)
+	if o := s.lastWord(kept); !errors.Is(o.Err, events.ErrUnknownOutcome) {
+		t.Errorf("taken: %v, want events.ErrUnknownOutcome", o.Err)
+	}
+	if o := s.lastWord(refused); !errors.Is(o.Err, events.ErrClosed) {
+		t.Errorf("never tried: %v, want events.ErrClosed", o.Err)
 	}
 }

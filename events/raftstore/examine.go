@@ -22,6 +22,7 @@ import (
 type Examined struct {
 	Entries uint64 // of the raft log, that were read
 	Last    uint64 // index of the last entry, there or in a snapshot
+	Term    uint64 // of that entry; of two logs the one with the higher has what a quorum had, among equals the longer one
 	Applied uint64 // index of the last entry that was applied
 	// Beyond is how many entries come after Applied, and Events how many events they
 	// append at most: some may be refused, and the others of a cluster may know that
@@ -59,7 +60,10 @@ func Examine(ctx context.Context, dir string, log *pebblestore.Store, o pebblest
 	if err := x.entries(); err != nil {
 		return x.out, err
 	}
-	x.out.Last = max(x.last, x.from)
+	x.out.Last, x.out.Term = x.last, x.term
+	if x.from > x.last {
+		x.out.Last, x.out.Term = x.from, x.fromTerm
+	}
 	return x.out, x.fault(checkExtent(x.first, x.last, x.from, index))
 }
 
@@ -73,7 +77,9 @@ type examination struct {
 
 	done        int    // proposals that were applied of the entry after Applied
 	from        uint64 // index of the last entry in a snapshot
+	fromTerm    uint64 // its term
 	first, last uint64 // entries of the raft log
+	term        uint64 // of the last
 	faults      int
 }
 
@@ -127,7 +133,7 @@ func (x *examination) snapshot(next events.Position) error {
 	if newest == nil {
 		return nil
 	}
-	x.from = newest.meta.Index
+	x.from, x.fromTerm = newest.meta.Index, newest.meta.Term
 	if end := newest.contents.end.Next; end > next {
 		x.out.Events += uint64(end - next)
 	}
@@ -224,6 +230,7 @@ func (x *examination) entry(r types.SegmentReader, i uint64) error {
 		return err
 	}
 	x.out.Entries++
+	x.term = e.Term
 	if i <= max(x.out.Applied, x.from) {
 		return nil
 	}

@@ -49,8 +49,8 @@ func TestExamineCountsWhatIsNotApplied(t *testing.T) {
 		disk := n.fs.CrashClone(vfs.CrashCloneCfg{})
 		x, applied, faults := examine(t, disk)
 		want := uint64(n.Root().Next)
-		if len(faults) > 0 || applied+x.Events != want || x.Beyond == 0 || x.Last != n.raft.LastIndex() {
-			t.Errorf("%d: %d events applied, %+v, faults %v; want %d events and entry %d", i, applied, x, faults, want, n.raft.LastIndex())
+		if len(faults) > 0 || applied+x.Events != want || x.Beyond == 0 || x.Last != n.raft.LastIndex() || x.Term != n.raft.CurrentTerm() {
+			t.Errorf("%d: %d events applied, %+v, faults %v; want %d events and entry %d of term %d", i, applied, x, faults, want, n.raft.LastIndex(), n.raft.CurrentTerm())
 		}
 		if i == 1 {
 			if err := n.raft.Snapshot().Error(); err != nil {

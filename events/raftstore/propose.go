@@ -62,7 +62,11 @@ func (s *Store) propose(ctx context.Context, proposal []byte) pebblestore.Outcom
 // lastWord is what became of a proposal that was under way when the store was closed: an
 // entry that raft has taken is applied yet, and refused is only what was never tried.
 func (s *Store) lastWord(p *pending) pebblestore.Outcome {
-	<-s.settled
+	select {
+	case <-s.settled:
+	case <-p.ctx.Done():
+		return pebblestore.Outcome{Err: p.ctx.Err()}
+	}
 	select {
 	case o := <-p.done:
 		return o
@@ -174,7 +178,10 @@ func stillWaiting(group []*pending) []*pending {
 // reads here after an append finds it. When the store closes nobody reads here any more.
 func (s *Store) answer(group []*pending, t *taken, unknown bool) {
 	err := s.fsm.applied.wait(context.Background(), s.quit, s.stopped, t.index)
-	if err != nil && !errors.Is(err, events.ErrClosed) {
+	if err != nil && !errors.Is(err, events.ErrClosed) { // propose tells them: it was taken, whoever else knows
+		for _, p := range group {
+			p.open = true
+		}
 		return
 	}
 	for i, p := range group {

@@ -327,6 +327,38 @@ func TestSnapshotThatEndsWithARefusal(t *testing.T) {
 	}
 }
 
+// TestAnEntryOfItsOwnBehindASnapshot: a member whose log is one entry that no quorum has,
+// right behind its snapshot, takes the leader's in its place.
+func TestAnEntryOfItsOwnBehindASnapshot(t *testing.T) {
+	c := newCluster(t)
+	c.grow(3, forgetful)
+	c.leader().must(t, "agent-1", "0")
+	c.agree()
+	for _, n := range c.nodes {
+		n.snapshot(t)
+	}
+	old := c.leader()
+	own := &raft.Log{Index: old.fsm.snaps.newest().meta.Index + 1, Term: old.raft.CurrentTerm(), Type: raft.LogNoop}
+	c.down(old)
+	l, err := openLogs(old.fs, "data/"+raftDir, old.opts.withDefaults(), func(why string) { t.Error(why) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	if last, err := l.LastIndex(); err != nil || last != 0 {
+		t.Fatalf("its log ends with %d, %v; want it empty", last, err)
+	}
+	if err := errors.Join(l.StoreLog(own), l.close()); err != nil {
+		t.Fatal(err)
+	}
+	c.leader().must(t, "agent-1", "1")
+	c.open(old)
+	c.agree()
+	var got raft.Log
+	if err := old.logs.GetLog(own.Index, &got); err != nil || got.Term <= own.Term {
+		t.Errorf("entry %d is of term %d, %v; want one after %d", own.Index, got.Term, err, own.Term)
+	}
+}
+
 // TestLateSnapshotTakesNothingBack sends a follower a snapshot that it is beyond, as a network
 // does that held it up: it keeps what it has acknowledged since.
 func TestLateSnapshotTakesNothingBack(t *testing.T) {
@@ -364,8 +396,19 @@ func TestLateSnapshotTakesNothingBack(t *testing.T) {
 	}
 	lead.must(t, "agent-1", "and goes on")
 	c.agree()
-	older := meta.Index - 1
-	if _, err := lead.fsm.snaps.Create(1, older, meta.Term, meta.Configuration, 1, nil); err == nil {
-		t.Error("an older snapshot may take a newer one's place")
+	snaps := lead.fsm.snaps
+	k, err := snaps.Create(1, meta.Index-1, meta.Term, meta.Configuration, 1, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	older, err := snaps.checkpoint(lead.replica)
+	if err = errors.Join(err, older.Persist(k)); err != nil {
+		t.Fatal(err)
+	}
+	if err := k.Close(); err == nil || snaps.newest().meta.ID != meta.ID {
+		t.Errorf("%v; an older snapshot took a newer one's place", err)
+	}
+	if names, err := lead.fs.List("data/" + snapshotsDir); err != nil || len(names) != 1 {
+		t.Errorf("left behind: %v, %v", names, err)
 	}
 }

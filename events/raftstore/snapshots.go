@@ -238,9 +238,6 @@ func (s *snapshots) remove(path string) error {
 // Create implements raft.SnapshotStore.
 func (s *snapshots) Create(version raft.SnapshotVersion, index, term uint64, configuration raft.Configuration,
 	configurationIndex uint64, _ raft.Transport) (raft.SnapshotSink, error) {
-	if newest := s.newest(); newest != nil && index < newest.meta.Index {
-		return nil, fmt.Errorf("snapshot of entry %d: there is one of entry %d", index, newest.meta.Index)
-	}
 	path, err := s.temp()
 	if err != nil {
 		return nil, err
@@ -251,7 +248,8 @@ func (s *snapshots) Create(version raft.SnapshotVersion, index, term uint64, con
 	}}, nil
 }
 
-// keep makes a snapshot of a directory that has all its files, synced.
+// keep makes a snapshot of a directory that has all its files, synced. It takes no newer
+// one's place: while this one was made or received, another may have come.
 func (s *snapshots) keep(dir string, meta raft.SnapshotMeta, c *contents) error {
 	meta.Size = c.size()
 	b, err := json.Marshal(meta)
@@ -270,6 +268,9 @@ func (s *snapshots) keep(dir string, meta raft.SnapshotMeta, c *contents) error 
 	for _, snap := range s.known {
 		if snap.dir == path { // the same place in the order: either will do
 			return s.fs.RemoveAll(dir)
+		}
+		if snap.meta.Index > meta.Index {
+			return errors.Join(fmt.Errorf("snapshot of entry %d: there is one of entry %d", meta.Index, snap.meta.Index), s.fs.RemoveAll(dir))
 		}
 	}
 	if err := s.fs.Rename(dir, path); err != nil {

@@ -2,6 +2,7 @@ package raftstore
 
 import (
 	"io"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -38,6 +39,7 @@ func newWire(s *Store, t *raft.NetworkTransport) *wire {
 			select {
 			case r := <-t.Consumer():
 				w.vouch(r)
+				w.ground(r)
 				if !w.settled(r) {
 					w.hand(r)
 				}
@@ -88,6 +90,29 @@ func anyVoter(c raft.Configuration, otherwise []byte) []byte {
 		}
 	}
 	return otherwise
+}
+
+// ground takes from a leader's entries what this member has applied. All of that was
+// committed, so the leader has it too and there is nothing to compare; raft would compare,
+// with a log that may have lost it to a snapshot. Behind one with an entry of its own that
+// no quorum has, a member would refuse what takes that entry's place, for ever.
+//
+// The commit index goes no further than the request's entries, as in the Raft paper (figure
+// 2, AppendEntries, 5): raft takes all that the member has, and what follows those may be
+// such an entry.
+func (w *wire) ground(r raft.RPC) {
+	ask, ok := r.Command.(*raft.AppendEntriesRequest)
+	running := w.raft.Load()
+	if !ok || running == nil {
+		return
+	}
+	ask.LeaderCommitIndex = min(ask.LeaderCommitIndex, ask.PrevLogEntry+uint64(len(ask.Entries)))
+	applied := running.AppliedIndex()
+	if ask.PrevLogEntry > applied {
+		return
+	}
+	ask.PrevLogEntry, ask.PrevLogTerm = 0, 0
+	ask.Entries = slices.DeleteFunc(ask.Entries, func(e *raft.Log) bool { return e.Index <= applied })
 }
 
 // settled answers a snapshot that has come too late. One that a network held up may arrive
