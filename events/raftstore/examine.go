@@ -21,8 +21,8 @@ import (
 // Examined is what a member holds besides the events that it has applied.
 type Examined struct {
 	Entries uint64 // of the raft log, that were read
-	Last    uint64 // index of the last entry, there or in a snapshot
-	Term    uint64 // of that entry; of two logs the one with the higher has what a quorum had, among equals the longer one
+	Last    uint64 // index of the last entry, there or in a snapshot, that a quorum may have
+	Term    uint64 // of that entry: of two logs the one with the higher term has what a quorum had, of equals the longer one
 	Applied uint64 // index of the last entry that was applied
 	// Beyond is how many entries come after Applied, and Events how many events they
 	// append at most: some may be refused, and the others of a cluster may know that
@@ -61,7 +61,7 @@ func Examine(ctx context.Context, dir string, log *pebblestore.Store, o pebblest
 		return x.out, err
 	}
 	x.out.Last, x.out.Term = x.last, x.term
-	if x.from > x.last {
+	if x.from > x.last || x.fromTerm > x.term { // entries behind it of a lower term are what no quorum had
 		x.out.Last, x.out.Term = x.from, x.fromTerm
 	}
 	return x.out, x.fault(checkExtent(x.first, x.last, x.from, index))

@@ -23,8 +23,9 @@ import (
 // A failed write is fatal: raft would step down and try again, and after a failed
 // sync nobody knows what is on the disk.
 type logs struct {
-	wal   *wal.WAL
-	fatal func(why string)
+	wal      *wal.WAL
+	fatal    func(why string)
+	snapshot func() uint64 // index of the last entry in the newest snapshot, 0 without one; nil never has one
 
 	// writing is held while entries are stored, and while they are deleted: raft does
 	// the second beside the first when it has made a snapshot. It guards mark.
@@ -140,7 +141,14 @@ func (l *logs) GetLog(index uint64, e *raft.Log) error {
 	return err
 }
 
+// read reads an entry of the log. raft-wal still gives those of its last file that were
+// removed from the log's beginning (v0.4.0).
 func (l *logs) read(index uint64, e *raft.Log) error {
+	if first, err := l.wal.FirstIndex(); err != nil {
+		return err
+	} else if index < first {
+		return raft.ErrLogNotFound
+	}
 	if err := l.wal.GetLog(index, e); err != nil {
 		if errors.Is(err, raft.ErrLogNotFound) {
 			return raft.ErrLogNotFound
@@ -177,9 +185,19 @@ func (l *logs) StoreLogs(entries []*raft.Log) error {
 
 // DeleteRange implements raft.LogStore. The mark is lowered first: a crash must
 // not leave one that speaks of entries that were meant to go.
+//
+// From entries that are in a snapshot it goes no further than that. Raft empties the log
+// when it has taken a snapshot from its leader, but goes on with the end that the log had:
+// those of an old leader that come after the snapshot it would look for, and never find.
+// They stay until the leader's take their place, as they would without a snapshot.
 func (l *logs) DeleteRange(low, high uint64) error {
 	l.writing.Lock()
 	defer l.writing.Unlock()
+	if l.snapshot != nil {
+		if at := l.snapshot(); low <= at {
+			high = min(high, at)
+		}
+	}
 	last, err := l.wal.LastIndex()
 	if err != nil {
 		return err

@@ -327,35 +327,91 @@ func TestSnapshotThatEndsWithARefusal(t *testing.T) {
 	}
 }
 
-// TestAnEntryOfItsOwnBehindASnapshot: a member whose log is one entry that no quorum has,
-// right behind its snapshot, takes the leader's in its place.
-func TestAnEntryOfItsOwnBehindASnapshot(t *testing.T) {
-	c := newCluster(t)
-	c.grow(3, forgetful)
-	c.leader().must(t, "agent-1", "0")
-	c.agree()
-	for _, n := range c.nodes {
-		n.snapshot(t)
+// TestEntriesOfItsOwn: an old leader whose log ends with entries that no quorum has comes to
+// what the others have, whether they are right behind its snapshot or go further than the
+// snapshot that it is sent.
+func TestEntriesOfItsOwn(t *testing.T) {
+	for name, sent := range map[string]bool{"behind its snapshot": false, "beyond the one sent": true} {
+		t.Run(name, func(t *testing.T) {
+			c := newCluster(t)
+			c.grow(3, forgetful)
+			c.leader().must(t, "agent-1", "0")
+			c.agree()
+			for _, n := range c.nodes {
+				n.snapshot(t)
+			}
+			old := c.leader()
+			term, next := old.raft.CurrentTerm(), old.fsm.snaps.newest().meta.Index+1
+			c.down(old)
+			old.addEntries(t, term, next, next+20)
+			c.leader().must(t, "agent-1", "1")
+			if sent {
+				c.leader().snapshot(t)
+				c.leader().must(t, "agent-1", "2")
+			}
+			c.open(old)
+			c.agree()
+			c.until("no entry of its own is left", func() bool {
+				var e raft.Log
+				err := old.logs.GetLog(next, &e)
+				return errors.Is(err, raft.ErrLogNotFound) || err == nil && e.Term > term
+			})
+			c.leader().must(t, "agent-1", "and goes on")
+			c.agree()
+		})
 	}
-	old := c.leader()
-	own := &raft.Log{Index: old.fsm.snaps.newest().meta.Index + 1, Term: old.raft.CurrentTerm(), Type: raft.LogNoop}
-	c.down(old)
-	l, err := openLogs(old.fs, "data/"+raftDir, old.opts.withDefaults(), func(why string) { t.Error(why) })
+}
+
+// addEntries writes entries of a term to the log of a member that is down.
+func (n *node) addEntries(t *testing.T, term, first, last uint64) {
+	t.Helper()
+	l, err := openLogs(n.fs, "data/"+raftDir, n.opts.withDefaults(), func(why string) { t.Error(why) })
 	if err != nil {
 		t.Fatal(err)
 	}
-	if last, err := l.LastIndex(); err != nil || last != 0 {
-		t.Fatalf("its log ends with %d, %v; want it empty", last, err)
+	for i := first; i <= last && err == nil; i++ {
+		err = l.StoreLog(&raft.Log{Index: i, Term: term, Type: raft.LogNoop})
 	}
-	if err := errors.Join(l.StoreLog(own), l.close()); err != nil {
+	if err = errors.Join(err, l.close()); err != nil {
 		t.Fatal(err)
 	}
-	c.leader().must(t, "agent-1", "1")
-	c.open(old)
-	c.agree()
-	var got raft.Log
-	if err := old.logs.GetLog(own.Index, &got); err != nil || got.Term <= own.Term {
-		t.Errorf("entry %d is of term %d, %v; want one after %d", own.Index, got.Term, err, own.Term)
+}
+
+// TestPowerCutBeforeTheLogGoes that a snapshot from the leader stands for: what of it is not
+// what led to the snapshot goes at the next start, or it would be sent to others one day.
+func TestPowerCutBeforeTheLogGoes(t *testing.T) {
+	for name, beyond := range map[string]uint64{"it ends before": 0, "it ends with it": 1, "it goes further": 9} {
+		t.Run(name, func(t *testing.T) {
+			c := newCluster(t)
+			c.grow(3)
+			c.leader().must(t, "agent-1", "0")
+			c.agree()
+			old := c.leader()
+			term, next := old.raft.CurrentTerm(), old.raft.LastIndex()+1
+			c.down(old)
+			lead := c.leader()
+			lead.must(t, "agent-1", "1")
+			lead.snapshot(t)
+			meta := lead.fsm.snaps.newest().meta
+			if meta.Index <= next {
+				t.Fatalf("the snapshot ends with entry %d, want more than %d", meta.Index, next)
+			}
+			last := meta.Index - 1 + beyond
+			old.addEntries(t, term, next, last)
+			path := "data/" + snapshotsDir + "/" + meta.ID
+			if ok, err := vfs.Clone(lead.fs, old.fs, path, path, vfs.CloneSync); err != nil || !ok {
+				t.Fatal(ok, err)
+			}
+			if x, _, faults := examine(t, old.fs); x.Last != meta.Index || x.Term != meta.Term || len(faults) > 0 {
+				t.Errorf("%+v, %v; want the end of entry %d of term %d", x, faults, meta.Index, meta.Term)
+			}
+			c.open(old)
+			var e raft.Log
+			if err := old.logs.GetLog(next, &e); !errors.Is(err, raft.ErrLogNotFound) {
+				t.Errorf("entry %d of term %d is there, %v", next, e.Term, err)
+			}
+			c.agree()
+		})
 	}
 }
 

@@ -174,6 +174,14 @@ func (s *snapshots) newest() *snapshot {
 	return s.known[0]
 }
 
+// index is the last entry in the newest snapshot; 0 without one.
+func (s *snapshots) index() uint64 {
+	if newest := s.newest(); newest != nil {
+		return newest.meta.Index
+	}
+	return 0
+}
+
 // List implements raft.SnapshotStore.
 func (s *snapshots) List() ([]*raft.SnapshotMeta, error) {
 	if newest := s.newest(); newest != nil {

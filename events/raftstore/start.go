@@ -33,19 +33,38 @@ func (s *Store) reconcile() error {
 	if err != nil {
 		return err
 	}
-	if last > 0 && last < from {
-		// The power was cut between a snapshot from the leader and the end of the
-		// log that it stands for.
-		if err := s.logs.DeleteRange(first, last); err != nil {
+	if stale, err := s.stale(first, last); err != nil {
+		return err
+	} else if stale {
+		if err := s.logs.DeleteRange(first, min(last, from)); err != nil {
 			return err
 		}
-		first, last = 0, 0
+		if first = from + 1; first > last {
+			first, last = 0, 0
+		}
 	}
 	if err := checkExtent(first, last, from, s.replica.Applied()); err != nil {
 		return err
 	}
 	s.fsm.applied.raise(s.replica.Applied())
 	return s.checkEntries(max(first, from+1), last)
+}
+
+// stale reports whether the entries of the raft log (zeros for none) that are in the newest
+// snapshot are not what led to it: the power was cut between one from the leader and the
+// removal of what the log held. An entry as the snapshot's last has all before it as the
+// snapshot has.
+func (s *Store) stale(first, last uint64) (bool, error) {
+	newest := s.fsm.snaps.newest()
+	if newest == nil || last == 0 || first > newest.meta.Index {
+		return false, nil
+	}
+	if last < newest.meta.Index {
+		return true, nil
+	}
+	var e raft.Log
+	err := s.logs.read(newest.meta.Index, &e)
+	return err == nil && e.Term != newest.meta.Term, err
 }
 
 // checkExtent holds against each other the entries of the raft log (zeros for none), the

@@ -142,6 +142,7 @@ func (s *Store) openDisk() error {
 	if s.logs, err = openLogs(s.fs, path(raftDir), s.opts, s.fail); err != nil {
 		return err
 	}
+	s.logs.snapshot = snaps.index
 	s.fsm = &fsm{replica: s.replica, snaps: snaps, fatal: s.fail, understands: s.opts.version, large: make(chan struct{}, 1)}
 	if err := s.fsm.readVersion(); err != nil {
 		return err
