@@ -128,6 +128,14 @@ func (l *logs) FirstIndex() (uint64, error) { return l.wal.FirstIndex() }
 // LastIndex implements raft.LogStore.
 func (l *logs) LastIndex() (uint64, error) { return l.wal.LastIndex() }
 
+// extent returns the first and the last index; zeros for an empty log.
+func (l *logs) extent() (first, last uint64, err error) {
+	if first, err = l.wal.FirstIndex(); err == nil {
+		last, err = l.wal.LastIndex()
+	}
+	return first, last, err
+}
+
 // IsMonotonic implements raft.MonotonicLogStore.
 func (l *logs) IsMonotonic() bool { return true }
 
@@ -156,6 +164,13 @@ func (l *logs) read(index uint64, e *raft.Log) error {
 		return damage(fmt.Sprintf("raft entry %d", index), err)
 	}
 	return checkEntryAt(index, e)
+}
+
+// term returns the term of an entry.
+func (l *logs) term(index uint64) (uint64, error) {
+	var e raft.Log
+	err := l.read(index, &e)
+	return e.Term, err
 }
 
 // StoreLog implements raft.LogStore.

@@ -135,11 +135,7 @@ func (s *Store) applyRest() (index, term uint64, err error) {
 	if newest := s.fsm.snaps.newest(); newest != nil {
 		index, term = newest.meta.Index, newest.meta.Term
 	}
-	first, err := s.logs.FirstIndex()
-	if err != nil {
-		return 0, 0, err
-	}
-	last, err := s.logs.LastIndex()
+	first, last, err := s.logs.extent()
 	if err != nil {
 		return 0, 0, err
 	}

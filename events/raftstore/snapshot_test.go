@@ -405,11 +405,21 @@ func TestPowerCutBeforeTheLogGoes(t *testing.T) {
 			if x, _, faults := examine(t, old.fs); x.Last != meta.Index || x.Term != meta.Term || len(faults) > 0 {
 				t.Errorf("%+v, %v; want the end of entry %d of term %d", x, faults, meta.Index, meta.Term)
 			}
-			c.open(old)
-			var e raft.Log
-			if err := old.logs.GetLog(next, &e); !errors.Is(err, raft.ErrLogNotFound) {
-				t.Errorf("entry %d of term %d is there, %v", next, e.Term, err)
+			old.opts.Log.FS = old.disk()
+			s := newStore("data", old.opts.withDefaults())
+			if err := s.openDisk(); err != nil {
+				t.Fatal(err)
 			}
+			if first, last, err := s.logs.extent(); err != nil || last != 0 {
+				t.Errorf("entries %d to %d are there, %v", first, last, err)
+			}
+			if err := s.logs.GetLog(next, new(raft.Log)); !errors.Is(err, raft.ErrLogNotFound) {
+				t.Errorf("entry %d: %v, want raft.ErrLogNotFound", next, err)
+			}
+			if err := s.abandon(); err != nil {
+				t.Fatal(err)
+			}
+			c.open(old)
 			c.agree()
 		})
 	}

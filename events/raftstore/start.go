@@ -25,23 +25,12 @@ func (s *Store) reconcile() error {
 			}
 		}
 	}
-	first, err := s.logs.FirstIndex()
-	if err != nil {
+	if err := s.dropStale(); err != nil {
 		return err
 	}
-	last, err := s.logs.LastIndex()
+	first, last, err := s.logs.extent()
 	if err != nil {
 		return err
-	}
-	if stale, err := s.stale(first, last); err != nil {
-		return err
-	} else if stale {
-		if err := s.logs.DeleteRange(first, min(last, from)); err != nil {
-			return err
-		}
-		if first = from + 1; first > last {
-			first, last = 0, 0
-		}
 	}
 	if err := checkExtent(first, last, from, s.replica.Applied()); err != nil {
 		return err
@@ -50,21 +39,38 @@ func (s *Store) reconcile() error {
 	return s.checkEntries(max(first, from+1), last)
 }
 
-// stale reports whether the entries of the raft log (zeros for none) that are in the newest
-// snapshot are not what led to it: the power was cut between one from the leader and the
-// removal of what the log held. An entry as the snapshot's last has all before it as the
-// snapshot has.
-func (s *Store) stale(first, last uint64) (bool, error) {
+// dropStale removes entries of the raft log that did not lead to the newest snapshot, or do
+// not follow it: the power was cut between one from the leader and the removal of what the
+// log held, or before the leader's entries took the place of those that came after it.
+//
+// An entry as the snapshot's last has all before it as the snapshot has. One that follows
+// that and is of an older term cannot: terms never fall, so no quorum ever had it.
+func (s *Store) dropStale() error {
+	first, last, err := s.logs.extent()
 	newest := s.fsm.snaps.newest()
-	if newest == nil || last == 0 || first > newest.meta.Index {
-		return false, nil
+	if err != nil || newest == nil || last == 0 {
+		return err
 	}
-	if last < newest.meta.Index {
-		return true, nil
+	at := newest.meta
+	if last > at.Index && first <= at.Index+1 {
+		if term, err := s.logs.term(at.Index + 1); err != nil {
+			return err
+		} else if term < at.Term {
+			if err := s.logs.DeleteRange(at.Index+1, last); err != nil {
+				return err
+			}
+			last = at.Index
+		}
 	}
-	var e raft.Log
-	err := s.logs.read(newest.meta.Index, &e)
-	return err == nil && e.Term != newest.meta.Term, err
+	if first > at.Index {
+		return nil
+	}
+	if last >= at.Index {
+		if term, err := s.logs.term(at.Index); err != nil || term == at.Term {
+			return err
+		}
+	}
+	return s.logs.DeleteRange(first, min(last, at.Index))
 }
 
 // checkExtent holds against each other the entries of the raft log (zeros for none), the
