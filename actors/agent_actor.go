@@ -178,7 +178,7 @@ func (a *agentActor) load(ctx context.Context, guest bool) error {
 
 func (a *agentActor) read(ctx context.Context, guest bool) (*replay.Agent, error) {
 	if guest {
-		return a.wake(ctx)
+		return a.wake(ctx, false)
 	}
 	st, err := a.sys.source.State(ctx, a.id)
 	return &replay.Agent{State: st}, err

@@ -184,7 +184,7 @@ func unsettled(ctx context.Context) error {
 // ended, or no such agent is known: an agent that never was has no stream in which
 // the message could end. The message still waits for its turn, which will tell.
 func (g *Gateway) spill(ctx context.Context, to events.AgentID, env *envelope, box *Mailbox) (answer, bool) {
-	if _, known := g.sys.deps.Agents.Get(to); !known || g.sys.inboxRoom(to) != nil || !env.startSpill() {
+	if !g.sys.knows(ctx, to) || g.sys.inboxRoom(to) != nil || !env.startSpill() {
 		return answer{}, false
 	}
 	// The append does not end with the caller: the turn may be waiting for it. It ends
@@ -206,6 +206,19 @@ func (g *Gateway) spill(ctx context.Context, to events.AgentID, env *envelope, b
 		return answer{}, false
 	}
 	return answer{delivery: Queued, position: res.Position}, true
+}
+
+// knows reports whether there is such an agent. One that was deployed a moment ago the
+// projection may not have seen yet.
+func (s *System) knows(ctx context.Context, id events.AgentID) bool {
+	_, known := s.deps.Agents.Get(id)
+	if !known {
+		own, cancel := context.WithTimeout(ctx, projectionLag)
+		defer cancel()
+		_ = s.caughtUp(own) // too late is as if nobody was there
+		_, known = s.deps.Agents.Get(id)
+	}
+	return known
 }
 
 // nudge tells an agent to look into its inbox, waking it if need be.

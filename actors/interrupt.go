@@ -4,8 +4,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/caxton-run/caxton/actors/agent"
@@ -14,7 +12,7 @@ import (
 
 // errInterrupted is the error of a wake or a migration that was interrupted. Messages never
 // see it, they wait again; a command that needed the guest may be given once more.
-var errInterrupted = fmt.Errorf("%w: another command ended what the guest did for this one", events.ErrConflict)
+var errInterrupted = fmt.Errorf("%w: another command ended what the guest did for this one, which changed nothing; repeat it", events.ErrConflict)
 
 // interrupt lets others stop the guest of an actor that is busy with it, in a run or in
 // a wake: the actor itself sees nothing, not even a command, before the guest returns.
@@ -23,33 +21,27 @@ var errInterrupted = fmt.Errorf("%w: another command ended what the guest did fo
 // message waits again; whoever interrupts has put a command into the mailbox that
 // says what is to become of it.
 type interrupt struct {
-	cuts atomic.Int32 // runs and wakes in a row that were interrupted
-
-	mu     sync.Mutex // guards below
 	ctx    context.Context
 	cancel context.CancelFunc
+	work   guestWork
+	cuts   int // interruptions in a row, of runs and wakes for messages; the end of a run ends the row
 }
 
-// maxCuts is how many runs and wakes in a row an update may find interrupted and
-// interrupt the next all the same. Updates that come faster than a guest gets done
-// would keep it from ever getting done, and nothing that they change says that it should.
+// guestWork is what an actor has its guest do, as far as whoever would interrupt it asks.
+type guestWork struct {
+	status    agent.Status // of the agent, for as long as it lasts
+	ofCommand bool         // it is a command's: an update, or a restart
+}
+
+// maxCuts is how many interruptions in a row an update adds to. Updates that come faster
+// than a guest gets done would keep it from ever getting done, and nothing that they
+// change says that it should.
 const maxCuts = 2
-
-// ended counts a run or a wake, which was interrupted or was not.
-func (i *interrupt) ended(cut bool) {
-	if cut {
-		i.cuts.Add(1)
-	} else {
-		i.cuts.Store(0)
-	}
-}
 
 // context returns what the next run goes by: a fresh one after an interruption.
 func (i *interrupt) context(parent context.Context) context.Context {
-	i.mu.Lock()
-	defer i.mu.Unlock()
 	if i.ctx == nil || i.ctx.Err() != nil {
-		i.end()
+		i.now()
 		i.ctx, i.cancel = context.WithCancel(parent)
 	}
 	return i.ctx
@@ -58,60 +50,94 @@ func (i *interrupt) context(parent context.Context) context.Context {
 // now ends the run under way within one slice. Without one it does nothing: who begins
 // the next looks whether a command is overdue.
 func (i *interrupt) now() {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	i.end()
-}
-
-// end gives up the context. Caller holds mu.
-func (i *interrupt) end() {
 	if i.cancel != nil {
 		i.cancel()
 	}
 }
 
+// admits reports whether a command whose time is over ends what the guest does. One that
+// would come to nothing itself does not, and one that needs the guest ends no other's work.
+func (i *interrupt) admits(cmd agent.Command) bool {
+	draining := i.work.status == agent.Draining
+	switch c := cmd.(type) {
+	case agent.Update:
+		return !i.work.ofCommand && i.cuts < maxCuts
+	case agent.Restart:
+		return !i.work.ofCommand
+	case agent.Suspend:
+		return !draining
+	case agent.Stop:
+		return !draining || !c.Drain
+	}
+	return true
+}
+
 // Interrupt stops the guest that runs for this mailbox, if one does; its message
 // waits again, behind all commands.
-func (b *Mailbox) Interrupt() { b.runs.now() }
+func (b *Mailbox) Interrupt() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.runs.now()
+}
 
-// interruptFor stops it for a command whose time is over.
+// interruptFor stops it for a command whose time is over, if that still waits.
 func (b *Mailbox) interruptFor(e *envelope) {
-	if b.mayInterrupt(e) {
-		b.Interrupt()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if e.urgent && b.runs.admits(e.command) {
+		b.runs.now()
 	}
 }
 
-func (b *Mailbox) mayInterrupt(e *envelope) bool {
-	_, update := e.command.(agent.Update)
-	return !update || b.runs.cuts.Load() < maxCuts
-}
-
-// runContext is what a run or a wake that begins now goes by. It has ended already if a
-// command waits whose time is over: it interrupted when there was nothing to be ended.
-func (b *Mailbox) runContext(parent context.Context) context.Context {
+// runContext is what a run or a wake that begins now goes by. Those who wait and whose
+// time is over interrupted when there was nothing to be ended: what a message wants is
+// ended at once, and what a command wants once their time has passed again.
+func (b *Mailbox) runContext(parent context.Context, work guestWork) context.Context {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.runs.work = work
 	ctx := b.runs.context(parent)
-	if b.overdue() {
-		b.Interrupt()
+	for _, e := range slices.Concat(b.turn, b.commands.items()) {
+		switch {
+		case !e.urgent || time.Since(e.arrived) < e.grace || !b.runs.admits(e.command):
+		case work.ofCommand:
+			e.hurry.Reset(e.grace)
+		default:
+			b.runs.now()
+		}
 	}
 	return ctx
 }
 
-// overdue reports whether a command waits, in the turn under way too, that has
-// interrupted what ran by now.
-func (b *Mailbox) overdue() bool {
+// cut counts an interruption.
+func (b *Mailbox) cut() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	is := func(e *envelope) bool {
-		return e.urgent && time.Since(e.arrived) >= e.grace && b.mayInterrupt(e)
-	}
-	return slices.ContainsFunc(b.turn, is) || slices.ContainsFunc(b.commands.items(), is)
+	b.runs.cuts++
+}
+
+// uncut begins to count anew: a message's run came to its end.
+func (b *Mailbox) uncut() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.runs.cuts = 0
 }
 
 // calm takes from a command that its turn has come to what made it urgent: nothing is in
 // its way any more, and what it has the guest do is not to be ended for its own sake.
-func (e *envelope) calm() {
+func (b *Mailbox) calm(e *envelope) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	if e.hurry != nil {
 		e.hurry.Stop()
 	}
 	e.urgent = false
+}
+
+// hasten undoes calm, for a command that is to wait again. Caller holds mu.
+func (b *Mailbox) hasten(e *envelope) {
+	if e.hurry != nil {
+		e.urgent = true
+		e.hurry.Reset(e.grace - time.Since(e.arrived))
+	}
 }

@@ -26,7 +26,6 @@ type Mailbox struct {
 	disp    actor.Dispatcher
 	running atomic.Bool   // a run of loop is scheduled; it ends when nothing is ready
 	latency *latency      // of the agent's messages
-	runs    interrupt     // of the guest
 	gone    chan struct{} // closed when its actor has ended and holds nothing any more
 	left    sync.Once     // closes gone
 
@@ -36,6 +35,7 @@ type Mailbox struct {
 	waiting   queue       // messages, likewise
 	inbox     fifo        // read back from the agent's inbox, older than what waits
 	turn      []*envelope // taken by the turn under way
+	runs      interrupt   // of the guest
 	user      []any       // proto.actor's user messages
 	system    []any
 	started   bool // by proto.actor, once the actor's first message is in system
@@ -149,6 +149,7 @@ func (b *Mailbox) putBack(list []*envelope) {
 	for _, e := range list {
 		switch {
 		case e.isCommand():
+			b.hasten(e)
 			commands = append(commands, e)
 		case e.entry:
 			inbox = append(inbox, e)

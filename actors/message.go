@@ -63,11 +63,13 @@ func (a *agentActor) message(ctx context.Context, t *turn, e *envelope) (verdict
 			return a.awaitMemory(e, short), nil
 		}
 	}
-	cut := run.Status == events.OutcomeKilled && a.interrupted(ctx)
-	a.box.runs.ended(cut)
-	if cut {
+	if run.Status == events.OutcomeKilled && a.interrupted(ctx) {
 		e.takes--
+		a.box.cut()
 		return giveBack, nil // a command waits that says why
+	}
+	if !late {
+		a.box.uncut()
 	}
 	run.Inbox = e.spillRevision() // one that is put there later is closed by flush
 	if err := a.storeLarge(ctx, &run); err != nil {
@@ -277,7 +279,7 @@ func (a *agentActor) run(ctx context.Context, e *envelope) (agent.Run, error) {
 	seeded := run.Host
 	seeded.Seed = rand.Uint64()
 	l := a.sys.licence.Load()
-	a.running = a.box.runContext(l.ctx)
+	a.running = a.box.runContext(l.ctx, guestWork{status: st.Status})
 	if a.running.Err() != nil || !l.take() {
 		run.Status = events.OutcomeKilled // its context has ended: the message waits again
 		return run, nil
@@ -289,9 +291,11 @@ func (a *agentActor) run(ctx context.Context, e *envelope) (agent.Run, error) {
 		Host: seeded, Fuel: st.Limits.MaxFuel,
 		Timeout: time.Duration(st.Limits.MaxExecutionTimeMS) * time.Millisecond, State: st, Agent: st, Long: a.gives(run.Message.ID),
 	})
-	a.sys.deps.Running.clears(what)
 	if out.Short != nil {
 		return run, out.Short
+	}
+	if out.Status != events.OutcomeKilled { // one that was ended early says nothing of what it would have come to
+		a.sys.deps.Running.clears(what)
 	}
 	a.shorts, a.long = 0, out.Fuel >= longRun
 	run.Host.Machine = a.live.Module.Machine()
@@ -323,9 +327,9 @@ func (a *agentActor) interrupted(ctx context.Context) bool {
 	return ctx.Err() == nil && a.running != nil && a.running.Err() != nil
 }
 
-// addressLag is how long a turn waits for the projection when it knows nobody that a send
-// could be for. It does nothing else meanwhile.
-const addressLag = time.Second
+// projectionLag is how long a turn, or a message, waits for the projection when that knows
+// nobody that a message could be for. Neither does anything else meanwhile.
+const projectionLag = time.Second
 
 // addressAll finds whom the sends of a run are for. Nobody is given up before the
 // projection has seen what was durable by then: the agent may just have been deployed or
@@ -337,7 +341,7 @@ func (a *agentActor) addressAll(list []events.Message, cause *events.Message) (o
 		to, err := a.address(m, cause)
 		if errors.Is(err, events.ErrAgentNotFound) && !waited {
 			waited = true
-			ctx, cancel := context.WithTimeout(a.running, addressLag)
+			ctx, cancel := context.WithTimeout(a.running, projectionLag)
 			_ = a.sys.caughtUp(ctx) // too late is as if nobody was there
 			cancel()
 			to, err = a.address(m, cause)

@@ -1,6 +1,7 @@
 package actors
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strings"
@@ -110,6 +111,28 @@ func TestUrgentMessagesPass(t *testing.T) {
 		}
 		if want := "3 5 6 2 4 1"; strings.Join(got, " ") != want {
 			t.Errorf("suspended %v: handled %s, want %s", suspended, strings.Join(got, " "), want)
+		}
+	}
+}
+
+// TestAMessageRightBehindADeployment is queued like any other, though the projection may
+// not have seen the agent yet.
+func TestAMessageRightBehindADeployment(t *testing.T) {
+	r := newRig(t, func(c *Config) { c.SpillAfter = time.Millisecond })
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	for i := range 20 {
+		d, err := r.Deploy(ctx, DeployRequest{Name: fmt.Sprint("spin-", i), Wasm: hostile(t, "spin"), Limits: events.LimitCeilings()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		q := request(d.ID, `1`)
+		q.Wait = 0
+		if sent, err := r.Send(ctx, q); err != nil || sent.Status != Queued {
+			t.Fatalf("%s, %v; want it queued", sent.Status, err)
+		}
+		if _, err := r.Stop(ctx, StopRequest{Command: Command{Agent: d.ID}}); err != nil {
+			t.Fatal(err)
 		}
 	}
 }

@@ -79,6 +79,12 @@ func (r *rig) lessMemory(id events.AgentID) error {
 	return err
 }
 
+// label gives an agent a label, for which no guest is needed.
+func (r *rig) label(id events.AgentID, v string) error {
+	_, err := r.Update(context.Background(), UpdateRequest{Command: Command{Agent: id}, Labels: &events.Labels{"try": v}})
+	return err
+}
+
 // TestACommandIsNotRefusedForAWake that messages beside it want, and the node has no
 // memory for.
 func TestACommandIsNotRefusedForAWake(t *testing.T) {
@@ -185,20 +191,16 @@ func TestAWakeOfACommandKeepsNoneOfItsTurnWaiting(t *testing.T) {
 // but not for ever.
 func TestUpdatesLetAGuestWake(t *testing.T) {
 	r, id, slow := newSlowRig(t, 0)
-	label := func(v string) error {
-		_, err := r.Update(context.Background(), UpdateRequest{Command: Command{Agent: id}, Labels: &events.Labels{"try": v}})
-		return err
-	}
 	first := r.sends(id)
 	<-slow.came
 	for i := range maxCuts {
-		if err := label(fmt.Sprint(i)); err != nil {
+		if err := r.label(id, fmt.Sprint(i)); err != nil {
 			t.Fatal(err)
 		}
 		<-slow.came // it wakes anew
 	}
 	updated := make(chan error, 1)
-	go func() { updated <- label("last") }()
+	go func() { updated <- r.label(id, "last") }()
 	r.waitDepth(2)
 	close(slow.open)
 	if got := <-first; !errors.Is(got.err, events.ErrOverloaded) {
@@ -212,31 +214,44 @@ func TestUpdatesLetAGuestWake(t *testing.T) {
 	}
 }
 
-// TestUpdatesGiveWayInTheEnd: to what was interrupted before. No other command does.
-func TestUpdatesGiveWayInTheEnd(t *testing.T) {
-	b := NewMailbox(10)
-	update, stop := newEnvelope(), newEnvelope()
-	update.command, stop.command = agent.Update{}, agent.Stop{}
-	update.urgent, stop.urgent = true, true
-	if err := b.Offer(update); err != nil {
+// TestAnUpdateEndsNoOther that has the guest, though its time was over before that one began.
+func TestAnUpdateEndsNoOther(t *testing.T) {
+	r, id, slow := newSlowRig(t, time.Hour)
+	first := r.sends(id)
+	<-slow.came
+	memory, labels := make(chan error, 1), make(chan error, 1)
+	go func() { memory <- r.lessMemory(id) }()
+	r.waitDepth(2)
+	r.sys.runGrace = 0
+	slow.on.Store(false)
+	go func() { labels <- r.label(id, "x") }()
+	if err := <-memory; err != nil {
+		t.Errorf("less memory: %v", err)
+	}
+	if err := <-labels; err != nil {
+		t.Errorf("labels: %v", err)
+	}
+	if got := <-first; got.err != nil {
+		t.Errorf("the message: %v", got.err)
+	}
+}
+
+// TestTheStartOfAGuestKeepsNoCommandWaiting, which a restart makes.
+func TestTheStartOfAGuestKeepsNoCommandWaiting(t *testing.T) {
+	r, id, slow := newSlowRig(t, time.Millisecond)
+	restarted := make(chan error, 1)
+	go func() {
+		_, err := r.Restart(context.Background(), Command{Agent: id})
+		restarted <- err
+	}()
+	<-slow.came
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	if _, err := r.Suspend(ctx, Command{Agent: id}); err != nil {
 		t.Fatal(err)
 	}
-	for range maxCuts {
-		if b.runContext(t.Context()).Err() == nil {
-			t.Error("a run begins though an update's time is over")
-		}
-		b.runs.ended(true)
-	}
-	ctx := b.runContext(t.Context())
-	if b.interruptFor(update); ctx.Err() != nil {
-		t.Error("an update ends one run too many")
-	}
-	if b.interruptFor(stop); ctx.Err() == nil {
-		t.Error("a stop gives way")
-	}
-	b.runs.ended(false)
-	if b.runContext(t.Context()).Err() == nil {
-		t.Error("a run begins though an update's time is over, and the last came to its end")
+	if err := <-restarted; !errors.Is(err, events.ErrConflict) {
+		t.Errorf("the restart: %v, want events.ErrConflict", err)
 	}
 }
 
@@ -251,12 +266,13 @@ func TestAStopEndsThoughItsEndWasRefused(t *testing.T) {
 		}
 	})
 	id := r.deploy("counter", "counter-c")
-	r.write(id, events.AgentStopRequested{Reason: "test", GraceMS: 1, Until: time.Now().Add(-time.Second)})
+	over := time.Now().Add(-time.Second)
+	r.write(id, events.AgentStopRequested{Reason: "test", GraceMS: 1, Until: over})
 	a := newAgentActor(r.sys, id, NewMailbox(10))
 	defer func() { a.endTimers(); a.forget() }()
 	a.drain = time.AfterFunc(time.Hour, func() {}) // as if it was over
 	end, m := newEnvelope(), newEnvelope()
-	end.command, m.message = agent.EndStop{Cause: events.StopExpired}, events.Message{ID: events.NewMessageID()}
+	end.command, m.message = agent.EndStop{Cause: events.StopExpired, By: over.UnixMicro()}, events.Message{ID: events.NewMessageID()}
 	for _, e := range []*envelope{end, m} {
 		if err := a.box.Offer(e); err != nil {
 			t.Fatal(err)

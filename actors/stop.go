@@ -47,7 +47,8 @@ func (g *Gateway) Stop(ctx context.Context, r StopRequest) (events.Position, err
 // run whatever its state: its durable state and its inbox are as they were. The
 // message under way ends first, by its own means or after runGrace.
 // With an Idempotency-Key it happens once: a repetition is told where, and changes nothing.
-// Errors: as of Resume, events.ErrKeyReused, *events.InvalidError (the key is too long).
+// Errors: as of Resume, events.ErrKeyReused, *events.InvalidError (the key is too long),
+// events.ErrConflict when another command ended the guest that was to begin.
 func (g *Gateway) Restart(ctx context.Context, c Command) (events.Position, error) {
 	cmd := agent.Restart{Reason: c.Reason}
 	if len(c.IdempotencyKey) > events.MaxKeyLength {
@@ -90,14 +91,15 @@ func (a *agentActor) watchDrain() {
 	}
 	if a.drain == nil {
 		left := time.UnixMicro(st.StopBy).Sub(a.sys.deps.Now())
-		a.drain = time.AfterFunc(max(0, left), func() { a.sys.endStop(a.id, events.StopExpired) })
+		by := st.StopBy
+		a.drain = time.AfterFunc(max(0, left), func() { a.sys.endStop(a.id, by, events.StopExpired) })
 	}
 	if a.sys.halted() && !a.inboxIsEmpty() {
 		return // what an emergency stop holds is not drained; it has until the time is over
 	}
 	if !a.late() && !a.inboxMore && !a.drained && !a.box.WaitsSince(a.stopSeen) {
 		a.drained = true // it is said once
-		a.sys.endStop(a.id, events.StopDrained)
+		a.sys.endStop(a.id, st.StopBy, events.StopDrained)
 	}
 }
 
@@ -128,11 +130,12 @@ func (a *agentActor) rewatchDrain() {
 	a.drained = false
 }
 
-// endStop tells an agent that its draining is at an end. Whatever the guest does when
-// the time is over ends, once the command waits: were it before, another wake might begin.
-func (s *System) endStop(id events.AgentID, cause events.StopCause) {
+// endStop tells an agent that its draining, which has until by (State.StopBy), is at an
+// end. Whatever the guest does when that is over ends, once the command waits: were it
+// before, another wake might begin.
+func (s *System) endStop(id events.AgentID, by int64, cause events.StopCause) {
 	env := newEnvelope()
-	env.command = agent.EndStop{Cause: cause}
+	env.command = agent.EndStop{Cause: cause, By: by}
 	env.urgent = cause == events.StopExpired
 	_, _ = s.registry.offer(id, env) // fails only at shutdown; the next start looks again
 }

@@ -132,6 +132,32 @@ func TestAWakeThatEndsWellIsForgotten(t *testing.T) {
 	}
 }
 
+// TestAnInterruptedRunKeepsItsStrike: it has not come to its end.
+func TestAnInterruptedRunKeepsItsStrike(t *testing.T) {
+	r := newRig(t, nil)
+	id := r.spinning()
+	if err := r.command(r.Suspend, id); err != nil {
+		t.Fatal(err)
+	}
+	held := r.ask(id, `1`)
+	path := filepath.Join(t.TempDir(), "running")
+	what := messageRun(id, held.MessageID)
+	unclean(t, path, maxStrikes-1, what)
+	r.running = openRunLog(t, path)
+	r.before = func() { r.sys.runGrace = 0 }
+	r.restart()
+	if err := r.command(r.Resume, id); err != nil {
+		t.Fatal(err)
+	}
+	r.until("the guest runs", func() bool { return r.sys.licence.Load().guests.Load() == 1 })
+	if err := r.command(r.Suspend, id); err != nil {
+		t.Fatal(err)
+	}
+	if got := r.running.strikes(what); got != maxStrikes-1 {
+		t.Errorf("%d strikes, want %d", got, maxStrikes-1)
+	}
+}
+
 // TestAMigrationThatEndsTheProcess is refused by name, and the agent goes on.
 func TestAMigrationThatEndsTheProcess(t *testing.T) {
 	r := newRig(t, nil)

@@ -254,7 +254,7 @@ func (a *agentActor) one(ctx context.Context, t *turn, e *envelope) (verdict, er
 // command decides a lifecycle change. One that is refused changes nothing and is
 // answered at once.
 func (a *agentActor) command(ctx context.Context, t *turn, e *envelope) (verdict, error) {
-	e.calm()
+	a.box.calm(e)
 	if e.takes++; e.takes > maxTakes {
 		e.respond(answer{err: fmt.Errorf("%T: the host failed on it %d times", e.command, maxTakes)})
 		return goOn, nil

@@ -158,13 +158,18 @@ func (a *agentActor) prepare(ctx context.Context, c *agent.Update) (next *replay
 	if !st.Exists() || st.Status == agent.Removed || !c.NewModule(st) && !a.shrinks(c) {
 		return nil, nil // if it may not be, Decide says so
 	}
-	err = a.sys.licensed(ctx, func(ctx context.Context) (err error) {
+	err = a.sys.licensed(ctx, func(ctx context.Context) error {
 		if !c.NewModule(st) {
 			return a.fits(ctx, *c)
 		}
-		next, err = a.migrate(ctx, c)
-		return err
+		return a.interruptible(ctx, true, func(ctx context.Context) (err error) {
+			next, err = a.migrate(ctx, c)
+			return err
+		})
 	})
+	if errors.Is(err, errInterrupted) {
+		err = fmt.Errorf("update agent %s: %w", a.id, err)
+	}
 	return next, err
 }
 
@@ -196,8 +201,7 @@ func (a *agentActor) migrate(ctx context.Context, c *agent.Update) (*replay.Agen
 	host := events.HostRecord{NowMicros: st.Now(a.sys.deps.Now().UnixMicro()), Machine: mod.Machine()}
 	seeded := host
 	seeded.Seed = rand.Uint64()
-	a.running = a.box.runContext(ctx)
-	out := guest.Migrate(a.running, wasmhost.Call{
+	out := guest.Migrate(ctx, wasmhost.Call{
 		Host: seeded, Fuel: limits.MaxFuel, State: st, Agent: st,
 		Timeout: time.Duration(limits.MaxExecutionTimeMS) * time.Millisecond,
 	}, wasmhost.Change{From: st.Module, To: c.Module})
@@ -207,10 +211,6 @@ func (a *agentActor) migrate(ctx context.Context, c *agent.Update) (*replay.Agen
 	if out.Short != nil {
 		next.Release()
 		return nil, fmt.Errorf("update agent %s: %w", a.id, out.Short)
-	}
-	if out.Status == events.OutcomeKilled && a.interrupted(ctx) {
-		next.Release()
-		return nil, fmt.Errorf("update agent %s: %w", a.id, errInterrupted)
 	}
 	if out.Status != events.OutcomeOK {
 		next.Release()
@@ -235,7 +235,7 @@ func (a *agentActor) fits(ctx context.Context, c agent.Update) error {
 		if times, is := a.isDeadly(); is {
 			return errDeadly(a.id, times)
 		}
-		live, err := a.wake(ctx)
+		live, err := a.wake(ctx, true)
 		if err != nil {
 			return err
 		}
@@ -276,9 +276,11 @@ func (a *agentActor) restart(ctx context.Context, t *turn, e *envelope, c agent.
 		return goOn, nil
 	}
 	st, next := a.state(), new(replay.Agent)
-	err = a.sys.licensed(ctx, func(ctx context.Context) (err error) {
-		next.Module, next.Guest, err = a.sys.source.Begin(ctx, st.Module, st.Limits.MaxMemoryBytes)
-		return err
+	err = a.sys.licensed(ctx, func(ctx context.Context) error {
+		return a.interruptible(ctx, true, func(ctx context.Context) (err error) {
+			next.Module, next.Guest, err = a.sys.source.Begin(ctx, st.Module, st.Limits.MaxMemoryBytes)
+			return err
+		})
 	})
 	if err != nil {
 		t.tell(e, answer{err: fmt.Errorf("restart agent %s: %w", a.id, err)})

@@ -78,8 +78,9 @@ func TestLifecycle(t *testing.T) {
 		{"stop twice", Stopped, drain, nothing, nil, Stopped},
 		{"stop a removed one", Removed, drain, nil, events.ErrAgentNotFound, Removed},
 		{"stop nobody", None, drain, nil, events.ErrAgentNotFound, None},
-		{"drained", Draining, EndStop{Cause: events.StopDrained}, []events.Type{"AgentStopped"}, nil, Stopped},
+		{"drained", Draining, EndStop{Cause: events.StopDrained, By: begin}, []events.Type{"AgentStopped"}, nil, Stopped},
 		{"drained after a resume", Running, EndStop{}, nothing, nil, Running},
+		{"drained of another stop", Draining, EndStop{Cause: events.StopDrained, By: begin + 1}, nothing, nil, Draining},
 
 		{"restart", Running, Restart{}, []events.Type{"AgentRestarted"}, nil, Running},
 		{"restart under a key", Running, Restart{Key: "k"}, []events.Type{"AgentRestarted"}, nil, Running},
@@ -177,7 +178,7 @@ func TestAStopKeepsItsReason(t *testing.T) {
 	if l.st.StopBy != begin {
 		t.Errorf("to be stopped by %d, want %d", l.st.StopBy, begin)
 	}
-	out = l.do(EndStop{Cause: events.StopExpired})
+	out = l.do(EndStop{Cause: events.StopExpired, By: begin})
 	same(t, "event", out, []events.Payload{events.AgentStopped{Reason: "night\uFFFD", Cause: events.StopExpired}})
 	if l.st.StopBy != 0 || l.st.stopReason != "" {
 		t.Errorf("left over: %d %q", l.st.StopBy, l.st.stopReason)

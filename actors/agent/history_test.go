@@ -164,7 +164,7 @@ func drawCommand(t *rapid.T, st *State) Command {
 			Until: time.UnixMicro(begin + rapid.Int64Range(0, 9).Draw(t, "until")),
 		}
 	case "end stop":
-		return EndStop{Cause: events.StopDrained}
+		return EndStop{Cause: events.StopDrained, By: st.StopBy + rapid.Int64Range(-1, 0).Draw(t, "of another stop")}
 	case "restart":
 		return Restart{Reason: drawText(t)}
 	case "letter":

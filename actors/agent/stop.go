@@ -19,9 +19,12 @@ type Stop struct {
 	Until  time.Time     // of the wall clock
 }
 
-// EndStop ends the draining of an agent. It is no change for one that does not
-// drain any more.
-type EndStop struct{ Cause events.StopCause }
+// EndStop ends the draining of an agent that is to end by By, which says what stop is
+// meant. It is no change for one that does not drain any more, or for another stop.
+type EndStop struct {
+	Cause events.StopCause
+	By    int64 // State.StopBy
+}
 
 // Restart has the guest begin anew with its durable state, and lets the agent run,
 // whatever its state.
@@ -52,7 +55,7 @@ func (s *State) stop(c Stop) []events.Payload {
 }
 
 func (s *State) endStop(c EndStop) []events.Payload {
-	if s.Status != Draining {
+	if s.Status != Draining || s.StopBy != c.By {
 		return nil
 	}
 	return []events.Payload{events.AgentStopped{Reason: s.stopReason, Cause: c.Cause}}

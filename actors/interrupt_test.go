@@ -1,0 +1,155 @@
+package actors
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/caxton-run/caxton/actors/agent"
+	"github.com/caxton-run/caxton/events"
+)
+
+// urgentCommand is in a mailbox, and its time is over at once.
+func urgentCommand(t *testing.T, b *Mailbox, cmd agent.Command) *envelope {
+	t.Helper()
+	e := newEnvelope()
+	e.command, e.urgent = cmd, true
+	if err := b.Offer(e); err != nil {
+		t.Fatal(err)
+	}
+	return e
+}
+
+// TestWhatACommandInterrupts: what messages want, unless the command would come to nothing
+// by that; and what another wants, unless it wants the guest itself.
+func TestWhatACommandInterrupts(t *testing.T) {
+	message, command := guestWork{status: agent.Running}, guestWork{status: agent.Running, ofCommand: true}
+	draining := guestWork{status: agent.Draining}
+	for name, c := range map[string]struct {
+		cmd                        agent.Command
+		message, command, draining bool
+	}{
+		"update":     {agent.Update{}, true, false, true},
+		"restart":    {agent.Restart{}, true, false, true},
+		"suspend":    {agent.Suspend{}, true, true, false},
+		"stop":       {agent.Stop{}, true, true, true},
+		"drain":      {agent.Stop{Drain: true}, true, true, false},
+		"remove":     {agent.Remove{}, true, true, true},
+		"end a stop": {agent.EndStop{}, true, true, true},
+	} {
+		for _, w := range []struct {
+			guestWork
+			want bool
+		}{{message, c.message}, {command, c.command}, {draining, c.draining}} {
+			i := interrupt{work: w.guestWork}
+			if got := i.admits(c.cmd); got != w.want {
+				t.Errorf("%s, while the guest does %+v: %v, want %v", name, w.guestWork, got, w.want)
+			}
+		}
+	}
+}
+
+// TestUpdatesGiveWayInTheEnd: to what was interrupted before. No other command does.
+func TestUpdatesGiveWayInTheEnd(t *testing.T) {
+	b := NewMailbox(10)
+	work := guestWork{status: agent.Running}
+	update := urgentCommand(t, b, agent.Update{})
+	for range maxCuts {
+		if b.runContext(t.Context(), work).Err() == nil {
+			t.Error("a run begins though an update's time is over")
+		}
+		b.cut()
+	}
+	ctx := b.runContext(t.Context(), work)
+	if b.interruptFor(update); ctx.Err() != nil {
+		t.Error("an update ends one run too many")
+	}
+	if urgentCommand(t, b, agent.Suspend{}); b.runContext(t.Context(), work).Err() == nil {
+		t.Error("a suspension gives way")
+	}
+	b.uncut()
+	if b.interruptFor(update); b.runContext(t.Context(), work).Err() == nil {
+		t.Error("a run begins though an update's time is over, and the last came to its end")
+	}
+}
+
+// TestACommandDoesNotEndItself: its timer may have gone off when its turn comes. One whose
+// turn came to nothing is as urgent as before.
+func TestACommandDoesNotEndItself(t *testing.T) {
+	b := NewMailbox(10)
+	stop := urgentCommand(t, b, agent.Stop{})
+	b.Take(1)
+	b.calm(stop)
+	ctx := b.runContext(t.Context(), guestWork{ofCommand: true})
+	if b.interruptFor(stop); ctx.Err() != nil {
+		t.Error("it ended what it does itself")
+	}
+	b.Settle([]*envelope{stop})
+	if b.runContext(t.Context(), guestWork{}).Err() == nil {
+		t.Error("a run begins though the stop waits again")
+	}
+}
+
+// runsInto repeats a command until a message has come to its end, which each interrupts if
+// it may.
+func (r *rig) runsInto(id events.AgentID, sent <-chan sending, do func() error) sending {
+	r.t.Helper()
+	for late := time.Now().Add(patience); ; {
+		select {
+		case got := <-sent:
+			return got
+		default:
+		}
+		if err := do(); err != nil {
+			r.t.Fatal(err)
+		}
+		if time.Now().After(late) {
+			r.t.Fatalf("the message waits still; cuts: %d", r.sys.registry.box(id).runs.cuts)
+		}
+	}
+}
+
+// newBusyRig is a rig with an agent that spins for longer than commands wait for it, and a
+// message that has begun to.
+func newBusyRig(t *testing.T) (*rig, events.AgentID, <-chan sending) {
+	t.Helper()
+	r := newRigWith(t, func(r *rig) {
+		r.cfg.SpillAfter = patience
+		r.before = func() { r.sys.runGrace = 20 * time.Millisecond }
+	})
+	id := r.deployWasm("spin", hostile(t, "spin"), slowly(200*time.Millisecond))
+	sent := r.sends(id)
+	r.until("the guest runs", func() bool { return r.sys.licence.Load().guests.Load() == 1 })
+	return r, id, sent
+}
+
+// TestUpdatesLetARunEnd, however fast they come, though its guest is made anew each time.
+func TestUpdatesLetARunEnd(t *testing.T) {
+	r, id, sent := newBusyRig(t)
+	n := 0
+	r.runsInto(id, sent, func() error {
+		n++
+		return r.label(id, fmt.Sprint(n))
+	})
+}
+
+// TestWhatChangesNothingEndsNoRun of an agent that drains: neither to be drained once more,
+// nor to be suspended, which is refused.
+func TestWhatChangesNothingEndsNoRun(t *testing.T) {
+	r, id, sent := newBusyRig(t)
+	drain := func(grace time.Duration) error {
+		_, err := r.Stop(context.Background(), StopRequest{Command: Command{Agent: id}, Drain: true, Grace: grace})
+		return err
+	}
+	if err := drain(time.Hour); err != nil {
+		t.Fatal(err)
+	}
+	r.runsInto(id, sent, func() error {
+		if _, err := r.Suspend(context.Background(), Command{Agent: id}); err == nil {
+			t.Error("an agent that drains was suspended")
+		}
+		return drain(time.Millisecond)
+	})
+	r.stopped(id, events.StopDrained)
+}
