@@ -74,7 +74,7 @@ func (a *app) recoverMember(dir string, yes bool) error {
 	case errors.Is(err, pebblestore.ErrInUse):
 		return &failure{text: fmt.Sprintf("%s is in use by a running server", dir), next: "stop the server first"}
 	case errors.As(err, &invalid):
-		return &failure{text: dir + " " + strings.TrimPrefix(invalid.Error(), "dir "), next: "nothing was changed"}
+		return &failure{text: dir + " " + strings.TrimPrefix(invalid.Error(), "dir "), next: "name the data directory of another member"}
 	case err != nil:
 		return err
 	}

@@ -64,7 +64,7 @@ func Examine(ctx context.Context, dir string, log *pebblestore.Store, o pebblest
 	if x.from > x.last || x.fromTerm > x.term { // entries behind it of a lower term are what no quorum had
 		x.out.Last, x.out.Term = x.from, x.fromTerm
 	}
-	return x.out, x.fault(checkExtent(x.first, x.last, x.from, index))
+	return x.out, x.fault(checkExtent(x.first, x.last, x.from, x.held, index))
 }
 
 type examination struct {
@@ -78,6 +78,7 @@ type examination struct {
 	done        int    // proposals that were applied of the entry after Applied
 	from        uint64 // index of the last entry in a snapshot
 	fromTerm    uint64 // its term
+	held        uint64 // index of the last entry that the snapshot was made of
 	first, last uint64 // entries of the raft log
 	term        uint64 // of the last
 	faults      int
@@ -133,7 +134,7 @@ func (x *examination) snapshot(next events.Position) error {
 	if newest == nil {
 		return nil
 	}
-	x.from, x.fromTerm = newest.meta.Index, newest.meta.Term
+	x.from, x.fromTerm, x.held = newest.meta.Index, newest.meta.Term, newest.contents.applied
 	if end := newest.contents.end.Next; end > next {
 		x.out.Events += uint64(end - next)
 	}
@@ -231,7 +232,7 @@ func (x *examination) entry(r types.SegmentReader, i uint64) error {
 	}
 	x.out.Entries++
 	x.term = e.Term
-	if i <= max(x.out.Applied, x.from) {
+	if i <= max(x.out.Applied, x.from) || e.Term < x.fromTerm { // or the next start drops it
 		return nil
 	}
 	x.out.Beyond++

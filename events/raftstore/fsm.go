@@ -24,6 +24,7 @@ type fsm struct {
 	understands uint32        // of versions, this build
 	coming      sync.Map      // first byte of an entry's data, by address → who is told when it is there
 	broken      error         // why nothing more is applied
+	handed      uint64        // index of the last entry that raft gave, or has in a snapshot that was restored
 	bytes       int           // of entries since the last snapshot
 	large       chan struct{} // of capacity 1: they are more than maxLogBytes
 }
@@ -54,6 +55,7 @@ func (f *fsm) Apply(e *raft.Log) any { return f.ApplyBatch([]*raft.Log{e})[0] }
 
 // ApplyBatch implements raft.BatchingFSM.
 func (f *fsm) ApplyBatch(batch []*raft.Log) []any {
+	f.handed = batch[len(batch)-1].Index
 	out := make([]any, len(batch))
 	entries := make([]pebblestore.Entry, 0, len(batch))
 	results := make([]*taken, 0, len(batch))
@@ -108,7 +110,7 @@ func (f *fsm) apply(entries []pebblestore.Entry, results []*taken) {
 			f.stop(err)
 		}
 	}
-	if f.bytes > maxLogBytes {
+	if f.bytes > maxLogBytes && !f.repeats() {
 		select {
 		case f.large <- struct{}{}:
 		default: // asked already
@@ -125,12 +127,26 @@ func (f *fsm) stop(why error) {
 	}
 }
 
+// repeats reports whether raft gives entries again that the replica had applied before it
+// was opened.
+func (f *fsm) repeats() bool { return f.handed < f.replica.Applied() }
+
 // Snapshot implements raft.FSM: a checkpoint, on the disk when it returns. What is
 // applied is not synced, so one that was made later could lack what raft is about
 // to forget.
+//
+// There is none while entries are repeated: it would hold more than the entry that raft
+// puts its name to. And none of what the newest one holds already, which raft asks for at
+// every look while its log is empty.
+//
+// Errors: raft.ErrNothingNewToSnapshot; those of the disk.
 func (f *fsm) Snapshot() (raft.FSMSnapshot, error) {
 	if f.broken != nil {
 		return nil, f.broken
+	}
+	newest := f.snaps.newest()
+	if f.repeats() || newest != nil && newest.contents.applied == f.replica.Applied() {
+		return nil, raft.ErrNothingNewToSnapshot
 	}
 	f.bytes = 0
 	return f.snaps.checkpoint(f.replica)
@@ -161,6 +177,7 @@ func (f *fsm) restore(s *snapshot) error {
 		}
 	}
 	if err == nil {
+		f.handed = s.meta.Index
 		f.replica.PassOver(s.contents.applied)
 		err = f.readVersion()
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -81,7 +82,8 @@ func (s *Store) leading() error {
 
 // AddMember takes the member that waits at address into the cluster: first without
 // a vote, then, when it has the log, with one. Ended by ctx in between it stays a
-// member without a vote, and another call goes on with it.
+// member without a vote, and another call goes on with it. One that is a member already,
+// at another address, is called there from now on.
 //
 // Errors: ErrNotLeader, ErrChanging, *RefusedError (it belongs elsewhere, or is no
 // member at all), *events.InvalidError (it has a log, is too old, or would be one
@@ -101,41 +103,51 @@ func (s *Store) AddMember(ctx context.Context, address string) (ServerID, error)
 	if err != nil {
 		return ServerID{}, fmt.Errorf("add %s: %w", address, err)
 	}
-	future := s.raft.GetConfiguration()
-	servers, prev := future.Configuration().Servers, future.Index()
-	id := raft.ServerID(there.from.String())
-	known := false
-	for _, server := range servers {
-		if server.ID == id {
-			if server.Suffrage == raft.Voter {
-				return there.from, nil
-			}
-			known = true
-		}
+	votes, prev, err := s.enrol(address, there)
+	if err != nil {
+		return ServerID{}, fmt.Errorf("add %s: %w", address, err)
 	}
-	if !known {
-		if err := admissible(there, s.fsm.version.Load(), len(servers)); err != nil {
-			return ServerID{}, fmt.Errorf("add %s: %w", address, err)
-		}
-		var added raft.IndexFuture
-		err := s.change(func() raft.Future {
-			added = s.raft.AddNonvoter(id, raftAddress(address, there.from), prev, 0)
-			return added
-		})
-		if err != nil {
-			return ServerID{}, fmt.Errorf("add %s: %w", address, err)
-		}
-		prev = added.Index()
+	if votes {
+		return there.from, nil
 	}
-	if err := s.caughtUp(ctx, address, there.from); err != nil {
-		return there.from, fmt.Errorf("add %s: it is a member without a vote: %w", address, err)
+	err = s.caughtUp(ctx, address, there.from)
+	if err == nil {
+		to := raftAddress(address, there.from)
+		err = s.change(func() raft.Future { return s.raft.AddVoter(raft.ServerID(there.from.String()), to, prev, 0) })
 	}
-	err = s.change(func() raft.Future { return s.raft.AddVoter(id, raftAddress(address, there.from), prev, 0) })
 	if err != nil {
 		return there.from, fmt.Errorf("add %s: it is a member without a vote: %w", address, err)
 	}
 	s.log.Info("member added", "member", there.from.String(), "address", address)
 	return there.from, nil
+}
+
+// enrol makes who is at an address a member without a vote. Of one that is a member already
+// the address alone changes, if it does. It returns whether that one has a vote, and the index
+// of the configuration that it stands in.
+func (s *Store) enrol(address string, there answer) (votes bool, index uint64, err error) {
+	future := s.raft.GetConfiguration()
+	servers, index := future.Configuration().Servers, future.Index()
+	id, to := raft.ServerID(there.from.String()), raftAddress(address, there.from)
+	at := slices.IndexFunc(servers, func(s raft.Server) bool { return s.ID == id })
+	if at < 0 {
+		if err := admissible(there, s.fsm.version.Load(), len(servers)); err != nil {
+			return false, 0, err
+		}
+	}
+	votes = at >= 0 && servers[at].Suffrage == raft.Voter
+	if at >= 0 && servers[at].Address == to {
+		return votes, index, nil
+	}
+	var changed raft.IndexFuture
+	err = s.change(func() raft.Future {
+		changed = s.raft.AddNonvoter(id, to, index, 0) // it takes no vote away
+		return changed
+	})
+	if err != nil {
+		return votes, 0, err
+	}
+	return votes, changed.Index(), nil
 }
 
 // admissible judges a member that is to be added.

@@ -45,14 +45,14 @@ type gate struct {
 	opts   Options
 	id     *identity
 	listen net.Listener
-	state  func() answer       // what an answer says of this member
-	serve  func(*conn, hello)  // a session; returns when it ends
-	empty  func() bool         // this member's log holds nothing
-	member func(ServerID) bool // as far as this member knows
-	tooOld func(uint32) string // why a member that understands no later version is refused
-	calls  chan net.Conn       // for raft
-	quit   chan struct{}       // closed by Close
-	greet  chan struct{}       // of capacity maxUngreeted
+	state  func() answer              // what an answer says of this member
+	begin  func(*conn, hello) *served // a session, which takes the place of the member's last
+	empty  func() bool                // this member's log holds nothing
+	member func(ServerID) bool        // as far as this member knows
+	tooOld func(uint32) string        // why a member that understands no later version is refused
+	calls  chan net.Conn              // for raft
+	quit   chan struct{}              // closed by Close
+	greet  chan struct{}              // of capacity maxUngreeted
 	once   sync.Once
 	tasks  sync.WaitGroup
 
@@ -134,10 +134,13 @@ func (g *gate) keep(raw net.Conn) *conn {
 
 // admit greets whoever came and brings them where they want to go.
 func (g *gate) admit(c *conn) {
-	h, err := g.greeted(c)
+	h, session, err := g.greeted(c)
 	<-g.greet
 	switch {
 	case err != nil:
+		if session != nil {
+			session.end()
+		}
 		g.opts.Log.Logger.Warn("connection refused", "from", c.RemoteAddr().String(), "err", err)
 		c.Close() //nolint:errcheck // refused anyway
 	case h.purpose == forRaft:
@@ -147,49 +150,53 @@ func (g *gate) admit(c *conn) {
 			c.Close() //nolint:errcheck // the store closes
 		}
 	case h.purpose == forSession:
-		g.serve(c, h)
-		c.Close() //nolint:errcheck // the session has ended
+		session.run()
+		session.end()
 	default:
 		c.Close() //nolint:errcheck // the answer was all
 	}
 }
 
 // greeted reads a hello, judges it and answers. After it c is TLS, if this cluster
-// speaks TLS.
-func (g *gate) greeted(c *conn) (h hello, err error) {
+// speaks TLS. A session begins before the answer: who has heard that may repeat what the
+// last one was asked, so nothing more of that may be taken.
+func (g *gate) greeted(c *conn) (h hello, session *served, err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), greetWithin)
 	defer cancel()
 	if err := c.SetDeadline(time.Now().Add(greetWithin)); err != nil {
-		return h, err
+		return h, nil, err
 	}
 	refusal := ""
 	if g.opts.TLS != nil {
 		secured, why, err := secure(ctx, c.Conn, g.opts.TLS, false)
 		if err != nil {
-			return h, err
+			return h, nil, err
 		}
 		c.Conn, refusal = secured, why
 	}
 	if h, err = readHello(c); err != nil {
-		return h, err
+		return h, nil, err
 	}
 	if refusal == "" {
 		refusal, err = g.judge(h)
 		if err != nil {
-			return h, err
+			return h, nil, err
 		}
 	}
 	a := g.state()
 	if a.accepted = refusal == ""; !a.accepted {
 		a = answer{version: a.version, reason: refusal}
 	}
+	if a.accepted && h.purpose == forSession {
+		session = g.begin(c, h)
+	}
 	if _, err := c.Write(a.encode()); err != nil {
-		return h, err
+		return h, session, err
 	}
 	if refusal != "" {
-		return h, &RefusedError{Address: c.RemoteAddr().String(), Reason: refusal}
+		return h, nil, &RefusedError{Address: c.RemoteAddr().String(), Reason: refusal}
 	}
-	return h, c.SetDeadline(time.Time{})
+	return h, session, c.SetDeadline(time.Time{})
 }
 
 // judge returns why a hello is refused; "" when it is not. A member that waits to

@@ -25,21 +25,25 @@ type served struct {
 // commit is an entry that a quorum has, in the leader's term.
 type commit struct{ index, term uint64 }
 
-// serveSession takes requests of a member until the connection ends. An older
-// session of the same member is over from here on.
-func (s *Store) serveSession(c *conn, h hello) {
+// beginSession makes a session with a member. An older one of the same member is over from
+// here on.
+func (s *Store) beginSession(c *conn, h hello) *served {
 	v := &served{s: s, conn: c, room: make(chan struct{}, maxInSession), member: h.from, news: make(chan commit, 1)}
 	s.serving.Lock()
+	defer s.serving.Unlock()
 	if old := s.sessions[h.from]; old != nil {
 		old.over = true
 		old.conn.Close() //nolint:errcheck // nothing more is taken from it
 	}
 	s.sessions[h.from] = v
-	s.serving.Unlock()
+	return v
+}
 
+// run takes requests of the member until the connection ends.
+func (v *served) run() {
 	over := make(chan struct{})
 	v.tasks.Go(func() { v.announce(over) })
-	r := bufio.NewReader(c)
+	r := bufio.NewReader(v.conn)
 	for {
 		f, err := readFrame(r)
 		if err != nil {
@@ -50,14 +54,19 @@ func (s *Store) serveSession(c *conn, h hello) {
 			break
 		}
 	}
-	c.Close() //nolint:errcheck // what is not yet answered is not expected any more
+	v.conn.Close() //nolint:errcheck // what is not yet answered is not expected any more
 	close(over)
 	v.tasks.Wait()
-	s.serving.Lock()
-	if s.sessions[h.from] == v {
-		delete(s.sessions, h.from)
+}
+
+// end forgets the session, whether it was run or not.
+func (v *served) end() {
+	v.conn.Close() //nolint:errcheck // it has ended
+	v.s.serving.Lock()
+	defer v.s.serving.Unlock()
+	if v.s.sessions[v.member] == v {
+		delete(v.s.sessions, v.member)
 	}
-	s.serving.Unlock()
 }
 
 // take begins to work on a request; false ends the session.

@@ -256,10 +256,22 @@ func (s *snapshots) Create(version raft.SnapshotVersion, index, term uint64, con
 	}}, nil
 }
 
-// keep makes a snapshot of a directory that has all its files, synced. It takes no newer
-// one's place: while this one was made or received, another may have come.
+// keep makes a snapshot of a directory that has all its files, synced, or removes it. It
+// takes no newer one's place: while this one was made or received, another may have come.
 func (s *snapshots) keep(dir string, meta raft.SnapshotMeta, c *contents) error {
 	meta.Size = c.size()
+	err := s.describe(dir, meta, c)
+	if err == nil {
+		err = s.adopt(dir, meta, c)
+	}
+	if err != nil {
+		return errors.Join(fmt.Errorf("snapshot %s: %w", meta.ID, err), s.fs.RemoveAll(dir))
+	}
+	return nil
+}
+
+// describe writes the notes of a snapshot.
+func (s *snapshots) describe(dir string, meta raft.SnapshotMeta, c *contents) error {
 	b, err := json.Marshal(meta)
 	if err != nil {
 		return err
@@ -267,9 +279,11 @@ func (s *snapshots) keep(dir string, meta raft.SnapshotMeta, c *contents) error 
 	if err := writeNote(s.fs, s.fs.PathJoin(dir, contentsName), c.encode()); err != nil {
 		return err
 	}
-	if err := writeNote(s.fs, s.fs.PathJoin(dir, metaName), b); err != nil {
-		return err
-	}
+	return writeNote(s.fs, s.fs.PathJoin(dir, metaName), b)
+}
+
+// adopt gives a snapshot its name.
+func (s *snapshots) adopt(dir string, meta raft.SnapshotMeta, c *contents) error {
 	path := s.fs.PathJoin(s.dir, meta.ID)
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -278,15 +292,18 @@ func (s *snapshots) keep(dir string, meta raft.SnapshotMeta, c *contents) error 
 			return s.fs.RemoveAll(dir)
 		}
 		if snap.meta.Index > meta.Index {
-			return errors.Join(fmt.Errorf("snapshot of entry %d: there is one of entry %d", meta.Index, snap.meta.Index), s.fs.RemoveAll(dir))
+			return fmt.Errorf("there is one of entry %d", snap.meta.Index)
 		}
 	}
 	if err := s.fs.Rename(dir, path); err != nil {
 		return err
 	}
 	if err := syncDir(s.fs, s.dir); err != nil {
-		return err
+		return errors.Join(err, s.fs.RemoveAll(path)) // or the next of that name could not have it
 	}
 	s.known = append([]*snapshot{{meta: meta, contents: c, dir: path}}, s.known...)
-	return s.reap()
+	if err := s.reap(); err != nil {
+		s.log.Warn("an old snapshot is left", "err", err)
+	}
+	return nil
 }

@@ -15,9 +15,9 @@ import (
 // it knows; anything else is damage.
 func (s *Store) reconcile() error {
 	newest := s.fsm.snaps.newest()
-	from := uint64(0) // entries up to here are in the snapshot
+	var from, held uint64 // entries up to from are in the snapshot; held is the last one that it was made of
 	if newest != nil {
-		from = newest.meta.Index
+		from, held = newest.meta.Index, newest.contents.applied
 		if s.replica.Applied() < newest.contents.applied || s.Root().Next < newest.contents.end.Next {
 			s.log.Info("log is older than the snapshot and taken from it", "snapshot", newest.meta.ID)
 			if err := s.fsm.restore(newest); err != nil {
@@ -32,7 +32,7 @@ func (s *Store) reconcile() error {
 	if err != nil {
 		return err
 	}
-	if err := checkExtent(first, last, from, s.replica.Applied()); err != nil {
+	if err := checkExtent(first, last, from, held, s.replica.Applied()); err != nil {
 		return err
 	}
 	s.fsm.applied.raise(s.replica.Applied())
@@ -74,10 +74,12 @@ func (s *Store) dropStale() error {
 }
 
 // checkExtent holds against each other the entries of the raft log (zeros for none), the
-// last one in a snapshot, and the last one that was applied.
-func checkExtent(first, last, snapshot, applied uint64) error {
+// last one in a snapshot by its name, the last one that it was made of, which goes further
+// in one that was made while entries were applied again (none are any more), and the last
+// one that was applied.
+func checkExtent(first, last, snapshot, held, applied uint64) error {
 	reason := ""
-	switch end := max(last, snapshot); {
+	switch end := max(last, snapshot, held); {
 	case last > 0 && first > snapshot+1:
 		reason = fmt.Sprintf("begins with entry %d, the snapshot ends with %d", first, snapshot)
 	case applied > end:

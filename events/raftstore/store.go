@@ -158,7 +158,7 @@ func (s *Store) openRaft() error {
 		return err
 	}
 	s.gate = newGate(s.opts, s.id, listen)
-	s.gate.state, s.gate.serve, s.gate.empty, s.gate.member, s.gate.tooOld = s.state, s.serveSession, s.empty, s.isMember, s.tooOld
+	s.gate.state, s.gate.begin, s.gate.empty, s.gate.member, s.gate.tooOld = s.state, s.beginSession, s.empty, s.isMember, s.tooOld
 	s.wire = newWire(s, raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
 		Stream: s.gate, MaxPool: 3, Timeout: s.patience(), Logger: newLogger(s.log), MsgpackUseNewTimeFormat: true,
 		// No pipelines: a leader that steps down while one is full leaves a goroutine

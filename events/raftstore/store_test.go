@@ -8,6 +8,7 @@ import (
 	"os"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -345,7 +346,7 @@ func TestLateHeartbeat(t *testing.T) {
 	w.raft.Store(n.raft) // a leader that never heard of another
 	late("without one before")
 	answer := make(chan raft.RPCResponse, 1)
-	n.wire.hand(raft.RPC{RespChan: answer, Command: &raft.AppendEntriesRequest{
+	n.wire.do(raft.RPC{RespChan: answer, Command: &raft.AppendEntriesRequest{
 		RPCHeader: raft.RPCHeader{ProtocolVersion: raft.ProtocolVersionMax, Addr: []byte("another")},
 		Term:      n.raft.CurrentTerm() + 1,
 	}})
@@ -364,4 +365,50 @@ func TestLateHeartbeat(t *testing.T) {
 	if r := <-answer; !errors.Is(r.Error, raft.ErrTransportShutdown) {
 		t.Errorf("after the end: %v", r.Error)
 	}
+}
+
+// TestRequestsOneByOne: none is looked at before raft has answered the last, or it would be
+// held against a log that is about to be another.
+func TestRequestsOneByOne(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := &wire{s: &Store{}, calls: make(chan raft.RPC), over: make(chan struct{})}
+		answered := false
+		var slow sync.WaitGroup
+		slow.Go(func() {
+			r := <-w.calls
+			time.Sleep(time.Hour)
+			answered = true
+			r.Respond(&raft.TimeoutNowResponse{}, nil)
+		})
+		answer := make(chan raft.RPCResponse, 1)
+		w.do(raft.RPC{Command: &raft.TimeoutNowRequest{}, RespChan: answer})
+		if !answered || len(answer) != 1 {
+			t.Error("the next request may be looked at though this one is not answered")
+		}
+		slow.Wait()
+		close(w.over)
+		<-answer
+		w.do(raft.RPC{Command: &raft.TimeoutNowRequest{}, RespChan: answer})
+		if r := <-answer; !errors.Is(r.Error, raft.ErrTransportShutdown) {
+			t.Errorf("after the end: %v", r.Error)
+		}
+	})
+}
+
+// TestAMemberThatMoves is called at its new address, with its vote.
+func TestAMemberThatMoves(t *testing.T) {
+	c := newCluster(t)
+	c.grow(3)
+	lead := c.leader()
+	lead.must(t, "agent-1", "0")
+	others := c.others(lead)
+	moves := others[0]
+	c.down(moves)
+	moves.opts.Address = "elsewhere:1"
+	moves.opts.Network = c.net.at(moves.opts.Address)
+	c.open(moves)
+	c.add(moves)
+	c.down(others[1])
+	lead.must(t, "agent-1", "by the two that are left")
+	c.agree()
 }

@@ -38,17 +38,36 @@ func newWire(s *Store, t *raft.NetworkTransport) *wire {
 		for {
 			select {
 			case r := <-t.Consumer():
-				w.vouch(r)
-				w.ground(r)
-				if !w.settled(r) {
-					w.hand(r)
-				}
+				w.do(r)
 			case <-w.over:
 				return
 			}
 		}
 	})
 	return w
+}
+
+// do looks at a request and has raft answer it, unless it is settled already. It returns when
+// it is answered: what the next is looked at for, raft's log and what it has applied, is then
+// as this one left it.
+func (w *wire) do(r raft.RPC) {
+	w.vouch(r)
+	w.ground(r)
+	if w.settled(r) {
+		return
+	}
+	answer := make(chan raft.RPCResponse, 1)
+	own := r
+	own.RespChan = answer
+	if !w.hand(own) {
+		r.Respond(nil, raft.ErrTransportShutdown)
+		return
+	}
+	select {
+	case a := <-answer:
+		r.RespChan <- a
+	case <-w.over: // raft may be at it still; the transport tells who asked
+	}
 }
 
 // Consumer implements raft.Transport.
@@ -119,8 +138,6 @@ func (w *wire) ground(r raft.RPC) {
 // when this member has long had it, by another connection, and what came after; raft looks at
 // its term alone, and would put it in the place of what this member has acknowledged since.
 // An entry that was applied here was committed, so all before it is as the leader has it.
-//
-// Nothing is between the look and raft: requests are handed to it one by one.
 func (w *wire) settled(r raft.RPC) bool {
 	ask, ok := r.Command.(*raft.InstallSnapshotRequest)
 	running := w.raft.Load()
@@ -134,12 +151,13 @@ func (w *wire) settled(r raft.RPC) bool {
 	return true
 }
 
-// hand gives a request to raft's goroutine.
-func (w *wire) hand(r raft.RPC) {
+// hand gives a request to raft's goroutine; false when there is none any more.
+func (w *wire) hand(r raft.RPC) bool {
 	select {
 	case w.calls <- r:
+		return true
 	case <-w.over:
-		r.Respond(nil, raft.ErrTransportShutdown)
+		return false
 	}
 }
 
@@ -156,7 +174,9 @@ func (w *wire) heartbeat(r raft.RPC, handle func(raft.RPC)) {
 	running := w.raft.Load()
 	if running == nil || time.Since(running.LastContact()) > w.s.opts.Heartbeat/2 {
 		w.s.release() // before it waits
-		w.hand(r)
+		if !w.hand(r) {
+			r.Respond(nil, raft.ErrTransportShutdown)
+		}
 		return
 	}
 	defer w.s.release()
