@@ -376,7 +376,7 @@ func TestRequestsOneByOne(t *testing.T) {
 		var slow sync.WaitGroup
 		slow.Go(func() {
 			r := <-w.calls
-			time.Sleep(time.Hour)
+			<-time.After(time.Hour) // simulated
 			answered = true
 			r.Respond(&raft.TimeoutNowResponse{}, nil)
 		})
