@@ -97,7 +97,11 @@ func (b *Mailbox) runContext(parent context.Context, work guestWork) context.Con
 	defer b.mu.Unlock()
 	b.runs.work = work
 	ctx := b.runs.context(parent)
-	for _, e := range slices.Concat(b.turn, b.commands.items()) {
+	waiting := b.commands.items()
+	if work.ofCommand { // a turn of messages holds no other
+		waiting = slices.Concat(b.turn, waiting)
+	}
+	for _, e := range waiting {
 		switch {
 		case !e.urgent || time.Since(e.arrived) < e.grace || !b.runs.admits(e.command):
 		case work.ofCommand:
