@@ -46,6 +46,7 @@ type agentActor struct {
 	running  context.Context // of the last run; an interruption ends it
 	stopSeen time.Time       // when the command arrived by which the agent is draining; zero after a start
 	drain    *time.Timer     // ends the draining; nil when there is none
+	drainBy  int64           // the StopBy that drain is for
 	drained  bool            // its end is on its way
 }
 
@@ -147,6 +148,10 @@ func (a *agentActor) load(ctx context.Context, guest bool) error {
 	if a.live != nil && (a.guest || !guest) {
 		return nil
 	}
+	var status agent.Status
+	if st := a.liveState(); st != nil {
+		status = st.Status
+	}
 	a.forget()
 	if _, deadly := a.isDeadly(); deadly {
 		guest = false
@@ -155,7 +160,7 @@ func (a *agentActor) load(ctx context.Context, guest bool) error {
 	if err := a.sys.deps.Store.Sync(ctx); err != nil {
 		return err
 	}
-	live, err := a.read(ctx, guest)
+	live, err := a.read(ctx, guest, status)
 	if err != nil {
 		return err
 	}
@@ -176,9 +181,10 @@ func (a *agentActor) load(ctx context.Context, guest bool) error {
 	return nil
 }
 
-func (a *agentActor) read(ctx context.Context, guest bool) (*replay.Agent, error) {
+// read reads the agent, whose status is known if its state was read before.
+func (a *agentActor) read(ctx context.Context, guest bool, known agent.Status) (*replay.Agent, error) {
 	if guest {
-		return a.wake(ctx, false)
+		return a.wake(ctx, guestWork{status: known})
 	}
 	st, err := a.sys.source.State(ctx, a.id)
 	return &replay.Agent{State: st}, err

@@ -29,13 +29,13 @@ type interrupt struct {
 
 // guestWork is what an actor has its guest do, as far as whoever would interrupt it asks.
 type guestWork struct {
-	status    agent.Status // of the agent, for as long as it lasts
+	status    agent.Status // of the agent, or what it comes to by this; empty when it is not known
 	ofCommand bool         // it is a command's: an update, or a restart
 }
 
-// maxCuts is how many interruptions in a row an update adds to. Updates that come faster
-// than a guest gets done would keep it from ever getting done, and nothing that they
-// change says that it should.
+// maxCuts is how many interruptions in a row there may be for commands that do not hold
+// the agent: updates, and what comes to nothing. If they come faster than a guest gets
+// done, it would never get done, and nothing of that says that it should not.
 const maxCuts = 2
 
 // context returns what the next run goes by: a fresh one after an interruption.
@@ -56,18 +56,20 @@ func (i *interrupt) now() {
 }
 
 // admits reports whether a command whose time is over ends what the guest does. One that
-// would come to nothing itself does not, and one that needs the guest ends no other's work.
+// needs the guest ends no other's work, and who does not hold the agent gives way in the end.
 func (i *interrupt) admits(cmd agent.Command) bool {
-	draining := i.work.status == agent.Draining
+	draining, few := i.work.status == agent.Draining, i.cuts < maxCuts
 	switch c := cmd.(type) {
 	case agent.Update:
-		return !i.work.ofCommand && i.cuts < maxCuts
+		return !i.work.ofCommand && few
 	case agent.Restart:
 		return !i.work.ofCommand
 	case agent.Suspend:
-		return !draining
+		return !draining || few // refused
 	case agent.Stop:
-		return !draining || !c.Drain
+		return !draining || !c.Drain || few // no change
+	case agent.EndStop:
+		return draining || i.work.status == ""
 	}
 	return true
 }

@@ -21,30 +21,32 @@ func urgentCommand(t *testing.T, b *Mailbox, cmd agent.Command) *envelope {
 	return e
 }
 
-// TestWhatACommandInterrupts: what messages want, unless the command would come to nothing
-// by that; and what another wants, unless it wants the guest itself.
+// TestWhatACommandInterrupts: what messages want, but in the end only if it holds the agent;
+// and what another wants, unless it wants the guest itself.
 func TestWhatACommandInterrupts(t *testing.T) {
-	message, command := guestWork{status: agent.Running}, guestWork{status: agent.Running, ofCommand: true}
-	draining := guestWork{status: agent.Draining}
+	works := []interrupt{
+		{work: guestWork{status: agent.Running}},
+		{work: guestWork{status: agent.Running}, cuts: maxCuts},
+		{work: guestWork{status: agent.Running, ofCommand: true}},
+		{work: guestWork{status: agent.Draining}},
+		{work: guestWork{status: agent.Draining}, cuts: maxCuts},
+		{work: guestWork{}, cuts: maxCuts}, // of a wake, and nobody knows
+	}
 	for name, c := range map[string]struct {
-		cmd                        agent.Command
-		message, command, draining bool
+		cmd  agent.Command
+		want [6]bool
 	}{
-		"update":     {agent.Update{}, true, false, true},
-		"restart":    {agent.Restart{}, true, false, true},
-		"suspend":    {agent.Suspend{}, true, true, false},
-		"stop":       {agent.Stop{}, true, true, true},
-		"drain":      {agent.Stop{Drain: true}, true, true, false},
-		"remove":     {agent.Remove{}, true, true, true},
-		"end a stop": {agent.EndStop{}, true, true, true},
+		"update":     {agent.Update{}, [...]bool{true, false, false, true, false, false}},
+		"restart":    {agent.Restart{}, [...]bool{true, true, false, true, true, true}},
+		"suspend":    {agent.Suspend{}, [...]bool{true, true, true, true, false, true}},
+		"stop":       {agent.Stop{}, [...]bool{true, true, true, true, true, true}},
+		"drain":      {agent.Stop{Drain: true}, [...]bool{true, true, true, true, false, true}},
+		"remove":     {agent.Remove{}, [...]bool{true, true, true, true, true, true}},
+		"end a stop": {agent.EndStop{}, [...]bool{false, false, false, true, true, true}},
 	} {
-		for _, w := range []struct {
-			guestWork
-			want bool
-		}{{message, c.message}, {command, c.command}, {draining, c.draining}} {
-			i := interrupt{work: w.guestWork}
-			if got := i.admits(c.cmd); got != w.want {
-				t.Errorf("%s, while the guest does %+v: %v, want %v", name, w.guestWork, got, w.want)
+		for i, w := range works {
+			if got := w.admits(c.cmd); got != c.want[i] {
+				t.Errorf("%s, while the guest does %+v after %d cuts: %v, want %v", name, w.work, w.cuts, got, c.want[i])
 			}
 		}
 	}
@@ -93,19 +95,22 @@ func TestACommandDoesNotEndItself(t *testing.T) {
 
 // runsInto repeats a command until a message has come to its end, which each interrupts if
 // it may.
-func (r *rig) runsInto(id events.AgentID, sent <-chan sending, do func() error) sending {
+func (r *rig) runsInto(sent <-chan sending, do func() error) {
 	r.t.Helper()
 	for late := time.Now().Add(patience); ; {
 		select {
 		case got := <-sent:
-			return got
+			if got.err != nil || got.sent.Status == Queued {
+				r.t.Fatalf("the message: %+v, want it at its end", got)
+			}
+			return
 		default:
 		}
 		if err := do(); err != nil {
 			r.t.Fatal(err)
 		}
 		if time.Now().After(late) {
-			r.t.Fatalf("the message waits still; cuts: %d", r.sys.registry.box(id).runs.cuts)
+			r.t.Fatal("the message waits still")
 		}
 	}
 }
@@ -128,7 +133,7 @@ func newBusyRig(t *testing.T) (*rig, events.AgentID, <-chan sending) {
 func TestUpdatesLetARunEnd(t *testing.T) {
 	r, id, sent := newBusyRig(t)
 	n := 0
-	r.runsInto(id, sent, func() error {
+	r.runsInto(sent, func() error {
 		n++
 		return r.label(id, fmt.Sprint(n))
 	})
@@ -145,7 +150,7 @@ func TestWhatChangesNothingEndsNoRun(t *testing.T) {
 	if err := drain(time.Hour); err != nil {
 		t.Fatal(err)
 	}
-	r.runsInto(id, sent, func() error {
+	r.runsInto(sent, func() error {
 		if _, err := r.Suspend(context.Background(), Command{Agent: id}); err == nil {
 			t.Error("an agent that drains was suspended")
 		}

@@ -119,9 +119,9 @@ func TestUrgentMessagesPass(t *testing.T) {
 // not have seen the agent yet.
 func TestAMessageRightBehindADeployment(t *testing.T) {
 	r := newRig(t, func(c *Config) { c.SpillAfter = time.Millisecond })
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	defer cancel()
 	for i := range 20 {
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
 		d, err := r.Deploy(ctx, DeployRequest{Name: fmt.Sprint("spin-", i), Wasm: hostile(t, "spin"), Limits: events.LimitCeilings()})
 		if err != nil {
 			t.Fatal(err)

@@ -236,6 +236,33 @@ func TestAnUpdateEndsNoOther(t *testing.T) {
 	}
 }
 
+// TestWhatIsDecidedWaitsForNoGuest that a command behind it in its turn takes.
+func TestWhatIsDecidedWaitsForNoGuest(t *testing.T) {
+	r, id, slow := newSlowRig(t, time.Hour)
+	first := r.sends(id)
+	<-slow.came
+	suspended, updated := make(chan error, 1), make(chan error, 1)
+	go func() { suspended <- r.command(r.Suspend, id) }()
+	r.waitDepth(2)
+	r.sys.runGrace = 0
+	go func() { updated <- r.lessMemory(id) }()
+	select {
+	case err := <-suspended:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(patience):
+		t.Error("the suspension waits for the guest of the update")
+	}
+	close(slow.open)
+	if err := <-updated; !errors.Is(err, events.ErrOverloaded) {
+		t.Errorf("the update: %v, want events.ErrOverloaded", err)
+	}
+	if got := <-first; got.err != nil || got.sent.Status != Held {
+		t.Errorf("the message: %+v, want it held", got)
+	}
+}
+
 // TestTheStartOfAGuestKeepsNoCommandWaiting, which a restart makes.
 func TestTheStartOfAGuestKeepsNoCommandWaiting(t *testing.T) {
 	r, id, slow := newSlowRig(t, time.Millisecond)

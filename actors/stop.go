@@ -25,7 +25,8 @@ type StopRequest struct {
 // begun. Whatever the guest does, it is stopped soon after Grace; a message that was
 // under way then counts as not begun. What was acknowledged and is not handled is
 // kept for when the agent is resumed; new messages from outside are refused, those
-// of agents wait with their senders. Stopping a stopped agent changes nothing.
+// of agents wait with their senders. Stopping a stopped agent changes nothing, nor does
+// asking one that drains to drain: it has the time that it was given first.
 //
 // Errors: events.ErrAgentNotFound, *events.InvalidError, and events.ErrUnknownOutcome
 // when ctx ended before the agent ended its turn.
@@ -89,9 +90,13 @@ func (a *agentActor) watchDrain() {
 		a.endDrain()
 		return
 	}
+	if a.drain != nil && a.drainBy != st.StopBy {
+		a.rewatchDrain() // the log says that it is another stop by now
+	}
 	if a.drain == nil {
 		left := time.UnixMicro(st.StopBy).Sub(a.sys.deps.Now())
 		by := st.StopBy
+		a.drainBy = by
 		a.drain = time.AfterFunc(max(0, left), func() { a.sys.endStop(a.id, by, events.StopExpired) })
 	}
 	if a.sys.halted() && !a.inboxIsEmpty() {

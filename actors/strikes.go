@@ -37,12 +37,12 @@ func (a *agentActor) noneRuns() {
 //
 // It may run for as long as a run of messages, and an interruption ends it as it ends
 // one: errInterrupted then, and it counts as if it had not been.
-func (a *agentActor) wake(ctx context.Context, ofCommand bool) (live *replay.Agent, err error) {
-	err = a.interruptible(ctx, ofCommand, func(ctx context.Context) error {
+func (a *agentActor) wake(ctx context.Context, work guestWork) (live *replay.Agent, err error) {
+	err = a.interruptible(ctx, work, func(ctx context.Context) error {
 		live, err = a.remake(ctx)
 		return err
 	})
-	if errors.Is(err, errInterrupted) && !ofCommand {
+	if errors.Is(err, errInterrupted) && !work.ofCommand {
 		a.box.cut()
 		a.sys.log.Info("wake interrupted: a command goes first", slog.String("agent", a.id.String()))
 	}
@@ -52,26 +52,20 @@ func (a *agentActor) wake(ctx context.Context, ofCommand bool) (live *replay.Age
 // interruptible does what takes a guest outside a message's run, with a context that ends
 // with an interruption too. Errors: do's, errInterrupted, and events.ErrEmergencyStop,
 // which goes before that.
-func (a *agentActor) interruptible(ctx context.Context, ofCommand bool, do func(context.Context) error) error {
-	run := a.box.runContext(a.sys.licence.Load().ctx, guestWork{status: a.statusNow(), ofCommand: ofCommand})
+func (a *agentActor) interruptible(ctx context.Context, work guestWork, do func(context.Context) error) error {
+	run := a.box.runContext(a.sys.licence.Load().ctx, work)
 	own, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(run, cancel)()
 	err := do(own)
-	if err != nil && run.Err() != nil && ctx.Err() == nil && !errors.Is(err, events.ErrEmergencyStop) {
-		return errInterrupted
+	var failed *events.MigrationError
+	switch {
+	case err == nil, run.Err() == nil, ctx.Err() != nil, errors.Is(err, events.ErrEmergencyStop):
+		return err
+	case errors.As(err, &failed) && failed.Outcome != events.OutcomeKilled:
+		return err // it came to its end
 	}
-	return err
-}
-
-// statusNow is the agent's status: the state's, or what the projection says of one that is
-// not read yet.
-func (a *agentActor) statusNow() agent.Status {
-	if st := a.liveState(); st != nil {
-		return st.Status
-	}
-	view, _ := a.sys.deps.Agents.Get(a.id)
-	return agent.Status(view.Status)
+	return errInterrupted
 }
 
 // remake is wake, until ctx ends.

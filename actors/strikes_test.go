@@ -149,7 +149,9 @@ func TestAnInterruptedRunKeepsItsStrike(t *testing.T) {
 	if err := r.command(r.Resume, id); err != nil {
 		t.Fatal(err)
 	}
-	r.until("the guest runs", func() bool { return r.sys.licence.Load().guests.Load() == 1 })
+	r.until("it runs", func() bool {
+		return slices.ContainsFunc(readRunning(t, path), func(s Suspect) bool { return s.is(what) })
+	})
 	if err := r.command(r.Suspend, id); err != nil {
 		t.Fatal(err)
 	}

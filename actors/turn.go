@@ -95,15 +95,15 @@ func (a *agentActor) rest() {
 // loadFor reads what a batch needs of the agent. Messages to one that does not run
 // do not wake its guest; that it does not the state says, if it is there: the turn before
 // may have changed it. Else it is a guess of the projection's, which is looked at again
-// once the state is.
+// once the state is. What may interrupt the wake of one that drains goes by its state, too.
 func (a *agentActor) loadFor(ctx context.Context, batch []*envelope) error {
 	guest := needsGuest(batch) && !a.sys.halted() && !a.sys.discarding.Load() // what is discarded needs none
 	view, ok := a.sys.deps.Agents.Get(a.id)
-	held := ok && !agent.Status(view.Status).Runs()
+	runs := !ok || agent.Status(view.Status) == agent.Running
 	if st := a.liveState(); st != nil {
-		held = !st.Status.Runs()
+		runs = st.Status.Runs()
 	}
-	if !guest || !held {
+	if !guest || runs {
 		return a.load(ctx, guest)
 	}
 	if err := a.load(ctx, false); err != nil || !a.state().Status.Runs() {
@@ -211,7 +211,7 @@ func (a *agentActor) runTurn(ctx context.Context, batch []*envelope) ([]*envelop
 func (a *agentActor) runAll(ctx context.Context, t *turn, batch []*envelope) (back []*envelope, err error) {
 	defer a.noneRuns()
 	for i, e := range batch {
-		if i > 0 && time.Since(t.began) > a.sys.cfg.TurnBudget {
+		if i > 0 && (time.Since(t.began) > a.sys.cfg.TurnBudget || a.wantsGuest(e) && len(t.events)+len(t.settled) > 0) {
 			return batch[i:], nil
 		}
 		next, err := a.one(ctx, t, e)
@@ -226,6 +226,18 @@ func (a *agentActor) runAll(ctx context.Context, t *turn, batch []*envelope) (ba
 		}
 	}
 	return nil, nil
+}
+
+// wantsGuest reports whether a command takes a guest, for as long as that takes: what was
+// decided before it is not to wait for that.
+func (a *agentActor) wantsGuest(e *envelope) bool {
+	switch c := e.command.(type) {
+	case agent.Update:
+		return c.NewModule(a.state()) || a.shrinks(&c)
+	case agent.Restart:
+		return true
+	}
+	return false
 }
 
 func (a *agentActor) newTurn() *turn {

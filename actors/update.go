@@ -162,7 +162,7 @@ func (a *agentActor) prepare(ctx context.Context, c *agent.Update) (next *replay
 		if !c.NewModule(st) {
 			return a.fits(ctx, *c)
 		}
-		return a.interruptible(ctx, true, func(ctx context.Context) (err error) {
+		return a.interruptible(ctx, guestWork{status: st.Status, ofCommand: true}, func(ctx context.Context) (err error) {
 			next, err = a.migrate(ctx, c)
 			return err
 		})
@@ -235,7 +235,7 @@ func (a *agentActor) fits(ctx context.Context, c agent.Update) error {
 		if times, is := a.isDeadly(); is {
 			return errDeadly(a.id, times)
 		}
-		live, err := a.wake(ctx, true)
+		live, err := a.wake(ctx, guestWork{status: a.state().Status, ofCommand: true})
 		if err != nil {
 			return err
 		}
@@ -277,7 +277,8 @@ func (a *agentActor) restart(ctx context.Context, t *turn, e *envelope, c agent.
 	}
 	st, next := a.state(), new(replay.Agent)
 	err = a.sys.licensed(ctx, func(ctx context.Context) error {
-		return a.interruptible(ctx, true, func(ctx context.Context) (err error) {
+		work := guestWork{status: agent.Running, ofCommand: true} // whatever it was, which it calls off
+		return a.interruptible(ctx, work, func(ctx context.Context) (err error) {
 			next.Module, next.Guest, err = a.sys.source.Begin(ctx, st.Module, st.Limits.MaxMemoryBytes)
 			return err
 		})

@@ -61,10 +61,10 @@ func Examine(ctx context.Context, dir string, log *pebblestore.Store, o pebblest
 		return x.out, err
 	}
 	x.out.Last, x.out.Term = x.last, x.term
-	if x.from > x.last || x.fromTerm > x.term { // entries behind it of a lower term are what no quorum had
-		x.out.Last, x.out.Term = x.from, x.fromTerm
+	if x.meta.Index > x.last || x.stale {
+		x.out.Last, x.out.Term = x.meta.Index, x.meta.Term
 	}
-	return x.out, x.fault(checkExtent(x.first, x.last, x.from, x.held, index))
+	return x.out, x.fault(checkExtent(x.first, x.last, x.meta.Index, x.held, index))
 }
 
 type examination struct {
@@ -75,12 +75,12 @@ type examination struct {
 	report func(error)
 	out    Examined
 
-	done        int    // proposals that were applied of the entry after Applied
-	from        uint64 // index of the last entry in a snapshot
-	fromTerm    uint64 // its term
-	held        uint64 // index of the last entry that the snapshot was made of
-	first, last uint64 // entries of the raft log
-	term        uint64 // of the last
+	done        int               // proposals that were applied of the entry after Applied
+	meta        raft.SnapshotMeta // of the newest snapshot; zero without one
+	held        uint64            // index of the last entry that it was made of
+	first, last uint64            // entries of the raft log
+	term        uint64            // of the last
+	stale       bool              // what comes after the snapshot does not follow it: the next start drops it
 	faults      int
 }
 
@@ -134,7 +134,7 @@ func (x *examination) snapshot(next events.Position) error {
 	if newest == nil {
 		return nil
 	}
-	x.from, x.fromTerm, x.held = newest.meta.Index, newest.meta.Term, newest.contents.applied
+	x.meta, x.held = newest.meta, newest.contents.applied
 	if end := newest.contents.end.Next; end > next {
 		x.out.Events += uint64(end - next)
 	}
@@ -231,8 +231,8 @@ func (x *examination) entry(r types.SegmentReader, i uint64) error {
 		return err
 	}
 	x.out.Entries++
-	x.term = e.Term
-	if i <= max(x.out.Applied, x.from) || e.Term < x.fromTerm { // or the next start drops it
+	x.term, x.stale = e.Term, x.stale || x.meta.Index > 0 && parts(x.meta, i, e.Term)
+	if x.stale || i <= max(x.out.Applied, x.meta.Index) {
 		return nil
 	}
 	x.out.Beyond++

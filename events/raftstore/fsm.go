@@ -24,6 +24,7 @@ type fsm struct {
 	understands uint32        // of versions, this build
 	coming      sync.Map      // first byte of an entry's data, by address → who is told when it is there
 	broken      error         // why nothing more is applied
+	long        func() bool   // the raft log holds as many entries behind the newest snapshot as make a new one due
 	handed      uint64        // index of the last entry that raft gave, or has in a snapshot that was restored
 	bytes       int           // of entries since the last snapshot
 	large       chan struct{} // of capacity 1: they are more than maxLogBytes
@@ -137,7 +138,7 @@ func (f *fsm) repeats() bool { return f.handed < f.replica.Applied() }
 //
 // There is none while entries are repeated: it would hold more than the entry that raft
 // puts its name to. And none of what the newest one holds already, which raft asks for at
-// every look while its log is empty.
+// every look while its log is empty, unless there is a log to be made shorter.
 //
 // Errors: raft.ErrNothingNewToSnapshot; those of the disk.
 func (f *fsm) Snapshot() (raft.FSMSnapshot, error) {
@@ -145,7 +146,7 @@ func (f *fsm) Snapshot() (raft.FSMSnapshot, error) {
 		return nil, f.broken
 	}
 	newest := f.snaps.newest()
-	if f.repeats() || newest != nil && newest.contents.applied == f.replica.Applied() {
+	if f.repeats() || newest != nil && newest.contents.applied == f.replica.Applied() && !f.long() {
 		return nil, raft.ErrNothingNewToSnapshot
 	}
 	f.bytes = 0

@@ -103,7 +103,8 @@ func (s *Store) AddMember(ctx context.Context, address string) (ServerID, error)
 	if err != nil {
 		return ServerID{}, fmt.Errorf("add %s: %w", address, err)
 	}
-	votes, prev, err := s.enrol(address, there)
+	term := s.raft.CurrentTerm()
+	votes, err := s.enrol(address, there)
 	if err != nil {
 		return ServerID{}, fmt.Errorf("add %s: %w", address, err)
 	}
@@ -111,9 +112,12 @@ func (s *Store) AddMember(ctx context.Context, address string) (ServerID, error)
 		return there.from, nil
 	}
 	err = s.caughtUp(ctx, address, there.from)
+	if err == nil && s.raft.CurrentTerm() != term {
+		err = fmt.Errorf("%w of the term any more: another may have removed it", ErrNotLeader)
+	}
 	if err == nil {
 		to := raftAddress(address, there.from)
-		err = s.change(func() raft.Future { return s.raft.AddVoter(raft.ServerID(there.from.String()), to, prev, 0) })
+		err = s.change(func() raft.Future { return s.raft.AddVoter(raft.ServerID(there.from.String()), to, 0, 0) })
 	}
 	if err != nil {
 		return there.from, fmt.Errorf("add %s: it is a member without a vote: %w", address, err)
@@ -122,32 +126,22 @@ func (s *Store) AddMember(ctx context.Context, address string) (ServerID, error)
 	return there.from, nil
 }
 
-// enrol makes who is at an address a member without a vote. Of one that is a member already
-// the address alone changes, if it does. It returns whether that one has a vote, and the index
-// of the configuration that it stands in.
-func (s *Store) enrol(address string, there answer) (votes bool, index uint64, err error) {
-	future := s.raft.GetConfiguration()
-	servers, index := future.Configuration().Servers, future.Index()
+// enrol makes who is at an address a member without a vote, and reports whether it has one
+// already. Of one that is a member the address alone changes, if it does.
+func (s *Store) enrol(address string, there answer) (votes bool, err error) {
+	servers := s.raft.GetConfiguration().Configuration().Servers
 	id, to := raft.ServerID(there.from.String()), raftAddress(address, there.from)
 	at := slices.IndexFunc(servers, func(s raft.Server) bool { return s.ID == id })
 	if at < 0 {
 		if err := admissible(there, s.fsm.version.Load(), len(servers)); err != nil {
-			return false, 0, err
+			return false, err
 		}
 	}
 	votes = at >= 0 && servers[at].Suffrage == raft.Voter
 	if at >= 0 && servers[at].Address == to {
-		return votes, index, nil
+		return votes, nil
 	}
-	var changed raft.IndexFuture
-	err = s.change(func() raft.Future {
-		changed = s.raft.AddNonvoter(id, to, index, 0) // it takes no vote away
-		return changed
-	})
-	if err != nil {
-		return votes, 0, err
-	}
-	return votes, changed.Index(), nil
+	return votes, s.change(func() raft.Future { return s.raft.AddNonvoter(id, to, 0, 0) }) // it takes no vote away
 }
 
 // admissible judges a member that is to be added.

@@ -137,10 +137,9 @@ func (g *gate) admit(c *conn) {
 	h, session, err := g.greeted(c)
 	<-g.greet
 	switch {
+	case session != nil && err != nil:
+		session.end() // it was accepted, and is gone before it heard of that
 	case err != nil:
-		if session != nil {
-			session.end()
-		}
 		g.opts.Log.Logger.Warn("connection refused", "from", c.RemoteAddr().String(), "err", err)
 		c.Close() //nolint:errcheck // refused anyway
 	case h.purpose == forRaft:

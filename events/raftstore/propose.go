@@ -232,7 +232,7 @@ func (s *Store) attempt(group []*pending, moved <-chan struct{}, within time.Dur
 func fateOf(future raft.ApplyFuture) (*taken, fate) {
 	switch err := future.Error(); {
 	case err == nil:
-	case errors.Is(err, raft.ErrNotLeader), errors.Is(err, raft.ErrLeadershipTransferInProgress):
+	case errors.Is(err, raft.ErrNotLeader), errors.Is(err, raft.ErrLeadershipTransferInProgress), errors.Is(err, raft.ErrEnqueueTimeout):
 		return nil, fateVoid // it did not get into the log
 	default:
 		return nil, fateUnknown

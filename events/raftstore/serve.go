@@ -92,7 +92,7 @@ func (v *served) take(f frame) bool {
 			v.s.release()
 			return false
 		}
-		future := v.s.raft.Apply(f.body, 0) // under the lock: none comes after over was set
+		future := v.s.raft.Apply(f.body, v.s.patience()) // under the lock: none comes after over was set
 		v.s.serving.Unlock()
 		v.tasks.Go(func() {
 			reply, taken := proposed(f.id, future)

@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"log/slog"
+	"slices"
 	"strings"
 	"testing"
 
@@ -304,6 +305,21 @@ type unnamed struct{ vfs.FS }
 
 func (u unnamed) Rename(string, string) error { return errKilled }
 
+// forgetsNames is a disk on which a directory cannot be synced in which the last name of a
+// snapshot stands.
+type forgetsNames struct {
+	vfs.FS
+	dir string
+}
+
+// OpenDir implements vfs.FS.
+func (f forgetsNames) OpenDir(name string) (vfs.File, error) {
+	if names, err := f.List(name); name == f.dir && err == nil && slices.ContainsFunc(names, func(n string) bool { return !strings.HasPrefix(n, tempPrefix) }) {
+		return nil, errKilled
+	}
+	return f.FS.OpenDir(name)
+}
+
 // TestASnapshotThatCannotBeKept leaves nothing behind: its files are a copy of the log, or
 // keep tables that are in use no more.
 func TestASnapshotThatCannotBeKept(t *testing.T) {
@@ -311,14 +327,17 @@ func TestASnapshotThatCannotBeKept(t *testing.T) {
 	c.grow(1)
 	n := c.nodes[0]
 	n.must(t, "agent-1", "0")
-	n.fsm.snaps.mu.Lock()
-	n.fsm.snaps.fs = unnamed{n.fsm.snaps.fs}
-	n.fsm.snaps.mu.Unlock()
-	if err := n.raft.Snapshot().Error(); err == nil {
-		t.Fatal("it was kept")
-	}
-	if names, err := n.fs.List("data/" + snapshotsDir); err != nil || len(names) != 0 {
-		t.Errorf("left behind: %v, %v", names, err)
+	disk := n.fsm.snaps.fs
+	for name, broken := range map[string]vfs.FS{"no name": unnamed{disk}, "no sync": forgetsNames{disk, "data/" + snapshotsDir}} {
+		n.fsm.snaps.mu.Lock()
+		n.fsm.snaps.fs = broken
+		n.fsm.snaps.mu.Unlock()
+		if err := n.raft.Snapshot().Error(); err == nil {
+			t.Fatalf("%s: it was kept", name)
+		}
+		if names, err := n.fs.List("data/" + snapshotsDir); err != nil || len(names) != 0 {
+			t.Errorf("%s: left behind: %v, %v", name, names, err)
+		}
 	}
 }
 
@@ -334,6 +353,23 @@ func TestNothingNewIsNotSnapshotted(t *testing.T) {
 	}
 	n.must(t, "agent-1", "1")
 	n.snapshot(t)
+}
+
+// TestALongLogIsMadeShorter, though none of its entries holds an event.
+func TestALongLogIsMadeShorter(t *testing.T) {
+	c := newCluster(t)
+	const every = 8
+	c.grow(1, forgetful, func(o *Options) { o.SnapshotEvery = every })
+	n := c.nodes[0]
+	n.must(t, "agent-1", "0")
+	n.snapshot(t)
+	before := n.raft.LastIndex()
+	for range 2 * every {
+		if err := n.raft.Barrier(patience).Error(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c.until("another", func() bool { return n.fsm.snaps.index() > before })
 }
 
 // TestASnapshotHoldsWhatItsNameSays: after a start raft gives again what the log has, and a
@@ -439,7 +475,9 @@ func (n *node) addEntries(t *testing.T, term, first, last uint64) {
 // TestPowerCutBeforeTheLogGoes that a snapshot from the leader stands for: what of it is not
 // what led to the snapshot goes at the next start, or it would be sent to others one day.
 func TestPowerCutBeforeTheLogGoes(t *testing.T) {
-	for name, beyond := range map[string]uint64{"it ends before": 0, "it ends with it": 1, "it goes further": 9} {
+	for name, own := range map[string]struct{ beyond, later uint64 }{
+		"it ends before": {0, 0}, "it ends with it": {1, 0}, "it goes further": {9, 0}, "in a later term": {9, 9},
+	} {
 		t.Run(name, func(t *testing.T) {
 			c := newCluster(t)
 			c.grow(3)
@@ -455,8 +493,7 @@ func TestPowerCutBeforeTheLogGoes(t *testing.T) {
 			if meta.Index <= next {
 				t.Fatalf("the snapshot ends with entry %d, want more than %d", meta.Index, next)
 			}
-			last := meta.Index - 1 + beyond
-			old.addEntries(t, term, next, last)
+			old.addEntries(t, term+own.later, next, meta.Index-1+own.beyond)
 			path := "data/" + snapshotsDir + "/" + meta.ID
 			if ok, err := vfs.Clone(lead.fs, old.fs, path, path, vfs.CloneSync); err != nil || !ok {
 				t.Fatal(ok, err)

@@ -42,9 +42,6 @@ func (s *Store) reconcile() error {
 // dropStale removes entries of the raft log that did not lead to the newest snapshot, or do
 // not follow it: the power was cut between one from the leader and the removal of what the
 // log held, or before the leader's entries took the place of those that came after it.
-//
-// An entry as the snapshot's last has all before it as the snapshot has. One that follows
-// that and is of an older term cannot: terms never fall, so no quorum ever had it.
 func (s *Store) dropStale() error {
 	first, last, err := s.logs.extent()
 	newest := s.fsm.snaps.newest()
@@ -52,25 +49,39 @@ func (s *Store) dropStale() error {
 		return err
 	}
 	at := newest.meta
-	if last > at.Index && first <= at.Index+1 {
-		if term, err := s.logs.term(at.Index + 1); err != nil {
-			return err
-		} else if term < at.Term {
-			if err := s.logs.DeleteRange(at.Index+1, last); err != nil {
-				return err
-			}
-			last = at.Index
-		}
-	}
-	if first > at.Index {
-		return nil
-	}
-	if last >= at.Index {
-		if term, err := s.logs.term(at.Index); err != nil || term == at.Term {
+	head, tail := first <= at.Index && last < at.Index, false
+	if first <= at.Index && last >= at.Index {
+		term, err := s.logs.term(at.Index)
+		if err != nil {
 			return err
 		}
+		head = parts(at, at.Index, term)
+		tail = head
 	}
-	return s.logs.DeleteRange(first, min(last, at.Index))
+	if first <= at.Index+1 && last > at.Index && !tail {
+		term, err := s.logs.term(at.Index + 1)
+		if err != nil {
+			return err
+		}
+		tail = parts(at, at.Index+1, term)
+	}
+	if tail && last > at.Index {
+		if err := s.logs.DeleteRange(max(first, at.Index+1), last); err != nil {
+			return err
+		}
+	}
+	if head {
+		return s.logs.DeleteRange(first, min(last, at.Index))
+	}
+	return nil
+}
+
+// parts reports whether an entry says that a log is not that of a snapshot: one in the place
+// of the snapshot's last, which would have all before it as the snapshot has, of another
+// term, or the one after it of an older term, for terms never fall. No quorum ever had it,
+// nor what follows it.
+func parts(from raft.SnapshotMeta, index, term uint64) bool {
+	return index == from.Index && term != from.Term || index == from.Index+1 && term < from.Term
 }
 
 // checkExtent holds against each other the entries of the raft log (zeros for none), the

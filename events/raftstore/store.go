@@ -143,11 +143,17 @@ func (s *Store) openDisk() error {
 		return err
 	}
 	s.logs.snapshot = snaps.index
-	s.fsm = &fsm{replica: s.replica, snaps: snaps, fatal: s.fail, understands: s.opts.version, large: make(chan struct{}, 1)}
+	s.fsm = &fsm{replica: s.replica, snaps: snaps, fatal: s.fail, understands: s.opts.version, large: make(chan struct{}, 1), long: s.isLong}
 	if err := s.fsm.readVersion(); err != nil {
 		return err
 	}
 	return s.reconcile()
+}
+
+// isLong reports whether the raft log holds SnapshotEvery entries behind the newest snapshot.
+func (s *Store) isLong() bool {
+	_, last, err := s.logs.extent()
+	return err == nil && last >= s.fsm.snaps.index()+s.opts.SnapshotEvery
 }
 
 // openRaft connects the member with the others, and makes a cluster of it if that
