@@ -34,7 +34,7 @@ type guestWork struct {
 }
 
 // maxCuts is how many interruptions in a row there may be for commands that do not hold
-// the agent: updates, and what comes to nothing. If they come faster than a guest gets
+// the agent: updates, restarts, and what comes to nothing. If they come faster than a guest gets
 // done, it would never get done, and nothing of that says that it should not.
 const maxCuts = 2
 
@@ -58,16 +58,14 @@ func (i *interrupt) now() {
 // admits reports whether a command whose time is over ends what the guest does. One that
 // needs the guest ends no other's work, and who does not hold the agent gives way in the end.
 func (i *interrupt) admits(cmd agent.Command) bool {
-	draining, few := i.work.status == agent.Draining, i.cuts < maxCuts
+	draining, some := i.work.status == agent.Draining, !i.work.ofCommand && i.cuts < maxCuts
 	switch c := cmd.(type) {
-	case agent.Update:
-		return !i.work.ofCommand && few
-	case agent.Restart:
-		return !i.work.ofCommand
+	case agent.Update, agent.Restart:
+		return some
 	case agent.Suspend:
-		return !draining || few // refused
+		return !draining || some // refused
 	case agent.Stop:
-		return !draining || !c.Drain || few // no change
+		return !draining || !c.Drain || some // no change
 	case agent.EndStop:
 		return draining || i.work.status == ""
 	}

@@ -28,21 +28,22 @@ func TestWhatACommandInterrupts(t *testing.T) {
 		{work: guestWork{status: agent.Running}},
 		{work: guestWork{status: agent.Running}, cuts: maxCuts},
 		{work: guestWork{status: agent.Running, ofCommand: true}},
+		{work: guestWork{status: agent.Draining, ofCommand: true}},
 		{work: guestWork{status: agent.Draining}},
 		{work: guestWork{status: agent.Draining}, cuts: maxCuts},
 		{work: guestWork{}, cuts: maxCuts}, // of a wake, and nobody knows
 	}
 	for name, c := range map[string]struct {
 		cmd  agent.Command
-		want [6]bool
+		want [7]bool
 	}{
-		"update":     {agent.Update{}, [...]bool{true, false, false, true, false, false}},
-		"restart":    {agent.Restart{}, [...]bool{true, true, false, true, true, true}},
-		"suspend":    {agent.Suspend{}, [...]bool{true, true, true, true, false, true}},
-		"stop":       {agent.Stop{}, [...]bool{true, true, true, true, true, true}},
-		"drain":      {agent.Stop{Drain: true}, [...]bool{true, true, true, true, false, true}},
-		"remove":     {agent.Remove{}, [...]bool{true, true, true, true, true, true}},
-		"end a stop": {agent.EndStop{}, [...]bool{false, false, false, true, true, true}},
+		"update":     {agent.Update{}, [...]bool{true, false, false, false, true, false, false}},
+		"restart":    {agent.Restart{}, [...]bool{true, false, false, false, true, false, false}},
+		"suspend":    {agent.Suspend{}, [...]bool{true, true, true, false, true, false, true}},
+		"stop":       {agent.Stop{}, [...]bool{true, true, true, true, true, true, true}},
+		"drain":      {agent.Stop{Drain: true}, [...]bool{true, true, true, false, true, false, true}},
+		"remove":     {agent.Remove{}, [...]bool{true, true, true, true, true, true, true}},
+		"end a stop": {agent.EndStop{}, [...]bool{false, false, false, true, true, true, true}},
 	} {
 		for i, w := range works {
 			if got := w.admits(c.cmd); got != c.want[i] {

@@ -24,7 +24,7 @@ type fsm struct {
 	understands uint32        // of versions, this build
 	coming      sync.Map      // first byte of an entry's data, by address → who is told when it is there
 	broken      error         // why nothing more is applied
-	long        func() bool   // the raft log holds as many entries behind the newest snapshot as make a new one due
+	long        func() bool   // as many entries behind the newest snapshot are applied as make a new one due
 	handed      uint64        // index of the last entry that raft gave, or has in a snapshot that was restored
 	bytes       int           // of entries since the last snapshot
 	large       chan struct{} // of capacity 1: they are more than maxLogBytes

@@ -299,7 +299,7 @@ func (s *snapshots) adopt(dir string, meta raft.SnapshotMeta, c *contents) error
 		return err
 	}
 	if err := syncDir(s.fs, s.dir); err != nil {
-		return errors.Join(err, s.fs.Rename(path, dir)) // half of one must not have its name
+		return errors.Join(err, s.remove(path))
 	}
 	s.known = append([]*snapshot{{meta: meta, contents: c, dir: path}}, s.known...)
 	if err := s.reap(); err != nil {

@@ -36,6 +36,9 @@ func (s *Store) reconcile() error {
 		return err
 	}
 	s.fsm.applied.raise(s.replica.Applied())
+	if s.replica.Applied() == held {
+		s.fsm.handed = from
+	}
 	return s.checkEntries(max(first, from+1), last)
 }
 

@@ -150,10 +150,10 @@ func (s *Store) openDisk() error {
 	return s.reconcile()
 }
 
-// isLong reports whether the raft log holds SnapshotEvery entries behind the newest snapshot.
+// isLong reports whether SnapshotEvery entries behind the newest snapshot are applied.
 func (s *Store) isLong() bool {
-	_, last, err := s.logs.extent()
-	return err == nil && last >= s.fsm.snaps.index()+s.opts.SnapshotEvery
+	running := s.wire.raft.Load()
+	return running != nil && running.AppliedIndex() >= s.fsm.snaps.index()+s.opts.SnapshotEvery
 }
 
 // openRaft connects the member with the others, and makes a cluster of it if that
