@@ -29,6 +29,9 @@ func (w *world) check(h *history) {
 				h.fault("agent %s: timer %d never fired", l.id, id)
 			}
 		}
+		if l.id == muteID() {
+			h.checkMute(l)
+		}
 		if w.isLedger(l.id) {
 			for _, e := range l.passed {
 				w.checkEffects(h, e)
@@ -53,6 +56,15 @@ func (w *world) check(h *history) {
 	w.checkBulks(h)
 	w.checkStorms(h)
 	h.checkTalks()
+}
+
+// checkMute: what an agent without a handler was sent has ended by that.
+func (h *history) checkMute(l *life) {
+	for _, e := range l.passed {
+		if want := events.OutcomeNoHandler; e.outcome != want && !e.expired {
+			h.fault("message %s ended %s, want %s: %v", e.message.ID, e.outcome, want, e)
+		}
+	}
 }
 
 func (w *world) isLedger(id events.AgentID) bool {
@@ -248,7 +260,7 @@ func (h *history) checkTold(x *sending) {
 	e := &ends[len(ends)-1]
 	switch x.sent.Status {
 	case actors.Handled:
-		h.want(x, e, e.outcome == events.OutcomeOK)
+		h.want(x, e, e.outcome == events.OutcomeOK || e.outcome == events.OutcomeNoHandler && x.to == muteID())
 	case actors.Failed:
 		_, failed := e.payload.(events.MessageFailed)
 		h.want(x, e, failed)

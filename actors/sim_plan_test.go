@@ -22,6 +22,7 @@ type plan struct {
 	early    failpoint // armed before anything is deployed; empty: none
 	earlyAt  int
 	traders  bool // there are a manager and contractors
+	mute     bool // there is an agent without a handler, to which ledgers pass on too
 	keyless  bool // no request has a key, whose answer its agent's history would keep for a day
 	late     bool // in the end, when no key has its answer any more, what nothing needs is given up
 	running  bool // messages that run are recorded, as the next life's suspects
@@ -57,6 +58,7 @@ const (
 	doBulk    action = "bulk"  // one action to many agents
 	doTrim    action = "trim"  // old events are given up, and scavenged
 	doCall    action = "call"  // for proposals
+	doMute    action = "mute"  // a message to the agent without a handler
 	doStorm   action = "storm" // one message for which all ledgers fail
 	doCrowd   action = "crowd" // messages for which all fail, one for each, in one conversation
 )
@@ -99,6 +101,8 @@ func (s step) String() string {
 		return fmt.Sprintf("%s %s, hit %d, %d%% of what was not synced survives", b, s.at, s.hits, s.survives)
 	case doFault:
 		return fmt.Sprintf("%s %s, hit %d", b, s.at, s.hits)
+	case doMute:
+		return fmt.Sprintf("%s client %d, keyed=%v", b, s.client, s.keyed)
 	case doWait, doReboot, doHalt, doLift, doRest, doRetry, doTrim, doStorm, doCrowd:
 		return b
 	case doTrip, doReset:
@@ -115,8 +119,8 @@ func (s step) String() string {
 
 func (p *plan) String() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "seed %d, slow %s, %d ledgers, %d accounts, %d clients, turns of %d, mailboxes of %d, spill after %s, idle after %s, snapshot every %d, running=%v, late=%v, early %q %d\n",
-		p.seed, p.slow, p.ledgers, p.accounts, p.clients, p.cfg.TurnMessages, p.cfg.MailboxSize, p.cfg.SpillAfter, p.cfg.IdleTimeout, p.cfg.SnapshotEvery, p.running, p.late, p.early, p.earlyAt)
+	fmt.Fprintf(&b, "seed %d, slow %s, %d ledgers, %d accounts, %d clients, turns of %d, mailboxes of %d, spill after %s, idle after %s, snapshot every %d, running=%v, late=%v, mute=%v, early %q %d\n",
+		p.seed, p.slow, p.ledgers, p.accounts, p.clients, p.cfg.TurnMessages, p.cfg.MailboxSize, p.cfg.SpillAfter, p.cfg.IdleTimeout, p.cfg.SnapshotEvery, p.running, p.late, p.mute, p.early, p.earlyAt)
 	for i, s := range p.steps {
 		fmt.Fprintf(&b, "%3d %s\n", i, s)
 	}
@@ -179,6 +183,7 @@ func drawPlan(t *rapid.T) *plan {
 	p.early = rapid.SampledFrom([]failpoint{"", "", cutAfter, cutBefore, unknownWritten, unknownLost}).Draw(t, "early")
 	p.earlyAt = rapid.SampledFrom([]int{1, 2, 3, 4, 5, 7, 9}).Draw(t, "earlyAt")
 	p.traders = rapid.IntRange(0, 2).Draw(t, "traders") == 2
+	p.mute = rapid.IntRange(0, 2).Draw(t, "mute") == 2
 	p.late = rapid.IntRange(0, 3).Draw(t, "late") == 3
 	// A day of simulated time takes half a second.
 	p.keyless = rapid.IntRange(0, 2).Draw(t, "keyless") == 2 || p.late && rapid.IntRange(0, 9).Draw(t, "day") < 9
@@ -204,7 +209,7 @@ func menu() []action {
 		doPay, doPay, doPay, doWait, doWait, doCrash, doCrash, doCrash, doReboot,
 		doSuspend, doSuspend, doResume, doResume, doStop, doFresh, doUpdate, doRemove,
 		doHalt, doLift, doTrip, doReset, doDrain, doRest, doFault, doFault,
-		doBurst, doRetry, doRetry, doBulk, doBulk, doBulk, doStorm, doStorm, doCrowd, doCall, doCall, doCall, doTrim, doTrim, doTrim,
+		doBurst, doRetry, doRetry, doBulk, doBulk, doBulk, doStorm, doStorm, doCrowd, doCall, doCall, doCall, doMute, doMute, doTrim, doTrim, doTrim,
 	}
 }
 
@@ -234,6 +239,13 @@ func drawStep(t *rapid.T, p *plan) step {
 			break
 		}
 		s.keyed, s.hits = rapid.Bool().Draw(t, "keyed"), rapid.SampledFrom([]int{100, 30}).Draw(t, "limit")
+	case doMute:
+		if !p.mute {
+			s.do = doWait
+			break
+		}
+		s.keyed = rapid.Bool().Draw(t, "keyed")
+		s.wait = rapid.SampledFrom([]time.Duration{0, time.Second}).Draw(t, "wait")
 	case doCrash:
 		s.at = rapid.SampledFrom([]failpoint{cutNow, cutBefore, cutRun, cutAfter, cutSnapshot, cutWake, cutInbox, cutLifecycle}).Draw(t, "at")
 		s.hits = rapid.SampledFrom([]int{1, 1, 2, 3, 5, 9, 17}).Draw(t, "hits")
@@ -270,6 +282,9 @@ const simPrincipal = "user:sim"
 
 // ledgerID is the id of a ledger: it follows from the request that deploys it.
 func ledgerID(i int) events.AgentID { return simID(fmt.Sprintf("ledger-%d", i)) }
+
+// muteID is the id of the agent without a handler.
+func muteID() events.AgentID { return simID("mute-0") }
 
 func accountID(i int) events.AgentID { return simID(fmt.Sprintf("account-%d", i)) }
 

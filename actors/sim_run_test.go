@@ -74,6 +74,8 @@ func (w *world) doAll() (ok bool) {
 			queues[s.client] <- func() { w.send(s.client, i, accountID(s.agent), s, content) }
 		case doCall:
 			queues[s.client] <- func() { w.send(s.client, i, managerID(), s, callContent(s.hits, time.Second)) }
+		case doMute:
+			queues[s.client] <- func() { w.send(s.client, i, muteID(), s, &say{}) }
 		case doBurst:
 			queues[s.client] <- func() { w.burst(s.client, i, s) }
 		case doStorm:

@@ -61,5 +61,8 @@ func drawReceiver(t *rapid.T, p *plan) string {
 	if rapid.IntRange(0, 5).Draw(t, "by name") == 5 {
 		return events.CapabilityPrefix + rapid.SampledFrom([]string{"red", "blue"}).Draw(t, "skill")
 	}
+	if p.mute && rapid.IntRange(0, 7).Draw(t, "mute") == 7 {
+		return muteID().String()
+	}
 	return ledgerID(rapid.IntRange(0, p.ledgers-1).Draw(t, "to")).String()
 }

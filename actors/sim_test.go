@@ -184,7 +184,7 @@ func simHost(t *testing.T) *wasmhost.Host {
 			t.Error(err)
 		}
 	})
-	list := [][]byte{fixtures.Agent("account"), fixtures.Agent("manager"), fixtures.Agent("contractor")}
+	list := [][]byte{fixtures.Agent("account"), fixtures.Agent("manager"), fixtures.Agent("contractor"), simGuest("mute")}
 	for i := range ledgerVersions {
 		list = append(list, ledgerVersion(i))
 	}

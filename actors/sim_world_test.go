@@ -273,6 +273,9 @@ func (w *world) deploy() {
 			w.deployOne("contractor", i, contractorID(i))
 		}
 	}
+	if w.plan.mute {
+		w.deployOne("mute", 0, muteID())
+	}
 	for i := range w.plan.accounts {
 		w.deployOne("account", i, accountID(i))
 		s := step{keyed: true, wait: time.Second}
@@ -283,12 +286,20 @@ func (w *world) deploy() {
 // simMoney is what each account begins with.
 const simMoney = 100
 
+// simGuest is a fixture, or a module that exports nothing.
+func simGuest(name string) []byte {
+	if name == "mute" {
+		return []byte("\x00asm\x01\x00\x00\x00")
+	}
+	return fixtures.Agent(name)
+}
+
 // deployOne deploys until the outcome is known: the same request is the same agent.
 func (w *world) deployOne(guest string, i int, id events.AgentID) {
 	name := fmt.Sprintf("%s-%d", guest, i)
 	request := actors.DeployRequest{
 		Caller: actors.Caller{Principal: simPrincipal, IdempotencyKey: name}, Name: name,
-		Wasm: fixtures.Agent(guest), Limits: events.DefaultLimits(), Labels: simLabels(guest, i), Priority: simPriority(i),
+		Wasm: simGuest(guest), Limits: events.DefaultLimits(), Labels: simLabels(guest, i), Priority: simPriority(i),
 	}
 	for range simTries {
 		n := w.current()
