@@ -213,9 +213,7 @@ func (g *Gateway) spill(ctx context.Context, to events.AgentID, env *envelope, b
 func (s *System) knows(ctx context.Context, id events.AgentID) bool {
 	_, known := s.deps.Agents.Get(id)
 	if !known {
-		own, cancel := context.WithTimeout(ctx, projectionLag)
-		defer cancel()
-		_ = s.caughtUp(own) // too late is as if nobody was there
+		s.giveProjectionsTime(ctx)
 		_, known = s.deps.Agents.Get(id)
 	}
 	return known

@@ -85,3 +85,15 @@ func (s *System) caughtUp(ctx context.Context) error {
 	}
 	return s.deps.Runner.WaitFor(ctx, last)
 }
+
+// projectionLag is how long a turn, or a message, waits for the projection when that knows
+// nobody that a message could be for. Neither does anything else meanwhile.
+const projectionLag = time.Second
+
+// giveProjectionsTime waits until they have caught up, or for projectionLag: too late is as
+// if nobody was there.
+func (s *System) giveProjectionsTime(ctx context.Context) {
+	own, cancel := context.WithTimeout(ctx, projectionLag)
+	defer cancel()
+	_ = s.caughtUp(own)
+}

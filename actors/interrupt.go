@@ -34,8 +34,8 @@ type guestWork struct {
 }
 
 // maxCuts is how many interruptions in a row there may be for commands that do not hold
-// the agent: updates, restarts, and what comes to nothing. If they come faster than a guest gets
-// done, it would never get done, and nothing of that says that it should not.
+// the agent: updates, restarts, and what comes to nothing. If they come faster than a
+// guest gets done, it would never get done, and nothing of that says that it should not.
 const maxCuts = 2
 
 // context returns what the next run goes by: a fresh one after an interruption.

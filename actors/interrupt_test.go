@@ -53,7 +53,7 @@ func TestWhatACommandInterrupts(t *testing.T) {
 	}
 }
 
-// TestUpdatesGiveWayInTheEnd: to what was interrupted before. No other command does.
+// TestUpdatesGiveWayInTheEnd: to what was interrupted before. A suspension does not.
 func TestUpdatesGiveWayInTheEnd(t *testing.T) {
 	b := NewMailbox(10)
 	work := guestWork{status: agent.Running}

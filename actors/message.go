@@ -327,10 +327,6 @@ func (a *agentActor) interrupted(ctx context.Context) bool {
 	return ctx.Err() == nil && a.running != nil && a.running.Err() != nil
 }
 
-// projectionLag is how long a turn, or a message, waits for the projection when that knows
-// nobody that a message could be for. Neither does anything else meanwhile.
-const projectionLag = time.Second
-
 // addressAll finds whom the sends of a run are for. Nobody is given up before the
 // projection has seen what was durable by then: the agent may just have been deployed or
 // resumed, or have registered the capability. An interruption cuts it off: of a thousand
@@ -341,9 +337,7 @@ func (a *agentActor) addressAll(list []events.Message, cause *events.Message) (o
 		to, err := a.address(m, cause)
 		if errors.Is(err, events.ErrAgentNotFound) && !waited {
 			waited = true
-			ctx, cancel := context.WithTimeout(a.running, projectionLag)
-			_ = a.sys.caughtUp(ctx) // too late is as if nobody was there
-			cancel()
+			a.sys.giveProjectionsTime(a.running)
 			to, err = a.address(m, cause)
 		}
 		if a.running.Err() != nil {

@@ -149,19 +149,27 @@ func TestAWakeKeepsNoCommandWaiting(t *testing.T) {
 	}
 }
 
-// TestAWakeOfACommandKeepsNoOtherWaiting.
-func TestAWakeOfACommandKeepsNoOtherWaiting(t *testing.T) {
-	r, id, slow := newSlowRig(t, time.Millisecond)
-	updated := make(chan error, 1)
-	go func() { updated <- r.lessMemory(id) }()
-	<-slow.came
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	defer cancel()
-	if _, err := r.Suspend(ctx, Command{Agent: id}); err != nil {
-		t.Fatal(err)
-	}
-	if err := <-updated; !errors.Is(err, events.ErrConflict) {
-		t.Errorf("the update: %v, want events.ErrConflict", err)
+// TestTheGuestOfACommandKeepsNoOtherWaiting: that which less memory wakes, and that which a
+// restart begins.
+func TestTheGuestOfACommandKeepsNoOtherWaiting(t *testing.T) {
+	for name, do := range map[string]func(*rig, events.AgentID) error{
+		"update":  (*rig).lessMemory,
+		"restart": func(r *rig, id events.AgentID) error { return r.command(r.Restart, id) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			r, id, slow := newSlowRig(t, time.Millisecond)
+			done := make(chan error, 1)
+			go func() { done <- do(r, id) }()
+			<-slow.came
+			ctx, cancel := context.WithTimeout(context.Background(), patience)
+			defer cancel()
+			if _, err := r.Suspend(ctx, Command{Agent: id}); err != nil {
+				t.Fatal(err)
+			}
+			if err := <-done; !errors.Is(err, events.ErrConflict) {
+				t.Errorf("%v, want events.ErrConflict", err)
+			}
+		})
 	}
 }
 
@@ -260,25 +268,6 @@ func TestWhatIsDecidedWaitsForNoGuest(t *testing.T) {
 	}
 	if got := <-first; got.err != nil || got.sent.Status != Held {
 		t.Errorf("the message: %+v, want it held", got)
-	}
-}
-
-// TestTheStartOfAGuestKeepsNoCommandWaiting, which a restart makes.
-func TestTheStartOfAGuestKeepsNoCommandWaiting(t *testing.T) {
-	r, id, slow := newSlowRig(t, time.Millisecond)
-	restarted := make(chan error, 1)
-	go func() {
-		_, err := r.Restart(context.Background(), Command{Agent: id})
-		restarted <- err
-	}()
-	<-slow.came
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	defer cancel()
-	if _, err := r.Suspend(ctx, Command{Agent: id}); err != nil {
-		t.Fatal(err)
-	}
-	if err := <-restarted; !errors.Is(err, events.ErrConflict) {
-		t.Errorf("the restart: %v, want events.ErrConflict", err)
 	}
 }
 

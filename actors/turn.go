@@ -233,7 +233,7 @@ func (a *agentActor) runAll(ctx context.Context, t *turn, batch []*envelope) (ba
 func (a *agentActor) wantsGuest(e *envelope) bool {
 	switch c := e.command.(type) {
 	case agent.Update:
-		return c.NewModule(a.state()) || a.shrinks(&c)
+		return a.takesGuest(&c)
 	case agent.Restart:
 		return true
 	}

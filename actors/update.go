@@ -155,7 +155,7 @@ func (a *agentActor) update(ctx context.Context, t *turn, e *envelope, c agent.U
 // operator may need while all are stopped.
 func (a *agentActor) prepare(ctx context.Context, c *agent.Update) (next *replay.Agent, err error) {
 	st := a.state()
-	if !st.Exists() || st.Status == agent.Removed || !c.NewModule(st) && !a.shrinks(c) {
+	if !st.Exists() || st.Status == agent.Removed || !a.takesGuest(c) {
 		return nil, nil // if it may not be, Decide says so
 	}
 	err = a.sys.licensed(ctx, func(ctx context.Context) error {
@@ -171,6 +171,11 @@ func (a *agentActor) prepare(ctx context.Context, c *agent.Update) (next *replay
 		err = fmt.Errorf("update agent %s: %w", a.id, err)
 	}
 	return next, err
+}
+
+// takesGuest reports whether an update runs a guest, for as long as that takes.
+func (a *agentActor) takesGuest(c *agent.Update) bool {
+	return c.NewModule(a.state()) || a.shrinks(c)
 }
 
 // shrinks reports whether an update takes memory away.

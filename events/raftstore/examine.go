@@ -231,7 +231,7 @@ func (x *examination) entry(r types.SegmentReader, i uint64) error {
 		return err
 	}
 	x.out.Entries++
-	x.term, x.stale = e.Term, x.stale || x.meta.Index > 0 && parts(x.meta, i, e.Term)
+	x.term, x.stale = e.Term, x.stale || parts(x.meta, i, e.Term)
 	if x.stale || i <= max(x.out.Applied, x.meta.Index) {
 		return nil
 	}

@@ -213,15 +213,13 @@ func (l *logs) DeleteRange(low, high uint64) error {
 			high = min(high, at)
 		}
 	}
-	last, err := l.wal.LastIndex()
+	first, last, err := l.extent()
 	if err != nil {
 		return err
 	}
 	if high >= last && low <= last {
 		kept := uint64(0) // all of the log goes
-		if first, err := l.wal.FirstIndex(); err != nil {
-			return err
-		} else if low > first {
+		if low > first {
 			kept = low - 1
 		}
 		if err := l.mark.lower(kept); err != nil {
