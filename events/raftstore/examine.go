@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"log/slog"
+	"math"
 	"strings"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -201,6 +203,7 @@ func (x *examination) segment(files filer, info types.SegmentInfo) error {
 		}
 	}
 	var err error
+	before := x.faults
 	for i := max(info.MinIndex, info.BaseIndex); i <= last && err == nil; i++ {
 		if i%examineEvery == 0 && x.ctx.Err() != nil {
 			err = x.ctx.Err()
@@ -208,7 +211,26 @@ func (x *examination) segment(files filer, info types.SegmentInfo) error {
 		}
 		err = x.fault(x.entry(r, i))
 	}
+	if err == nil && x.faults == before {
+		err = x.frames(name, info, last)
+	}
 	return errors.Join(err, r.Close())
+}
+
+// frames looks at what is between the entries of a file.
+func (x *examination) frames(name string, info types.SegmentInfo, last uint64) error {
+	if last < info.BaseIndex {
+		return nil // nothing was committed to it
+	}
+	f, err := x.fs.Open(x.fs.PathJoin(x.dir, raftDir, segment.FileName(info)))
+	if err != nil {
+		return err
+	}
+	err = checkFrames(io.NewSectionReader(f, 0, math.MaxInt64), info.BaseIndex, last)
+	if err != nil {
+		err = x.fault(damage(name, err))
+	}
+	return errors.Join(err, f.Close())
 }
 
 // entry reads one, and counts what it appends.

@@ -3,12 +3,10 @@ package raftstore
 import (
 	"errors"
 	"io"
-	"slices"
 	"strings"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
-	"github.com/hashicorp/raft"
 
 	"github.com/caxton-run/caxton/events"
 	"github.com/caxton-run/caxton/events/pebblestore"
@@ -67,8 +65,7 @@ func TestExamineCountsWhatIsNotApplied(t *testing.T) {
 }
 
 // TestExamineNamesDamage flips bits all over a raft log and removes its files: each is a
-// fault, or the entries are what they were: raft-wal's padding, and the time at which a
-// leader appended an entry, say nothing.
+// fault, those that mean nothing too.
 func TestExamineNamesDamage(t *testing.T) {
 	c := newCluster(t)
 	c.grow(1)
@@ -102,28 +99,23 @@ func TestExamineNamesDamage(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want, flips, silent := entriesOf(t, n.fs.CrashClone(vfs.CrashCloneCfg{})), 0, 0
 	for _, name := range names {
 		path := "data/" + raftDir + "/" + name
 		b := contentOf(t, n.fs, path)
 		if name == markName { // one that does not read is none
 			continue
 		}
-		for i := 0; i < len(strings.TrimRight(string(b), "\x00")); i += 3 {
+		for i := 0; i < len(strings.TrimRight(string(b), "\x00")); i++ {
 			disk := n.fs.CrashClone(vfs.CrashCloneCfg{})
 			b[i] ^= 0x10
 			replace(t, disk, path, b)
 			b[i] ^= 0x10
 			_, _, faults := examine(t, disk)
 			if len(faults) == 0 {
-				if got := entriesOf(t, disk); !slices.Equal(got, want) {
-					t.Errorf("a flipped bit at byte %d of %s is not noticed: entries are %v, want %v", i, name, got, want)
-				}
-				silent++
+				t.Errorf("a flipped bit at byte %d of %s is not noticed", i, name)
 			} else if !errors.Is(faults[0], events.ErrCorrupt) {
 				t.Errorf("byte %d of %s: %v", i, name, faults[0])
 			}
-			flips++
 		}
 		disk := n.fs.CrashClone(vfs.CrashCloneCfg{})
 		if err := disk.Remove(path); err != nil {
@@ -133,32 +125,6 @@ func TestExamineNamesDamage(t *testing.T) {
 			t.Errorf("%s is gone and not missed", name)
 		}
 	}
-	if silent > flips/3 {
-		t.Errorf("of %d flipped bits %d changed nothing", flips, silent)
-	}
-}
-
-// entriesOf is the checksums of all entries that a member finds on its disk.
-func entriesOf(t *testing.T, disk vfs.FS) (sums []uint32) {
-	t.Helper()
-	l, err := openLogs(disk, "data/"+raftDir, smallOptions(disk).withDefaults(), func(why string) { t.Error(why) })
-	if err != nil {
-		t.Error(err)
-		return nil
-	}
-	defer l.close()
-	last, err := l.LastIndex()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for i := uint64(1); i <= last; i++ {
-		var e raft.Log
-		if err := l.GetLog(i, &e); err != nil {
-			t.Fatal(err)
-		}
-		sums = append(sums, checksum(&e))
-	}
-	return sums
 }
 
 func contentOf(t *testing.T, fs vfs.FS, path string) []byte {

@@ -7,6 +7,7 @@ import (
 	"hash/crc32"
 	"io"
 	"io/fs"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/hashicorp/raft"
@@ -150,7 +151,8 @@ func (l *logs) GetLog(index uint64, e *raft.Log) error {
 }
 
 // read reads an entry of the log. raft-wal still gives those of its last file that were
-// removed from the log's beginning (v0.4.0).
+// removed from the log's beginning (v0.4.0). The time at which a leader appended it, which
+// no checksum covers and nobody uses, stays on this disk.
 func (l *logs) read(index uint64, e *raft.Log) error {
 	if first, err := l.wal.FirstIndex(); err != nil {
 		return err
@@ -163,6 +165,7 @@ func (l *logs) read(index uint64, e *raft.Log) error {
 		}
 		return damage(fmt.Sprintf("raft entry %d", index), err)
 	}
+	e.AppendedAt = time.Time{}
 	return checkEntryAt(index, e)
 }
 
