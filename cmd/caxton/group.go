@@ -70,18 +70,19 @@ type replicated struct {
 	Applied uint64 `json:"applied"`     // index of the last entry that the log holds the events of
 	Beyond  uint64 `json:"not_applied"` // entries after that
 	Events  uint64 `json:"events"`      // that those append, at most
+	Snaps   uint64 `json:"snapshots"`   // that are sound
 }
 
 // examineGroup reads the replicated log in a data directory; nil without one. s is the
-// log that was opened there.
-func (a *app) examineGroup(ctx context.Context, dir string, s *pebblestore.Store, report func(error)) (*replicated, error) {
+// log that was opened there. deep reads the tables of snapshots too.
+func (a *app) examineGroup(ctx context.Context, dir string, s *pebblestore.Store, deep bool, report func(error)) (*replicated, error) {
 	if _, isGroup, err := raftstore.LogDir(dir); err != nil || !isGroup {
 		return nil, err
 	}
 	opts := pebblestore.DefaultOptions()
 	opts.Logger = slog.New(warnings{a})
-	x, err := raftstore.Examine(ctx, dir, s, opts, report)
-	return &replicated{x.Entries, x.Last, x.Term, x.Applied, x.Beyond, x.Events}, err
+	x, err := raftstore.Examine(ctx, dir, s, opts, deep, report)
+	return &replicated{x.Entries, x.Last, x.Term, x.Applied, x.Beyond, x.Events, x.Snapshots}, err
 }
 
 // tellReplicated prints what a replicated log holds; nil is none.
@@ -90,6 +91,7 @@ func (a *app) tellReplicated(r *replicated) {
 		return
 	}
 	a.printf("Raft log:   %s, the last is number %d of term %d\n", count(r.Entries, "sound record"), r.Last, r.Term)
+	a.printf("Snapshots:  %d\n", r.Snaps)
 	if r.Beyond > 0 || r.Events > 0 {
 		a.printf("To apply:   %s with at most %s: the server's next start does\n", count(r.Beyond, "record"), count(r.Events, "event"))
 	}

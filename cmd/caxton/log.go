@@ -111,7 +111,8 @@ func (a *app) logVerifyCommand() *cobra.Command {
 		Short: "Check that a log is whole and says what it always said",
 		Long: "Check that a log is whole and says what it always said. Nothing is changed.\n\n" +
 			"Without --deep it reads the end of the log: the records since the last stored root.\n" +
-			"With --deep it reads every record, recomputes every root and compares all indexes both ways.\n\n" +
+			"With --deep it reads every record, recomputes every root and compares all indexes both ways.\n" +
+			"Of a replicated log it reads all records either way, and the tables of snapshots with --deep.\n\n" +
 			"A log whose disk failed is isolated: servers open it read-only. When a deep verification finds\n" +
 			"no fault, --clear-isolated lets it take writes again.",
 		Example: "  caxton log verify\n  caxton log verify --deep --data-dir /var/lib/caxton",
@@ -156,7 +157,7 @@ func (a *app) verifyLog(ctx context.Context, dir string, deep, lift bool) error 
 		v, err = s.VerifyEnd(ctx, report)
 	}
 	if err == nil {
-		out.Replicated, err = a.examineGroup(ctx, dir, s, report)
+		out.Replicated, err = a.examineGroup(ctx, dir, s, deep, report)
 	}
 	if err = errors.Join(err, s.Close()); err != nil {
 		return fmt.Errorf("verify %s: %w", dir, err)
@@ -288,7 +289,7 @@ func (a *app) statLog(ctx context.Context, dir string) error {
 	if unread != nil { // the indexes were counted all the same
 		unread = fmt.Errorf("count what was trimmed in %s: %w", dir, unread)
 	}
-	group, broken := a.examineGroup(ctx, dir, s, func(fault error) { unread = errors.Join(unread, fault) })
+	group, broken := a.examineGroup(ctx, dir, s, false, func(fault error) { unread = errors.Join(unread, fault) })
 	unread = errors.Join(unread, broken)
 	root, disk := s.Root(), s.Stats().DiskBytes
 	if err = errors.Join(err, s.Close()); err != nil {

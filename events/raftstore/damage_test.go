@@ -125,7 +125,7 @@ func found(t *testing.T, n *node) error {
 		}
 	}, nil)
 	if newest := s.fsm.snaps.newest(); first == nil && err == nil && newest != nil {
-		first = inspect(n.fs, n.fs.PathJoin(newest.dir, filesName), newest.contents)
+		first = inspect(t.Context(), n.fs, n.fs.PathJoin(newest.dir, filesName), newest.contents)
 	}
 	return errors.Join(first, err, s.Close())
 }

@@ -31,23 +31,27 @@ type Examined struct {
 	// some never counted. The next start applies those of a member alone.
 	Beyond uint64
 	Events uint64
+	// Snapshots is how many were found, with files that are what they were: their tables
+	// only where Examine was to read them.
+	Snapshots uint64
 }
 
 // examineEvery is after how many entries Examine looks whether it should stop.
 const examineEvery = 1024
 
 // Examine reads the raft log and the snapshots of the member in dir and changes no byte
-// of them. log is the member's log of events, opened read-only: as long as it is open,
-// no member is. Each fault goes to report as a *events.CorruptError that names its
-// place; the error is ctx's or the disk's.
-func Examine(ctx context.Context, dir string, log *pebblestore.Store, o pebblestore.Options, report func(error)) (Examined, error) {
+// of them; the tables of the snapshots, which are most of them, if deep is set. log is the
+// member's log of events, opened read-only: as long as it is open, no member is. Each
+// fault goes to report as a *events.CorruptError that names its place; the error is ctx's
+// or the disk's.
+func Examine(ctx context.Context, dir string, log *pebblestore.Store, o pebblestore.Options, deep bool, report func(error)) (Examined, error) {
 	if o.FS == nil {
 		o.FS = vfs.Default
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	x := &examination{ctx: ctx, fs: o.FS, log: o.Logger, dir: dir, report: report}
+	x := &examination{ctx: ctx, fs: o.FS, log: o.Logger, dir: dir, deep: deep, report: report}
 	index, done, err := log.AppliedEntry()
 	if err != nil {
 		return x.out, x.fault(err)
@@ -74,6 +78,7 @@ type examination struct {
 	fs     vfs.FS
 	log    *slog.Logger
 	dir    string
+	deep   bool
 	report func(error)
 	out    Examined
 
@@ -123,12 +128,16 @@ func (x *examination) snapshot(next events.Position) error {
 			continue
 		}
 		snap, err := s.load(x.fs.PathJoin(s.dir, n))
+		if err == nil && x.deep {
+			err = inspect(x.ctx, x.fs, x.fs.PathJoin(snap.dir, filesName), snap.contents)
+		}
 		if err != nil {
 			if err := x.fault(fmt.Errorf("snapshot %s: %w", n, err)); err != nil {
 				return err
 			}
 			continue
 		}
+		x.out.Snapshots++
 		if newest == nil || snap.meta.Index > newest.meta.Index {
 			newest = snap
 		}

@@ -118,7 +118,7 @@ func (k *sink) unpack(from io.Reader) error {
 	if err := errors.Join(syncDir(k.s.fs, dir), syncDir(k.s.fs, k.dir)); err != nil {
 		return err
 	}
-	if err := inspect(k.s.fs, dir, c); err != nil {
+	if err := inspect(context.Background(), k.s.fs, dir, c); err != nil {
 		return err
 	}
 	k.contents = c
@@ -148,11 +148,12 @@ func (k *sink) unpackFile(dir string, want file, from io.Reader) error {
 	return nil
 }
 
-// inspect reads every table of a log that came from elsewhere, and compares its
-// root with that which it was sent with: damage on another's disk stays there.
-func inspect(fsys vfs.FS, dir string, c *contents) (err error) {
+// inspect reads every table of the log in a snapshot, and compares its root with that
+// which it was made with, or sent with: damage on another's disk stays there. It adds no
+// file.
+func inspect(ctx context.Context, fsys vfs.FS, dir string, c *contents) (err error) {
 	o := pebblestore.DefaultOptions()
-	o.FS, o.ReadOnly, o.BallastBytes = fsys, true, 0
+	o.FS, o.ReadOnly, o.BallastBytes = unlockedFS{fsys}, true, 0
 	s, err := pebblestore.Open(dir, o)
 	if err != nil {
 		return err
@@ -161,8 +162,15 @@ func inspect(fsys vfs.FS, dir string, c *contents) (err error) {
 	if s.Root() != c.root() {
 		return &events.CorruptError{Where: "snapshot", Reason: fmt.Sprintf("holds the log %s, its contents say %s", s.Root(), c.root())}
 	}
-	return s.VerifyTables(context.Background())
+	return s.VerifyTables(ctx)
 }
+
+// unlockedFS leaves out the file that keeps others from a log: nobody else opens that of a
+// snapshot, and who only looks at one leaves nothing in it.
+type unlockedFS struct{ vfs.FS }
+
+// Lock implements vfs.FS.
+func (unlockedFS) Lock(string) (io.Closer, error) { return io.NopCloser(nil), nil }
 
 // clone makes a directory with the files of a snapshot that may take a log's
 // place. Tables are linked, for they never change.
