@@ -109,6 +109,26 @@ func TestDamageOfOneMember(t *testing.T) {
 	}
 }
 
+// TestLostRaftDirectory takes the raft log of a member away, whose snapshot holds all that
+// it has applied: it does not open, for it would vote where it has voted.
+func TestLostRaftDirectory(t *testing.T) {
+	c := newCluster(t)
+	c.grow(1, forgetful)
+	n := c.nodes[0]
+	n.must(t, "agent-1", "x")
+	n.snapshot(t)
+	c.down(n)
+	if err := n.fs.RemoveAll("data/" + raftDir); err != nil {
+		t.Fatal(err)
+	}
+	if err := found(t, n); !errors.Is(err, events.ErrCorrupt) || !strings.Contains(err.Error(), stableName) {
+		t.Errorf("opened without its raft log: %v", err)
+	}
+	if _, _, faults := examine(t, n.fs); len(faults) == 0 || !strings.Contains(faults[0].Error(), stableName) {
+		t.Errorf("examined without its raft log: %v", faults)
+	}
+}
+
 // found opens a member far from the others and verifies its log.
 func found(t *testing.T, n *node) error {
 	t.Helper()

@@ -101,12 +101,18 @@ func (x *examination) fault(err error) error {
 	return err
 }
 
-// identity looks whether the member still knows who it is.
+// identity looks whether the member still knows who it is, and for whom it voted.
 func (x *examination) identity() error {
 	path := x.fs.PathJoin(x.dir, identityName)
-	_, ok, err := readNote(x.fs, path)
+	b, ok, err := readNote(x.fs, path)
 	if err == nil && !ok {
 		err = checkNoMember(x.fs, x.dir, path)
+	}
+	if err == nil && ok {
+		var id *identity
+		if id, err = readIdentity(b, x.fs, path); err == nil {
+			err = checkHasVotes(x.fs, x.dir, id.cluster)
+		}
 	}
 	return x.fault(err)
 }

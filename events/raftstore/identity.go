@@ -55,8 +55,14 @@ func openIdentity(fsys vfs.FS, dir string) (*identity, error) {
 		id.self = ServerID(uuid.New())
 		return id, id.store()
 	}
-	if len(b) != 2*len(id.self) {
-		return nil, &events.CorruptError{Where: "file " + id.path, Reason: fmt.Sprintf("holds %d bytes", len(b))}
+	return readIdentity(b, fsys, id.path)
+}
+
+// readIdentity reads the note of who this member is.
+func readIdentity(b []byte, fsys vfs.FS, path string) (*identity, error) {
+	id := &identity{fs: fsys, path: path}
+	if len(b) != len(id.self)+len(id.cluster) {
+		return nil, &events.CorruptError{Where: "file " + path, Reason: fmt.Sprintf("holds %d bytes", len(b))}
 	}
 	copy(id.self[:], b)
 	copy(id.cluster[:], b[len(id.self):])
@@ -75,6 +81,20 @@ func checkNoMember(fsys vfs.FS, dir, note string) error {
 		return err
 	}
 	return &events.CorruptError{Where: "file " + note, Reason: "is missing beside a raft log"}
+}
+
+// checkHasVotes refuses the member of a cluster that has no note of its term and vote: it
+// would vote again where it has voted. It had one before it knew its cluster.
+func checkHasVotes(fsys vfs.FS, dir string, cluster ClusterID) error {
+	path := fsys.PathJoin(dir, raftDir, stableName)
+	_, err := fsys.Stat(path)
+	if !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if cluster == (ClusterID{}) {
+		return nil
+	}
+	return &events.CorruptError{Where: "file " + path, Reason: "is missing, and the member belongs to cluster " + cluster.String()}
 }
 
 func (id *identity) store() error {

@@ -103,7 +103,6 @@ func (s *Store) AddMember(ctx context.Context, address string) (ServerID, error)
 	if err != nil {
 		return ServerID{}, fmt.Errorf("add %s: %w", address, err)
 	}
-	term := s.raft.CurrentTerm()
 	votes, err := s.enrol(address, there)
 	if err != nil {
 		return ServerID{}, fmt.Errorf("add %s: %w", address, err)
@@ -111,13 +110,8 @@ func (s *Store) AddMember(ctx context.Context, address string) (ServerID, error)
 	if votes {
 		return there.from, nil
 	}
-	err = s.caughtUp(ctx, address, there.from)
-	if err == nil && s.raft.CurrentTerm() != term {
-		err = fmt.Errorf("%w of the term any more: another may have removed it", ErrNotLeader)
-	}
-	if err == nil {
-		to := raftAddress(address, there.from)
-		err = s.change(func() raft.Future { return s.raft.AddVoter(raft.ServerID(there.from.String()), to, 0, 0) })
+	if err = s.caughtUp(ctx, address, there.from); err == nil {
+		err = s.promote(address, there.from)
 	}
 	if err != nil {
 		return there.from, fmt.Errorf("add %s: it is a member without a vote: %w", address, err)
@@ -126,10 +120,22 @@ func (s *Store) AddMember(ctx context.Context, address string) (ServerID, error)
 	return there.from, nil
 }
 
+// promote gives a member its vote. Only to one that is a member still: it may have been
+// removed meanwhile, by another leader too, so the change is one of the members looked at.
+func (s *Store) promote(address string, id ServerID) error {
+	to := raft.Server{Suffrage: raft.Nonvoter, ID: raft.ServerID(id.String()), Address: raftAddress(address, id)}
+	future := s.raft.GetConfiguration()
+	if !slices.Contains(future.Configuration().Servers, to) {
+		return events.Invalidf("member", "%s at %s is none of the cluster's any more", id, address)
+	}
+	return s.change(func() raft.Future { return s.raft.AddVoter(to.ID, to.Address, future.Index(), 0) })
+}
+
 // enrol makes who is at an address a member without a vote, and reports whether it has one
 // already. Of one that is a member the address alone changes, if it does.
 func (s *Store) enrol(address string, there answer) (votes bool, err error) {
-	servers := s.raft.GetConfiguration().Configuration().Servers
+	future := s.raft.GetConfiguration()
+	servers := future.Configuration().Servers
 	id, to := raft.ServerID(there.from.String()), raftAddress(address, there.from)
 	at := slices.IndexFunc(servers, func(s raft.Server) bool { return s.ID == id })
 	if at < 0 {
@@ -141,7 +147,7 @@ func (s *Store) enrol(address string, there answer) (votes bool, err error) {
 	if at >= 0 && servers[at].Address == to {
 		return votes, nil
 	}
-	return votes, s.change(func() raft.Future { return s.raft.AddNonvoter(id, to, 0, 0) }) // it takes no vote away
+	return votes, s.change(func() raft.Future { return s.raft.AddNonvoter(id, to, future.Index(), 0) }) // it takes no vote away
 }
 
 // admissible judges a member that is to be added.

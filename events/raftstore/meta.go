@@ -120,12 +120,23 @@ func (m *metaStore) GetStable(key []byte) ([]byte, error) {
 	return m.stable[string(key)], nil
 }
 
-// SetStable implements types.MetaStore.
+// Raft's own keys of its last vote. It writes the term first, then for whom.
+const (
+	lastVoteTerm = "LastVoteTerm"
+	lastVoteFor  = "LastVoteCand"
+)
+
+// SetStable implements types.MetaStore. The term of a new vote takes the old vote's
+// candidate away: were the power cut before the new one is written, the member would have
+// voted for the old one in that term, and say so again without a look at its log.
 func (m *metaStore) SetStable(key, value []byte) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	before := maps.Clone(m.stable)
 	m.stable[string(key)] = append([]byte{}, value...)
+	if string(key) == lastVoteTerm {
+		delete(m.stable, lastVoteFor)
+	}
 	if err := m.writeStable(); err != nil {
 		m.stable = before
 		return err

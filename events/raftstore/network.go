@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -19,7 +20,7 @@ import (
 const (
 	greetWithin   = 5 * time.Second // from connection to the end of hello and answer
 	maxConns      = 512             // accepted at a time: seven members have some ten each
-	maxUngreeted  = 64              // of them that did not say hello yet
+	maxUngreeted  = 64              // of them that did not say hello yet: beyond, the oldest gives way
 	addressDivide = "#"
 )
 
@@ -52,12 +53,12 @@ type gate struct {
 	tooOld func(uint32) string        // why a member that understands no later version is refused
 	calls  chan net.Conn              // for raft
 	quit   chan struct{}              // closed by Close
-	greet  chan struct{}              // of capacity maxUngreeted
 	once   sync.Once
 	tasks  sync.WaitGroup
 
-	mu   sync.Mutex // guards open
-	open map[*conn]struct{}
+	mu        sync.Mutex // guards what follows
+	open      map[*conn]struct{}
+	ungreeted []*conn // of open, that were accepted and did not say hello yet; the oldest first
 }
 
 var _ raft.StreamLayer = (*gate)(nil)
@@ -67,6 +68,7 @@ type conn struct {
 	net.Conn          // TLS, after the handshake
 	raw      net.Conn // what the gate closes
 	g        *gate
+	from     ServerID // of raft's, that were accepted: who calls. Under g.mu
 	once     sync.Once
 }
 
@@ -83,7 +85,7 @@ func (c *conn) Close() error {
 func newGate(o Options, id *identity, listen net.Listener) *gate {
 	return &gate{
 		opts: o, id: id, listen: listen, calls: make(chan net.Conn), quit: make(chan struct{}),
-		greet: make(chan struct{}, maxUngreeted), open: make(map[*conn]struct{}),
+		open: make(map[*conn]struct{}),
 	}
 }
 
@@ -100,42 +102,72 @@ func (g *gate) run() {
 					continue
 				}
 			}
-			c := g.keep(raw)
-			if c == nil {
-				continue
-			}
-			select {
-			case g.greet <- struct{}{}:
+			if c, err := g.keep(raw); err == nil {
+				g.wait(c)
 				g.tasks.Go(func() { g.admit(c) })
-			case <-g.quit:
-				return // Close closes c
 			}
 		}
 	})
 }
 
-// keep takes a connection among those that Close closes; nil when there are too
-// many, or it is too late.
-func (g *gate) keep(raw net.Conn) *conn {
+// errTooManyConns is why a connection is closed unheard.
+var errTooManyConns = fmt.Errorf("%d connections are open, the most there may be", maxConns)
+
+// keep takes a connection among those that Close closes. Errors: events.ErrClosed,
+// errTooManyConns; then it is closed.
+func (g *gate) keep(raw net.Conn) (*conn, error) {
 	c := &conn{Conn: raw, raw: raw, g: g}
+	err := errTooManyConns
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	select {
 	case <-g.quit:
+		err = events.ErrClosed
 	default:
 		if len(g.open) < maxConns {
 			g.open[c] = struct{}{}
-			return c
+			return c, nil
 		}
 	}
 	raw.Close() //nolint:errcheck // nothing was written to it
-	return nil
+	return nil, err
+}
+
+// wait takes an accepted connection among those that have yet to say hello. Strangers
+// who say nothing must not keep members out, so the oldest gives way when there are many.
+func (g *gate) wait(c *conn) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.ungreeted = append(g.ungreeted, c); len(g.ungreeted) > maxUngreeted {
+		g.ungreeted[0].raw.Close() //nolint:errcheck // admit finds out
+		g.ungreeted = slices.Delete(g.ungreeted, 0, 1)
+	}
+}
+
+// heard takes a connection from those that have yet to say hello.
+func (g *gate) heard(c *conn) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if i := slices.Index(g.ungreeted, c); i >= 0 {
+		g.ungreeted = slices.Delete(g.ungreeted, i, i+1)
+	}
+}
+
+// cut closes the connections over which a member asks this one's raft.
+func (g *gate) cut(from ServerID) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for c := range g.open {
+		if c.from == from {
+			c.raw.Close() //nolint:errcheck // who reads from it finds out
+		}
+	}
 }
 
 // admit greets whoever came and brings them where they want to go.
 func (g *gate) admit(c *conn) {
 	h, session, err := g.greeted(c)
-	<-g.greet
+	g.heard(c)
 	switch {
 	case session != nil && err != nil:
 		session.end() // it was accepted, and is gone before it heard of that
@@ -143,6 +175,9 @@ func (g *gate) admit(c *conn) {
 		g.opts.Log.Logger.Warn("connection refused", "from", c.RemoteAddr().String(), "err", err)
 		c.Close() //nolint:errcheck // refused anyway
 	case h.purpose == forRaft:
+		g.mu.Lock()
+		c.from = h.from
+		g.mu.Unlock()
 		select {
 		case g.calls <- c:
 		case <-g.quit:
@@ -238,9 +273,9 @@ func (g *gate) dial(ctx context.Context, address string, want ServerID, purpose 
 	if err != nil {
 		return nil, answer{}, err
 	}
-	c := g.keep(raw)
-	if c == nil {
-		return nil, answer{}, events.ErrClosed
+	c, err := g.keep(raw)
+	if err != nil {
+		return nil, answer{}, err
 	}
 	a, err := g.sayHello(ctx, c, address, want, purpose)
 	if err != nil {

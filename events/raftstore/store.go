@@ -139,6 +139,9 @@ func (s *Store) openDisk() error {
 	if err != nil {
 		return err
 	}
+	if err = checkHasVotes(s.fs, s.dir, s.id.of()); err != nil {
+		return err
+	}
 	if s.logs, err = openLogs(s.fs, path(raftDir), s.opts, s.fail); err != nil {
 		return err
 	}
@@ -308,11 +311,15 @@ func (s *Store) abandon() error {
 	s.end()
 	s.using.finish() // returns when raft owes no answer
 	var errs []error
+	var ended raft.Future
 	if s.raft != nil {
-		errs = append(errs, s.raft.Shutdown().Error())
+		ended = s.raft.Shutdown()
 	}
 	if s.wire != nil {
-		errs = append(errs, s.wire.Close()) // and the gate with it
+		errs = append(errs, s.wire.Close()) // and the gate with it: raft may be sending a snapshot
+	}
+	if ended != nil {
+		errs = append(errs, ended.Error())
 	}
 	s.tasks.Wait()
 	if s.logs != nil {

@@ -325,16 +325,18 @@ func TestHeartbeatAfterClose(t *testing.T) {
 	}
 }
 
-// TestLateHeartbeat: one that comes while raft may be about to be a candidate is handled
-// by raft itself, and one in time beside it.
+// TestLateHeartbeat: one that comes while raft may be about to be a candidate, or from the
+// leader of a later term, is handled by raft itself, and one in time beside it.
 func TestLateHeartbeat(t *testing.T) {
 	c := newCluster(t)
 	c.grow(1)
 	n := c.nodes[0]
 	s := &Store{life: t.Context(), opts: Options{Heartbeat: time.Hour}}
 	w := &wire{s: s, calls: make(chan raft.RPC, 1), over: make(chan struct{})}
-	beside := 0
-	beat := func() { w.heartbeat(raft.RPC{}, func(raft.RPC) { beside++ }) }
+	beside, term := 0, n.raft.CurrentTerm()+1
+	beat := func() {
+		w.heartbeat(raft.RPC{Command: &raft.AppendEntriesRequest{Term: term}}, func(raft.RPC) { beside++ })
+	}
 	late := func(why string) {
 		t.Helper()
 		if beat(); beside != 0 || len(w.calls) != 1 {
@@ -348,11 +350,14 @@ func TestLateHeartbeat(t *testing.T) {
 	answer := make(chan raft.RPCResponse, 1)
 	n.wire.do(raft.RPC{RespChan: answer, Command: &raft.AppendEntriesRequest{
 		RPCHeader: raft.RPCHeader{ProtocolVersion: raft.ProtocolVersionMax, Addr: []byte("another")},
-		Term:      n.raft.CurrentTerm() + 1,
+		Term:      term,
 	}})
 	if r := <-answer; r.Error != nil {
 		t.Fatal(r.Error)
 	}
+	term++
+	late("of a later term")
+	term--
 	if beat(); beside != 1 || len(w.calls) != 0 {
 		t.Errorf("right after another: %d handled beside, %d by raft", beside, len(w.calls))
 	}

@@ -131,3 +131,43 @@ func (f *syncedFile) SyncData() error {
 	f.fs.synced = append(f.fs.synced, b)
 	return f.File.Sync()
 }
+
+// TestTornVote cuts the power between the two writes of a vote: the member has voted for
+// nobody in the new term, and holds who asks for its vote against its own log.
+func TestTornVote(t *testing.T) {
+	disk := vfs.NewCrashableMem()
+	l, err := openTestLogs(t, disk)
+	if err != nil {
+		t.Fatal(err)
+	}
+	vote := func(term uint64, who string) error {
+		if err := l.SetUint64([]byte(lastVoteTerm), term); err != nil || who == "" {
+			return err
+		}
+		return l.Set([]byte(lastVoteFor), []byte(who))
+	}
+	if err := vote(1, "another"); err != nil {
+		t.Fatal(err)
+	}
+	if who, err := l.Get([]byte(lastVoteFor)); err != nil || string(who) != "another" {
+		t.Errorf("voted for %q, %v", who, err)
+	}
+	if err := vote(2, ""); err != nil {
+		t.Fatal(err)
+	}
+	cut := disk.CrashClone(crashAll())
+	if err := l.close(); err != nil {
+		t.Fatal(err)
+	}
+	if l, err = openTestLogs(t, cut); err != nil {
+		t.Fatal(err)
+	}
+	defer l.close()
+	term, err := l.GetUint64([]byte(lastVoteTerm))
+	if err != nil || term != 2 {
+		t.Errorf("voted in term %d, %v", term, err)
+	}
+	if who, err := l.Get([]byte(lastVoteFor)); err != nil || who != nil {
+		t.Errorf("after the cut: voted in term 2 for %q, %v", who, err)
+	}
+}

@@ -11,11 +11,16 @@ import (
 )
 
 // wire is raft's transport. Heartbeats are handled by the goroutines of connections,
-// beside raft's own, so that they are answered while that waits for a disk. Two of them
+// beside raft's own, so that they are answered while that waits for a disk. Three of them
 // must not be:
 //
-// One of a later term writes to the disk, and raft panics when that is closed already.
-// So none is handled when raft is asked nothing more.
+// One when raft is asked nothing more: it may write to the disk, and raft panics when that
+// is closed already.
+//
+// One of a later term, or to a member that is no follower. It makes a follower of a leader
+// whose own goroutine has looked at that before, and then takes an append: the entry would
+// be of the later term, whose leader has another one at its place, and no member would
+// ever see that they differ.
 //
 // One that comes while raft's own goroutine has just heard of no leader for too long, and
 // becomes a candidate, leaves a candidate that believes in a leader: it refuses its vote to
@@ -51,6 +56,10 @@ func newWire(s *Store, t *raft.NetworkTransport) *wire {
 // it is answered: what the next is looked at for, raft's log and what it has applied, is then
 // as this one left it.
 func (w *wire) do(r raft.RPC) {
+	if err := wellMeant(r); err != nil {
+		r.Respond(nil, err)
+		return
+	}
 	w.vouch(r)
 	w.ground(r)
 	if w.settled(r) {
@@ -59,6 +68,7 @@ func (w *wire) do(r raft.RPC) {
 	answer := make(chan raft.RPCResponse, 1)
 	own := r
 	own.RespChan = answer
+	defer w.watch(&own)()
 	if !w.hand(own) {
 		r.Respond(nil, raft.ErrTransportShutdown)
 		return
@@ -141,7 +151,11 @@ func (w *wire) ground(r raft.RPC) {
 func (w *wire) settled(r raft.RPC) bool {
 	ask, ok := r.Command.(*raft.InstallSnapshotRequest)
 	running := w.raft.Load()
-	if !ok || running == nil || ask.LastLogIndex > running.AppliedIndex() || ask.Term < running.CurrentTerm() {
+	if !ok || running == nil || ask.Term < running.CurrentTerm() {
+		return false
+	}
+	// After a start raft knows of the newest snapshot only, until it hears what is committed.
+	if ask.LastLogIndex > max(running.AppliedIndex(), w.s.fsm.applied.get()) {
 		return false
 	}
 	w.tasks.Go(func() { // ends with its connection, at the latest
@@ -172,7 +186,7 @@ func (w *wire) heartbeat(r raft.RPC, handle func(raft.RPC)) {
 		return
 	}
 	running := w.raft.Load()
-	if running == nil || time.Since(running.LastContact()) > w.s.opts.Heartbeat/2 {
+	if running == nil || !w.beside(running, r) {
 		w.s.release() // before it waits
 		if !w.hand(r) {
 			r.Respond(nil, raft.ErrTransportShutdown)
@@ -181,4 +195,11 @@ func (w *wire) heartbeat(r raft.RPC, handle func(raft.RPC)) {
 	}
 	defer w.s.release()
 	handle(r)
+}
+
+// beside reports whether a heartbeat may be handled beside raft's own goroutine.
+func (w *wire) beside(running *raft.Raft, r raft.RPC) bool {
+	ask, ok := r.Command.(*raft.AppendEntriesRequest)
+	return ok && ask.Term == running.CurrentTerm() && running.State() == raft.Follower &&
+		time.Since(running.LastContact()) <= w.s.opts.Heartbeat/2
 }

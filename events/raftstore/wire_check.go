@@ -1,0 +1,42 @@
+package raftstore
+
+import (
+	"fmt"
+
+	"github.com/hashicorp/raft"
+)
+
+// wellMeant refuses a request that raft would end the process for: what another member
+// sends is its word only, and a build that is broken must not take all of them with it.
+func wellMeant(r raft.RPC) error {
+	switch ask := r.Command.(type) {
+	case *raft.AppendEntriesRequest:
+		for i, e := range ask.Entries {
+			if e == nil {
+				return fmt.Errorf("entry %d of the request is none", i)
+			}
+			if e.Type == raft.LogConfiguration {
+				if err := checkConfiguration(e.Data); err != nil {
+					return fmt.Errorf("entry %d: %w", e.Index, err)
+				}
+			}
+		}
+	case *raft.InstallSnapshotRequest:
+		if r.Reader == nil || ask.Size < 0 {
+			return fmt.Errorf("snapshot of %d bytes", ask.Size)
+		}
+		return checkConfiguration(ask.Configuration)
+	}
+	return nil
+}
+
+// checkConfiguration looks whether raft can read a set of members: it panics if not.
+func checkConfiguration(b []byte) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("configuration of %d bytes does not read: %v", len(b), p)
+		}
+	}()
+	raft.DecodeConfiguration(b)
+	return nil
+}
