@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"testing"
 	"time"
 
@@ -101,7 +102,12 @@ func TestContractNetWithoutBids(t *testing.T) {
 	if err := r.command(r.Suspend, bob); err != nil {
 		t.Fatal(err)
 	}
-	task = r.call(manager, "", `{"op":"call","contractors":["ann","bob"],"us":300000}`)
+	task = r.call(manager, "", `{"op":"call","contractors":["ann","bob"],"us":3600000000}`)
+	r.eventually("ann has bid", func() bool {
+		bids := only[events.MessageHandled](r, events.AgentStream(manager))
+		return slices.ContainsFunc(bids, func(h events.MessageHandled) bool { return h.Message.Performative == events.Propose })
+	})
+	r.comeDue()
 	r.eventually("it is done without bob", func() bool { state, _ := r.outcome(manager, task); return state == "done" })
 	if _, winner := r.outcome(manager, task); winner != ann.String() {
 		t.Errorf("%s won", winner)

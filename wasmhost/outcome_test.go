@@ -185,7 +185,7 @@ func TestDeadline(t *testing.T) {
 			t.Errorf("%s: %s after %v", letter, out.Status, late+c.Timeout)
 		}
 		t.Logf("%s: %v late", letter, late) // bound by the machine's other work, so not asserted closely
-		if late > 2*time.Second {
+		if late > time.Minute {
 			t.Errorf("%s: %v late", letter, late)
 		}
 	}

@@ -41,8 +41,13 @@ func TestDiskLow(t *testing.T) {
 	if err == nil {
 		t.Skip("less than a percent of this disk is used")
 	}
-	why := problem("ready", err, caxtonhttp.CodeNotReady, 503)
-	if last := why.Errors[len(why.Errors)-1]; last.Field != "disk" { // projections that catch up come before it
+	var why caxtonhttp.Problem
+	until(t, "the projections have caught up", func() bool { // before that all but this is refused with NOT_READY
+		_, err := c.Ready(ctx)
+		why = problem("ready", err, caxtonhttp.CodeNotReady, 503)
+		return len(why.Errors) == 1
+	})
+	if why.Errors[0].Field != "disk" {
 		t.Errorf("not ready: %+v", why.Errors)
 	}
 	p.measures("caxton_disk_level 2")

@@ -22,7 +22,7 @@ func TestKillGroup(t *testing.T) {
 	p, client, counters, writers := k.p, k.client, k.counters, k.writers
 	for i := range killsOf(killsLong / 2) {
 		writers.progress(t, 20+k.chance.Int64N(40))
-		p.kill()
+		p.killUnsuspected()
 		p.flags = nil
 		if i%2 == 0 { // the first of all
 			p.flags = []string{"--bootstrap"}

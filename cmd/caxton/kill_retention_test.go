@@ -79,7 +79,7 @@ func TestKillWhileTrimming(t *testing.T) {
 		progress(trimMessages)
 		p.expect([]string{"histories trimmed", "log scavenged"}[i%2])
 		progress(chance.Int64N(20))
-		p.kill()
+		p.killUnsuspected()
 		p.start()
 		p.ready(c)
 	}

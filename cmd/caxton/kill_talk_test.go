@@ -70,7 +70,7 @@ func TestKillTalk(t *testing.T) {
 		tasks = append(tasks, callOnce(t, client, fmt.Sprintf("call-%d", i)))
 		behind := size.atLeast*int64(i+1)/int64(size.kills) - b.acked.Load()
 		b.progress(t, max(1+b.chance.Int64N(size.between), behind))
-		p.kill()
+		p.killUnsuspected()
 		p.start()
 	}
 	p.ready(client)
@@ -97,7 +97,7 @@ func deployGuest(t *testing.T, c *caxtonhttp.Client, name, guest string) {
 // until waits for a condition, which it asks for again and again.
 func until(t *testing.T, what string, is func() bool) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	poll := time.NewTicker(20 * time.Millisecond)
 	defer poll.Stop()
@@ -240,7 +240,7 @@ func (b *bank) transfer(ctx context.Context, c *caxtonhttp.Client, from string, 
 func (b *bank) progress(t *testing.T, n int64) {
 	t.Helper()
 	goal := b.acked.Load() + n
-	late := time.NewTimer(2 * time.Minute)
+	late := time.NewTimer(patience)
 	defer late.Stop()
 	for b.acked.Load() < goal {
 		select {

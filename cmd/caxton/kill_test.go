@@ -45,7 +45,7 @@ func TestKill(t *testing.T) {
 			writers.holds(t)
 		}
 		writers.progress(t, k.chance.Int64N(40)) // the moment is one of progress, not of time
-		p.kill()
+		p.killUnsuspected()
 		p.start()
 		if i%(kills/killGames) == 0 {
 			p.ready(client)
@@ -210,7 +210,7 @@ func (w *writers) ack(to int, r caxtonhttp.MessageReceipt) {
 func (w *writers) progress(t *testing.T, n int64) {
 	t.Helper()
 	until := w.acked.Load() + n
-	late := time.NewTimer(2 * time.Minute)
+	late := time.NewTimer(patience)
 	defer late.Stop()
 	for w.acked.Load() < until {
 		select {
@@ -306,7 +306,7 @@ func startGame(t *testing.T, c *caxtonhttp.Client, n int) game {
 // once: ping ignores a ball that comes twice, but the log would show it.
 func (g game) check(t *testing.T, c *caxtonhttp.Client) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	poll := time.NewTicker(50 * time.Millisecond)
 	defer poll.Stop()

@@ -48,7 +48,7 @@ func TestAMessageThatEndsTheNode(t *testing.T) {
 	}
 	poll := time.NewTicker(5 * time.Millisecond)
 	defer poll.Stop()
-	late := time.After(time.Minute)
+	late := time.After(patience)
 	for {
 		letter, err := client.Letter(ctx, sent.MessageID.String())
 		if err == nil {
@@ -115,7 +115,7 @@ func TestAMigrationThatEndsTheNode(t *testing.T) {
 // awaitRunning waits until the node's record has an id.
 func (p *process) awaitRunning(id []byte) {
 	p.t.Helper()
-	late := time.After(time.Minute)
+	late := time.After(patience)
 	poll := time.NewTicker(time.Millisecond)
 	defer poll.Stop()
 	for {

@@ -68,12 +68,13 @@ func startServer(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(err)
 	cmd := exec.Command(program, flags...)
 	cmd.Dir = ts.MkAbs(".")
-	cmd.Env = append(os.Environ(), "WORK="+ts.Getenv("WORK")) // for what a --config file says
+	cmd.Env = append(os.Environ(), "WORK="+ts.Getenv("WORK"), // for what a --config file says
+		"CAXTON__MESSAGING__SPILL_AFTER=1m") // a turn that is slow to begin leaves a message "queued" instead of "handled" or "held"
 	cmd.Stderr = os.Stderr
 	out, err := cmd.StdoutPipe()
 	ts.Check(err)
 	ts.Check(cmd.Start())
-	stop := time.AfterFunc(time.Minute, func() { _ = cmd.Process.Kill() }) // a script never takes as long
+	stop := time.AfterFunc(patience, func() { _ = cmd.Process.Kill() }) // a script never takes as long
 	wait := sync.OnceFunc(func() {
 		err := cmd.Wait()
 		stop.Stop()
@@ -120,7 +121,7 @@ func awaitReady(ts *testscript.TestScript, url string) {
 	c, err := caxtonhttp.NewClient(caxtonhttp.ClientOptions{URL: url})
 	ts.Check(err)
 	defer c.Close()
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	poll := time.NewTicker(5 * time.Millisecond)
 	defer poll.Stop()

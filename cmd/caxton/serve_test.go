@@ -101,7 +101,7 @@ func (p *process) waitUnder(sig syscall.Signal) error {
 // measures waits until the metrics have a line.
 func (p *process) measures(line string) {
 	p.t.Helper()
-	late := time.NewTimer(30 * time.Second)
+	late := time.NewTimer(patience)
 	defer late.Stop()
 	poll := time.NewTicker(5 * time.Millisecond)
 	defer poll.Stop()

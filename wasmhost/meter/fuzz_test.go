@@ -27,7 +27,7 @@ func seed(f *testing.F) {
 }
 
 // patience is far beyond what a module of a fuzzer's size takes.
-const patience = 2 * time.Second
+const patience = 30 * time.Second
 
 func checkError(t *testing.T, err error) {
 	t.Helper()
