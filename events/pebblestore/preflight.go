@@ -30,7 +30,7 @@ func hasMarker(fsys vfs.FS, dir string) (bool, error) {
 		switch {
 		case strings.HasPrefix(n, manifestMarker):
 			return true, nil
-		case strings.HasSuffix(n, ".sst"), isWAL(n):
+		case n == movedName, isNumbered(n, ".sst", ".log"):
 			files++
 		}
 	}

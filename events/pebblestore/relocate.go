@@ -117,21 +117,37 @@ func removeMoved(fsys vfs.FS, dir string) error {
 	return syncDir(fsys, dir)
 }
 
-// isOurs reports whether a file in the directory of a log belongs to it.
+// isOurs reports whether a file in the directory of a log belongs to it. Others may lie
+// there, with suffixes that are the engine's too: what a server prints, in server.log.
 func isOurs(name string) bool {
-	for _, p := range []string{manifestPrefix, optionsPrefix, "marker."} {
-		if strings.HasPrefix(name, p) {
-			return true
-		}
-	}
-	for _, p := range []string{".sst", ".log", ".blob"} {
-		if strings.HasSuffix(name, p) {
-			return true
-		}
-	}
 	switch name {
 	case lockName, ballastName, lowWaterName, sealsName:
 		return true
 	}
+	for _, p := range []string{manifestPrefix, optionsPrefix} {
+		if n, ok := strings.CutPrefix(name, p); ok {
+			return isNumber(n)
+		}
+	}
+	return strings.HasPrefix(name, manifestMarker) || strings.HasPrefix(name, formatMarker) || isNumbered(name, ".sst", ".log", ".blob")
+}
+
+// formatMarker begins the name of the empty file that names Pebble's format.
+const formatMarker = "marker.format-version."
+
+// isNumbered reports whether a name is one that Pebble makes of a number and one of some
+// suffixes.
+func isNumbered(name string, suffixes ...string) bool {
+	for _, s := range suffixes {
+		if n, ok := strings.CutSuffix(name, s); ok {
+			return isNumber(n)
+		}
+	}
 	return false
+}
+
+// isNumber reports whether s is a number as Pebble writes it in the name of a file: of six
+// digits at least.
+func isNumber(s string) bool {
+	return len(s) >= 6 && strings.Trim(s, "0123456789") == ""
 }

@@ -91,3 +91,49 @@ func TestRelocateCutShort(t *testing.T) {
 		t.Errorf("%d cuts: the test shows little", cuts)
 	}
 }
+
+// TestRelocateLeavesOthersFiles has files beside a log that are not the engine's, with
+// names like those: a log begins and moves there, and each stays where it was.
+func TestRelocateLeavesOthersFiles(t *testing.T) {
+	const to = "log/log"
+	mem := vfs.NewMem()
+	o := smallOptions(mem)
+	others := []string{"server.log", "old.sst", "000001x.sst", "photo.blob", "MANIFEST-old", "OPTIONS-mine"}
+	if err := mem.MkdirAll("log", 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for _, n := range others {
+		if err := writeSynced(mem, "log/"+n, []byte("not the engine's")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := Relocate("log", to, o); err != nil {
+		t.Fatalf("without a log: %v", err)
+	}
+	s, err := Open("log", o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // as at each start
+		if err := Relocate("log", to, o); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, n := range others {
+		if _, err := mem.Stat("log/" + n); err != nil {
+			t.Errorf("%s is gone: %v", n, err)
+		}
+		if _, err := mem.Stat(to + "/" + n); err == nil {
+			t.Errorf("%s is in the log", n)
+		}
+	}
+	if s, err = Open(to, o); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
