@@ -1,11 +1,14 @@
 package main
 
 import (
+	"bytes"
 	"errors"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/caxton-run/caxton/events"
 	"github.com/caxton-run/caxton/events/pebblestore"
@@ -27,6 +30,46 @@ func appendTo(t *testing.T, dir string, bootstrap bool) (held int) {
 		t.Fatal(err)
 	}
 	return int(r.Last) + 1
+}
+
+// TestGroupWithoutItsLog takes the log of a group away, as a power cut does while another
+// takes its place: the directory is the group's all the same. Commands that look at it name
+// what is missing, and the next start, with the switch or without it, has every event.
+func TestGroupWithoutItsLog(t *testing.T) {
+	dir := t.TempDir()
+	held := appendTo(t, dir, true)
+	path := filepath.Join(dir, "log")
+	for _, bootstrap := range []bool{false, true} {
+		if err := os.RemoveAll(path + ".old"); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Rename(path, path+".old"); err != nil {
+			t.Fatal(err)
+		}
+		before := treeOf(t, dir)
+		var out bytes.Buffer
+		a := &app{stdout: &out, stderr: &out, output: "table", now: time.Now}
+		for what, err := range map[string]error{
+			"stat": a.statLog(t.Context(), dir), "verify": a.verifyLog(t.Context(), dir, true, false),
+		} {
+			if exitCode(err) != exitFailed || !strings.Contains(err.Error(), "its log is missing: "+path) {
+				t.Errorf("log %s: %v", what, err)
+			}
+		}
+		d := doctor{dir: dir}
+		if f := d.directory(t.Context()); f.Status != checkFail || !strings.Contains(f.Measured, path) {
+			t.Errorf("doctor: %+v", f)
+		}
+		if treeOf(t, dir) != before {
+			t.Error("a look at the directory changed it")
+		}
+		if held++; appendTo(t, dir, bootstrap) != held {
+			t.Errorf("with --bootstrap %t: not all of %d events", bootstrap, held)
+		}
+	}
+	if names, err := filepath.Glob(filepath.Join(dir, "MANIFEST-*")); err != nil || len(names) != 0 {
+		t.Errorf("another log was begun: %v, %v", names, err)
+	}
 }
 
 // TestGroupLeavesOthersFiles has a file of an operator's in the data directory, with a name

@@ -53,6 +53,8 @@ func (a *app) openLog(dir string) (s *pebblestore.Store, path string, err error)
 	switch {
 	case errors.Is(err, pebblestore.ErrInUse):
 		return nil, "", &failure{text: fmt.Sprintf("%s is in use by a running server", dir), next: "stop the server, or examine a copy of the directory"}
+	case path != dir && errors.Is(err, fs.ErrNotExist):
+		return nil, "", &failure{text: fmt.Sprintf("%s holds a member of a cluster, and its log is missing: %s", dir, path), next: "start the server: it makes the log again, or says why it cannot"}
 	case errors.Is(err, pebblestore.ErrNoLog), errors.Is(err, fs.ErrNotExist):
 		return nil, "", &failure{exit: exitNotFound, text: fmt.Sprintf("%s holds no log", dir), next: "name the server's data directory with --data-dir"}
 	}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"strings"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -57,6 +58,16 @@ func Relocate(dir, to string, opts Options) error {
 		return fmt.Errorf("move log in %s to %s: %w", dir, to, err)
 	}
 	return removeMoved(fsys, dir)
+}
+
+// IsLog reports whether dir is where a log lies that Relocate could move.
+func IsLog(dir string, opts Options) (bool, error) {
+	fsys := opts.FS
+	if fsys == nil {
+		fsys = vfs.Default
+	}
+	names, err := fsys.List(dir)
+	return slices.ContainsFunc(names, func(n string) bool { return strings.HasPrefix(n, manifestMarker) }), err
 }
 
 // lockName is the file by which a log is in use.

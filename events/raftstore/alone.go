@@ -4,12 +4,16 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
 	"sync"
 	"time"
 
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/caxton-run/caxton/events"
 	"github.com/caxton-run/caxton/events/pebblestore"
 )
 
@@ -24,24 +28,95 @@ func (o Options) Alone() Options {
 }
 
 // LogDir is where the log of the member in dir lies, for who looks at it with
-// pebblestore; ok is false when dir is no member's.
+// pebblestore; ok is false when dir is no member's. A member whose log is missing is one
+// all the same: see Adopt.
 func LogDir(dir string) (path string, ok bool, err error) {
 	path = filepath.Join(dir, logDir)
 	st, err := os.Stat(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return "", false, nil
+	if err == nil && st.IsDir() {
+		return path, true, nil
 	}
-	if err != nil || !st.IsDir() {
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return "", false, err
+	}
+	if ok, err = isMember(vfs.Default, dir); err != nil || !ok {
 		return "", false, err
 	}
 	return path, true, nil
 }
 
+// isMember reports whether a member in dir has come as far as to know who it is. Its log
+// was there before that.
+func isMember(fsys vfs.FS, dir string) (bool, error) {
+	for _, name := range []string{identityName, raftDir} {
+		_, err := fsys.Stat(fsys.PathJoin(dir, name))
+		if !errors.Is(err, fs.ErrNotExist) {
+			return err == nil, err
+		}
+	}
+	return false, nil
+}
+
 // Adopt prepares a directory in which pebblestore wrote a log alone for Open: the log is
 // put where a member has it. A crash leaves the one or the other; call it before every
-// Open of such a directory. Errors: those of pebblestore.Relocate.
+// Open of such a directory.
+//
+// In the directory of a member it changes nothing, and looks whether Open will find or can
+// make again all that the member acknowledged. Errors: those of pebblestore.Relocate;
+// *events.CorruptError for a member whose log is missing for good, or that has another
+// beside it.
 func Adopt(dir string, o pebblestore.Options) error {
-	return pebblestore.Relocate(dir, filepath.Join(dir, logDir), o)
+	if o.FS == nil {
+		o.FS = vfs.Default
+	}
+	member, err := isMember(o.FS, dir)
+	if err != nil {
+		return err
+	}
+	if !member {
+		return pebblestore.Relocate(dir, o.FS.PathJoin(dir, logDir), o)
+	}
+	return checkLog(dir, o)
+}
+
+// checkLog refuses a member for which Open would begin an empty log, though it had one with
+// events. Where log/ is missing, because the power was cut while another took its place
+// (Replica.Replace) or it was lost, snapshot and raft log make it again: together they hold
+// all that was acknowledged.
+func checkLog(dir string, o pebblestore.Options) error {
+	path := o.FS.PathJoin(dir, logDir)
+	if alone, err := pebblestore.IsLog(dir, o); err != nil {
+		return err
+	} else if alone {
+		return &events.CorruptError{Where: "directory " + dir, Reason: "holds a log beside that of a member, " + path + ": it was begun when that was missing"}
+	}
+	if _, err := o.FS.Stat(path); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	x, err := examineLost(dir, o)
+	if errors.Is(err, events.ErrCorrupt) {
+		return &events.CorruptError{Where: "directory " + path, Reason: "is missing, and cannot be made again: " + err.Error()}
+	}
+	if err == nil && x.last == 0 && x.meta.Index == 0 {
+		return &events.CorruptError{Where: "directory " + path, Reason: "is missing, and there is neither a snapshot nor a raft log to make it again"}
+	}
+	return err
+}
+
+// examineLost goes through all that the member in dir has beside its log.
+func examineLost(dir string, o pebblestore.Options) (*examination, error) {
+	var faults error
+	x := &examination{
+		ctx: context.Background(), fs: o.FS, log: o.Logger, dir: dir,
+		report: func(fault error) { faults = errors.Join(faults, fault) },
+	}
+	if x.log == nil {
+		x.log = slog.New(slog.DiscardHandler)
+	}
+	if err := errors.Join(x.identity(), x.snapshot(0), x.entries()); err != nil {
+		return nil, err
+	}
+	return x, errors.Join(faults, checkExtent(x.first, x.last, x.meta.Index, x.held, 0))
 }
 
 // nobody is a Network without others.

@@ -85,9 +85,14 @@ func writeAlone(t *testing.T, fs *vfs.MemFS) (events.Event, pebblestore.Root) {
 }
 
 // foundCluster opens a member that makes a cluster or has made one: it leads, and takes an
-// append behind what was written before.
+// append behind what was written before. Adopt comes first, as in a server: no cut leaves
+// what it would refuse.
 func foundCluster(t *testing.T, o Options, written bool) {
 	t.Helper()
+	if err := Adopt("data", o.Log); err != nil {
+		t.Error(err)
+		return
+	}
 	s, err := Open("data", o)
 	if err != nil {
 		t.Error(err)

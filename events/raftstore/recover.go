@@ -33,8 +33,8 @@ type Recovered struct {
 // held is lost; Recovered says where the line is. The cluster gets a new id, so that
 // no old member can come back and vote.
 //
-// Ended in the middle it is to be called again, and says the same. Errors: those of Open, and
-// *events.InvalidError for a member that was never one of a cluster.
+// Ended in the middle it is to be called again, and says the same. Errors: those of Adopt and
+// Open, and *events.InvalidError for a member that was never one of a cluster.
 func Recover(dir string, o Options) (Recovered, error) {
 	if err := o.Validate(); err != nil {
 		return Recovered{}, err
@@ -49,6 +49,9 @@ func Recover(dir string, o Options) (Recovered, error) {
 }
 
 func (s *Store) recover() (out Recovered, err error) {
+	if err := s.checkDir(); err != nil {
+		return out, err
+	}
 	if err := s.openDisk(); err != nil {
 		return out, err
 	}
@@ -72,6 +75,14 @@ func (s *Store) recover() (out Recovered, err error) {
 	}
 	out.End = s.Root()
 	return out, s.beginAnew(index, term)
+}
+
+// checkDir refuses a member for which openDisk would begin an empty log in place of its own.
+func (s *Store) checkDir() error {
+	if member, err := isMember(s.fs, s.dir); err != nil || !member {
+		return err
+	}
+	return checkLog(s.dir, s.opts.Log)
 }
 
 // recoverable refuses a member that has nothing to go on with.
