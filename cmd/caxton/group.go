@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"iter"
-	"log/slog"
 	"time"
 
 	"github.com/caxton-run/caxton/events"
@@ -79,9 +78,7 @@ func (a *app) examineGroup(ctx context.Context, dir string, s *pebblestore.Store
 	if _, isGroup, err := raftstore.LogDir(dir); err != nil || !isGroup {
 		return nil, err
 	}
-	opts := pebblestore.DefaultOptions()
-	opts.Logger = slog.New(warnings{a})
-	x, err := raftstore.Examine(ctx, dir, s, opts, deep, report)
+	x, err := raftstore.Examine(ctx, dir, s, a.stoppedLog(), deep, report)
 	return &replicated{x.Entries, x.Last, x.Term, x.Applied, x.Beyond, x.Events, x.Snapshots}, err
 }
 

@@ -87,3 +87,14 @@ func TestGroupLeavesOthersFiles(t *testing.T) {
 		}
 	}
 }
+
+// TestFatalIsTold: what ends the engine under a command is told before the program ends.
+func TestFatalIsTold(t *testing.T) {
+	var told bytes.Buffer
+	code := -1
+	a := &app{stderr: &told, exit: func(c int) { code = c }}
+	a.stoppedLog().Fatal("the disk failed")
+	if told.String() != "caxton: the disk failed\n" || code != exitFailed {
+		t.Errorf("%q, exit code %d", told.String(), code)
+	}
+}

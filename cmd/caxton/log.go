@@ -44,8 +44,8 @@ func (a *app) logDir(flag string) (string, error) {
 
 // openLog opens the log in a data directory, to look at it; path is where it lies.
 func (a *app) openLog(dir string) (s *pebblestore.Store, path string, err error) {
-	opts := pebblestore.DefaultOptions()
-	opts.ReadOnly, opts.Logger = true, slog.New(warnings{a})
+	opts := a.stoppedLog()
+	opts.ReadOnly = true
 	if path, err = logPath(dir); err != nil {
 		return nil, "", err
 	}
@@ -59,6 +59,19 @@ func (a *app) openLog(dir string) (s *pebblestore.Store, path string, err error)
 		return nil, "", &failure{exit: exitNotFound, text: fmt.Sprintf("%s holds no log", dir), next: "name the server's data directory with --data-dir"}
 	}
 	return s, path, err
+}
+
+// stoppedLog are the options for the log of a server that is stopped. What ends the engine
+// is told and ends the program: its logger tells warnings only.
+func (a *app) stoppedLog() pebblestore.Options {
+	opts := pebblestore.DefaultOptions()
+	opts.Logger = slog.New(warnings{a})
+	opts.Fatal = func(why string) {
+		err := &failure{text: why}
+		a.complain(err)
+		a.exit(exitCode(err))
+	}
+	return opts
 }
 
 // warnings notes what the engine warns of: a small file beside the log that does not

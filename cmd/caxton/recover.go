@@ -3,7 +3,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"log/slog"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -66,8 +65,7 @@ func (a *app) recoverMember(dir string, yes bool) error {
 		}
 	}
 	o := raftstore.DefaultOptions()
-	o.Log = pebblestore.DefaultOptions()
-	o.Log.Logger = slog.New(warnings{a})
+	o.Log = a.stoppedLog()
 	r, err := raftstore.Recover(dir, o.Alone())
 	var invalid *events.InvalidError
 	switch {

@@ -24,6 +24,7 @@ type app struct {
 	serve  serveFunc
 	getenv func(string) string
 	now    func() time.Time
+	exit   func(code int) // does not return: for what must not go on
 
 	api     string
 	token   string
@@ -36,7 +37,7 @@ type app struct {
 }
 
 func newApp(stdin io.Reader, stdout, stderr io.Writer, serve serveFunc) *app {
-	return &app{stdin: stdin, stdout: stdout, stderr: stderr, serve: serve, getenv: os.Getenv, now: time.Now}
+	return &app{stdin: stdin, stdout: stdout, stderr: stderr, serve: serve, getenv: os.Getenv, now: time.Now, exit: os.Exit}
 }
 
 func (a *app) close() {

@@ -230,6 +230,16 @@ func ProposedEvents(b []byte) (int, error) {
 	return 1, nil
 }
 
+// Appended returns the events that a proposal appends to stream if it is taken: none where
+// it is not an append to that. Errors are *events.CorruptError, of any proposal.
+func Appended(b []byte, stream events.Stream) ([]events.Event, error) {
+	r, _, err := decodeProposal(b)
+	if err != nil || r.op != opAppend || r.stream != stream {
+		return nil, err
+	}
+	return r.events, nil
+}
+
 // CheckProposal reports whether a proposal is one that the methods of Store make: Apply
 // would take any that it can read, and one that those refuse could stop every replica for
 // good. Errors are *events.CorruptError.

@@ -33,14 +33,17 @@ type Recovered struct {
 // held is lost; Recovered says where the line is. The cluster gets a new id, so that
 // no old member can come back and vote.
 //
-// Ended in the middle it is to be called again, and says the same. Errors: those of Adopt and
-// Open, and *events.InvalidError for a member that was never one of a cluster.
+// All that it will apply is read before: a member that holds what this build does not
+// understand stays as it is. Ended in the middle it is to be called again, and says the same.
+// Errors: those of Adopt and Open, *TooOldError, and *events.InvalidError for a member that
+// was never one of a cluster.
 func Recover(dir string, o Options) (Recovered, error) {
 	if err := o.Validate(); err != nil {
 		return Recovered{}, err
 	}
 	o = o.withDefaults()
 	s := newStore(dir, o)
+	s.failing.Do(func() {}) // what fails is returned: there is no member yet that could go on
 	out, err := s.recover()
 	if err = errors.Join(err, s.abandon()); err != nil {
 		return out, fmt.Errorf("recover member in %s: %w", dir, err)
@@ -49,14 +52,10 @@ func Recover(dir string, o Options) (Recovered, error) {
 }
 
 func (s *Store) recover() (out Recovered, err error) {
-	if err := s.checkDir(); err != nil {
-		return out, err
-	}
-	if err := s.openDisk(); err != nil {
-		return out, err
-	}
-	if err := s.recoverable(); err != nil {
-		return out, err
+	for _, step := range []func() error{s.checkDir, s.openDisk, s.recoverable, s.checkRest} {
+		if err := step(); err != nil {
+			return out, err
+		}
 	}
 	begun, err := s.beginRecovery()
 	if err != nil {
@@ -85,10 +84,13 @@ func (s *Store) checkDir() error {
 	return checkLog(s.dir, s.opts.Log)
 }
 
-// recoverable refuses a member that has nothing to go on with.
+// recoverable refuses a member that has nothing to go on with, or cannot.
 func (s *Store) recoverable() error {
 	if s.id.of() == (ClusterID{}) {
 		return events.Invalid("dir", "holds a member that belongs to no cluster")
+	}
+	if s.replica.ReadOnly() { // isolated: nothing can be applied to it
+		return events.ErrReadOnly
 	}
 	last, err := s.logs.LastIndex()
 	if err == nil && last == 0 && s.fsm.snaps.newest() == nil {
@@ -140,9 +142,9 @@ func (s *Store) endRecovery() error {
 	return syncDir(s.fs, s.dir)
 }
 
-// applyRest applies all entries of the log, committed or not, and returns where it
-// ends.
-func (s *Store) applyRest() (index, term uint64, err error) {
+// commands goes through those of all entries behind the newest snapshot, committed or not,
+// and returns where the log ends.
+func (s *Store) commands(visit func(e *raft.Log) error) (index, term uint64, err error) {
 	if newest := s.fsm.snaps.newest(); newest != nil {
 		index, term = newest.meta.Index, newest.meta.Term
 	}
@@ -156,14 +158,61 @@ func (s *Store) applyRest() (index, term uint64, err error) {
 			return 0, 0, err
 		}
 		if e.Type == raft.LogCommand {
-			s.fsm.Apply(&e)
-			if s.fsm.broken != nil {
-				return 0, 0, s.fsm.broken
+			if err := visit(&e); err != nil {
+				return 0, 0, err
 			}
 		}
 		index, term = e.Index, e.Term
 	}
 	return index, term, nil
+}
+
+// checkRest finds what applyRest could not apply, while nothing of the member is changed
+// but what each start mends.
+func (s *Store) checkRest() error {
+	_, _, err := s.commands(func(e *raft.Log) error {
+		term, proposals, err := decodeEntry(e.Data)
+		if err == nil && term == e.Term && e.Index > s.replica.Applied() {
+			err = s.checkProposals(proposals)
+		}
+		if err != nil {
+			return fmt.Errorf("entry %d: %w", e.Index, err)
+		}
+		return nil
+	})
+	return err
+}
+
+// checkProposals refuses what the replica could not read, and what would end this build's
+// part once it is applied.
+func (s *Store) checkProposals(proposals [][]byte) error {
+	for _, p := range proposals {
+		appended, err := pebblestore.Appended(p, events.ClusterStream())
+		if err != nil {
+			return err
+		}
+		for _, ev := range appended {
+			if ev.Type != (events.ClusterVersionRaised{}).EventType() {
+				continue
+			}
+			version, err := raisedTo(ev)
+			if err == nil {
+				err = s.fsm.checkVersion(version)
+			}
+			if err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// applyRest applies all that commands goes through.
+func (s *Store) applyRest() (index, term uint64, err error) {
+	return s.commands(func(e *raft.Log) error {
+		s.fsm.Apply(e)
+		return s.fsm.broken
+	})
 }
 
 // beginAnew makes a snapshot of the log as it is, with this member as the only one,

@@ -54,15 +54,29 @@ func (f *fsm) readVersion() error {
 		if err != nil {
 			return fmt.Errorf("read the cluster's version: %w", err)
 		}
-		p, err := events.Decode(ev.Event)
-		if err != nil {
-			return fmt.Errorf("read the cluster's version: %w", err)
-		}
-		if raised, ok := p.(events.ClusterVersionRaised); ok {
-			version = uint32(raised.To)
+		if version, err = raisedTo(ev.Event); err != nil {
+			return err
 		}
 	}
 	f.version.Store(version)
+	return f.checkVersion(version)
+}
+
+// raisedTo is the version that a ClusterVersionRaised tells.
+func raisedTo(ev events.Event) (uint32, error) {
+	p, err := events.Decode(ev)
+	if err != nil {
+		return 0, fmt.Errorf("read the cluster's version: %w", err)
+	}
+	raised, ok := p.(events.ClusterVersionRaised)
+	if !ok {
+		return 0, fmt.Errorf("read the cluster's version: %w", &events.CorruptError{Where: fmt.Sprintf("event %s", ev.ID), Reason: "is a " + string(ev.Type)})
+	}
+	return uint32(raised.To), nil
+}
+
+// checkVersion is a *TooOldError for a version that this build does not understand.
+func (f *fsm) checkVersion(version uint32) error {
 	if version > f.understands {
 		return &TooOldError{Writes: version, Understands: f.understands}
 	}
