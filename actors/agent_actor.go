@@ -165,6 +165,7 @@ func (a *agentActor) load(ctx context.Context, guest bool) error {
 		return err
 	}
 	a.live, a.guest = live, guest
+	a.box.know(live.State.Status)
 	if !live.State.Exists() {
 		a.sys.deps.Inboxes.Disown(a.id)
 	}

@@ -102,6 +102,7 @@ func (a *agentActor) flush(ctx context.Context, t *turn) error {
 			return err
 		}
 		a.turns++
+		a.box.know(a.state().Status)
 		if beginAnew(t.events) {
 			a.sys.unconfirmed.forget(a.id)
 		}

@@ -37,6 +37,7 @@ type envelope struct {
 	timer     *projections.DueTimer // of a timer's message, which the turn reads from the log
 	done      func(answer)          // called with the answer; nil calls nobody
 	arrived   time.Time
+	late      bool    // a message that came when the agent was to be stopped; set by Offer
 	claims    []claim // of half-open breakers whose trial it is
 
 	phase   atomic.Int32
@@ -76,6 +77,12 @@ func newEnvelope() *envelope {
 
 // isCommand reports whether the envelope is for the actor rather than the guest.
 func (e *envelope) isCommand() bool { return e.command != nil || e.nudge }
+
+// fromOutside reports whether it is a message that nobody has written down yet: not an
+// agent's, a timer's, or an entry of the inbox.
+func (e *envelope) fromOutside() bool {
+	return !e.isCommand() && !e.fromAgent && !e.entry && e.timer == nil
+}
 
 // endsStop reports whether it tells an agent that its draining is at an end.
 func (e *envelope) endsStop() bool {

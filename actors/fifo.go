@@ -1,5 +1,7 @@
 package actors
 
+import "slices"
+
 // fifo is a queue in a slice that gives its memory back when it runs empty.
 type fifo struct {
 	list []*envelope
@@ -31,4 +33,13 @@ func (q *fifo) unpop(list []*envelope) {
 	if len(list) > 0 {
 		*q = fifo{list: append(list[:len(list):len(list)], q.items()...)}
 	}
+}
+
+// remove takes an envelope out of the queue and reports whether it was there.
+func (q *fifo) remove(e *envelope) bool {
+	i := slices.Index(q.items(), e)
+	if i >= 0 {
+		q.list = slices.Delete(q.list, q.head+i, q.head+i+1)
+	}
+	return i >= 0
 }

@@ -143,6 +143,15 @@ func (g *Gateway) await(ctx context.Context, r SendRequest, env *envelope, box *
 		return answer{}, unsettled(ctx)
 	case <-patience.C:
 	}
+	if g.sys.isLate(ctx, r.To, env, box) {
+		known, sure := g.sys.isKnown(ctx, r.To, env, box)
+		if !known && sure && box.withdraw(env) {
+			return refused(env, fmt.Errorf("agent %s: %w", r.To, events.ErrAgentStopped))
+		}
+		if !known {
+			return waitAnswer(ctx, env, nil, answer{})
+		}
+	}
 	queued, ok := g.spill(ctx, r.To, env, box)
 	if !ok {
 		return waitAnswer(ctx, env, nil, answer{})
@@ -150,6 +159,12 @@ func (g *Gateway) await(ctx context.Context, r SendRequest, env *envelope, box *
 	wait := time.NewTimer(max(0, r.Wait-g.sys.cfg.SpillAfter))
 	defer wait.Stop()
 	return waitAnswer(ctx, env, wait.C, queued)
+}
+
+// refused answers a message that no turn will have.
+func refused(env *envelope, err error) (answer, error) {
+	env.respond(answer{err: err}) // gives its claims back
+	return answer{}, err
 }
 
 // waitAnswer waits until env is answered, the time has expired or ctx has ended.
@@ -232,7 +247,25 @@ func (s *System) nudge(id events.AgentID) {
 // and, as of Resume and Remove, events.ErrUnknownOutcome when ctx ended before
 // the agent ended its turn: the change may yet be made.
 func (g *Gateway) Suspend(ctx context.Context, c Command) (events.Position, error) {
+	if err := g.sys.refusesToSuspend(c.Agent); err != nil {
+		return 0, err
+	}
 	return g.hurry(ctx, c, agent.Suspend{Reason: c.Reason})
+}
+
+// refusesToSuspend tells at once what would be refused behind a guest that is not ended for
+// it: a suspension of an agent that is stopped, or is to be by a command that waits.
+func (s *System) refusesToSuspend(id events.AgentID) error {
+	box := s.registry.box(id)
+	if box == nil {
+		return nil
+	}
+	status := box.comes()
+	if !stops(status) {
+		return nil
+	}
+	_, err := agent.Decide(&agent.State{ID: id, Status: status}, agent.Suspend{})
+	return err
 }
 
 // Resume lets an agent that does not run go on as it was, what its inbox holds

@@ -34,8 +34,8 @@ type guestWork struct {
 }
 
 // maxCuts is how many interruptions in a row there may be for commands that do not hold
-// the agent: updates, restarts, and what comes to nothing. If they come faster than a
-// guest gets done, it would never get done, and nothing of that says that it should not.
+// the agent: updates and restarts. If they come faster than a guest gets done, it would
+// never get done, and nothing of that says that it should not.
 const maxCuts = 2
 
 // context returns what the next run goes by: a fresh one after an interruption.
@@ -55,19 +55,19 @@ func (i *interrupt) now() {
 	}
 }
 
-// admits reports whether a command whose time is over ends what the guest does. One that
-// needs the guest ends no other's work, and who does not hold the agent gives way in the end.
-func (i *interrupt) admits(cmd agent.Command) bool {
-	draining, some := i.work.status == agent.Draining, !i.work.ofCommand && i.cuts < maxCuts
+// admits reports whether a command whose time is over ends what the guest does, where the
+// agent is in this status when its turn comes. One that needs the guest ends no other's
+// work, and gives way in the end; one that comes to nothing then ends nobody's.
+func (i *interrupt) admits(status agent.Status, cmd agent.Command) bool {
 	switch c := cmd.(type) {
 	case agent.Update, agent.Restart:
-		return some
+		return !i.work.ofCommand && i.cuts < maxCuts
 	case agent.Suspend:
-		return !draining || some // refused
+		return !stops(status) // else it is refused
 	case agent.Stop:
-		return !draining || !c.Drain || some // no change
+		return status != agent.Stopped && (status != agent.Draining || !c.Drain) // else it is no change
 	case agent.EndStop:
-		return draining || i.work.status == ""
+		return status == agent.Draining || status == ""
 	}
 	return true
 }
@@ -84,7 +84,7 @@ func (b *Mailbox) Interrupt() {
 func (b *Mailbox) interruptFor(e *envelope) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if e.urgent && b.runs.admits(e.command) {
+	if e.urgent && b.runs.admits(b.ahead(b.runs.work.status, e), e.command) {
 		b.runs.now()
 	}
 }
@@ -103,7 +103,7 @@ func (b *Mailbox) runContext(parent context.Context, work guestWork) context.Con
 	}
 	for _, e := range waiting {
 		switch {
-		case !e.urgent || time.Since(e.arrived) < e.grace || !b.runs.admits(e.command):
+		case !e.urgent || time.Since(e.arrived) < e.grace || !b.runs.admits(b.ahead(work.status, e), e.command):
 		case work.ofCommand:
 			e.hurry.Reset(e.grace)
 		default:

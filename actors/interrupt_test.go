@@ -39,17 +39,57 @@ func TestWhatACommandInterrupts(t *testing.T) {
 	}{
 		"update":     {agent.Update{}, [...]bool{true, false, false, false, true, false, false}},
 		"restart":    {agent.Restart{}, [...]bool{true, false, false, false, true, false, false}},
-		"suspend":    {agent.Suspend{}, [...]bool{true, true, true, false, true, false, true}},
+		"suspend":    {agent.Suspend{}, [...]bool{true, true, true, false, false, false, true}},
 		"stop":       {agent.Stop{}, [...]bool{true, true, true, true, true, true, true}},
-		"drain":      {agent.Stop{Drain: true}, [...]bool{true, true, true, false, true, false, true}},
+		"drain":      {agent.Stop{Drain: true}, [...]bool{true, true, true, false, false, false, true}},
 		"remove":     {agent.Remove{}, [...]bool{true, true, true, true, true, true, true}},
 		"end a stop": {agent.EndStop{}, [...]bool{false, false, false, true, true, true, true}},
 	} {
 		for i, w := range works {
-			if got := w.admits(c.cmd); got != c.want[i] {
+			if got := w.admits(w.work.status, c.cmd); got != c.want[i] {
 				t.Errorf("%s, while the guest does %+v after %d cuts: %v, want %v", name, w.work, w.cuts, got, c.want[i])
 			}
 		}
+	}
+}
+
+// TestACommandGoesByThoseBeforeIt: what a stop that waits has refused, or come to nothing,
+// ends no run meanwhile; what calls that stop off opens the way again.
+func TestACommandGoesByThoseBeforeIt(t *testing.T) {
+	for name, c := range map[string]struct {
+		before []agent.Command
+		cmd    agent.Command
+		want   bool
+	}{
+		"suspend behind a drain":           {[]agent.Command{agent.Stop{Drain: true}}, agent.Suspend{}, false},
+		"suspend behind a stop":            {[]agent.Command{agent.Stop{}}, agent.Suspend{}, false},
+		"drain behind a drain":             {[]agent.Command{agent.Stop{Drain: true}}, agent.Stop{Drain: true}, false},
+		"drain behind a stop":              {[]agent.Command{agent.Stop{}}, agent.Stop{Drain: true}, false},
+		"stop behind a drain":              {[]agent.Command{agent.Stop{Drain: true}}, agent.Stop{}, true},
+		"stop behind a stop":               {[]agent.Command{agent.Stop{}}, agent.Stop{}, false},
+		"suspend behind a stop called off": {[]agent.Command{agent.Stop{Drain: true}, agent.Resume{}}, agent.Suspend{}, true},
+		"drain behind a suspension":        {[]agent.Command{agent.Suspend{}}, agent.Stop{Drain: true}, true},
+		"suspend before a drain":           {nil, agent.Suspend{}, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := NewMailbox(10)
+			ctx := b.runContext(t.Context(), guestWork{status: agent.Running})
+			for _, cmd := range c.before {
+				e := newEnvelope()
+				e.command, e.urgent, e.grace = cmd, true, time.Hour
+				if err := b.Offer(e); err != nil {
+					t.Fatal(err)
+				}
+				defer e.respond(answer{})
+			}
+			e := urgentCommand(t, b, c.cmd)
+			if b.interruptFor(e); (ctx.Err() != nil) != c.want {
+				t.Errorf("the run: %v, want it ended: %v", ctx.Err(), c.want)
+			}
+			if got := b.runContext(t.Context(), guestWork{status: agent.Running}).Err() != nil; got != c.want {
+				t.Errorf("the next run is ended: %v, want %v", got, c.want)
+			}
+		})
 	}
 }
 

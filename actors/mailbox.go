@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
+	"github.com/caxton-run/caxton/actors/agent"
 	"github.com/caxton-run/caxton/events"
 )
 
@@ -42,7 +43,8 @@ type Mailbox struct {
 	suspended bool // by proto.actor, while it restarts the actor
 	held      bool // by the agent, while it backs off
 	closed    bool
-	panics    int // turns in a row that a panic broke off
+	panics    int          // turns in a row that a panic broke off
+	status    agent.Status // of the agent, as it was durable last; empty when that is not known
 }
 
 // NewMailbox returns one that holds up to limit waiting messages.
@@ -54,11 +56,14 @@ func NewMailbox(limit int) *Mailbox {
 func (b *Mailbox) leave() { b.left.Do(func() { close(b.gone) }) }
 
 // Offer adds an envelope at the end. Errors: events.ErrMailboxFull;
-// events.ErrClosed when the agent has hibernated: a new mailbox is to be had.
+// events.ErrClosed when the agent has hibernated: a new mailbox is to be had;
+// events.ErrAgentStopped, for messages from outside while the agent is stopped or about to
+// be: a stop that still waits counts. One with a key is taken, as late: it may be known.
 // Commands are taken beyond the limit, so that a flooded agent can be held; timers
 // too: they have a limit of their own, and nobody to refuse them to.
 func (b *Mailbox) Offer(e *envelope) error {
 	b.mu.Lock()
+	e.late = e.fromOutside() && stops(b.ahead(b.status, nil))
 	switch {
 	case b.closed:
 		b.mu.Unlock()
@@ -68,6 +73,9 @@ func (b *Mailbox) Offer(e *envelope) error {
 		if e.urgent { // under mu: whoever answers has taken it from here
 			e.hurry = time.AfterFunc(e.grace, func() { b.interruptFor(e) })
 		}
+	case e.late && e.key == "":
+		b.mu.Unlock()
+		return events.ErrAgentStopped
 	case b.waiting.len() >= b.limit && e.timer == nil:
 		b.mu.Unlock()
 		return events.ErrMailboxFull
@@ -79,11 +87,15 @@ func (b *Mailbox) Offer(e *envelope) error {
 	return nil
 }
 
-// room is events.ErrMailboxFull when a message would be refused.
+// room is how a message from outside would be refused: events.ErrMailboxFull,
+// events.ErrAgentStopped.
 func (b *Mailbox) room() error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.waiting.len() >= b.limit {
+	switch {
+	case stops(b.ahead(b.status, nil)):
+		return events.ErrAgentStopped
+	case b.waiting.len() >= b.limit:
 		return events.ErrMailboxFull
 	}
 	return nil

@@ -65,6 +65,123 @@ func (g *Gateway) Restart(ctx context.Context, c Command) (events.Position, erro
 	return g.hurry(ctx, c, cmd)
 }
 
+// stops reports whether an agent in this status is stopped, or about to be.
+func stops(s agent.Status) bool { return s == agent.Draining || s == agent.Stopped }
+
+// comesTo is the status that a command would leave an agent in, as far as that can be told
+// from the one before it, which is empty when it is not known.
+func comesTo(before agent.Status, cmd agent.Command) agent.Status {
+	switch c := cmd.(type) {
+	case agent.Resume, agent.Restart:
+		return agent.Running
+	case agent.Suspend:
+		if before == agent.Running {
+			return agent.Suspended
+		}
+	case agent.Stop:
+		if c.Drain && (before == agent.Running || before == agent.Draining || before == "") {
+			return agent.Draining
+		}
+		return agent.Stopped
+	case agent.EndStop:
+		if before == agent.Draining {
+			return agent.Stopped
+		}
+	}
+	return before
+}
+
+// ahead is the status in which a command finds the agent, which has this one now, when all
+// commands before it are done; nil is one that would come now. Caller holds mu.
+func (b *Mailbox) ahead(status agent.Status, until *envelope) agent.Status {
+	lists := [][]*envelope{b.turn, b.commands.items()}
+	if len(b.turn) > 0 && !b.turn[0].isCommand() { // one of messages holds no command
+		lists = lists[1:]
+	}
+	for _, list := range lists {
+		for _, e := range list {
+			if e == until {
+				return status
+			}
+			status = comesTo(status, e.command)
+		}
+	}
+	return status
+}
+
+// comes is ahead for a command that would come now.
+func (b *Mailbox) comes() agent.Status {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.ahead(b.status, nil)
+}
+
+// know says in which status the agent is, durably; empty when that is to be read anew.
+func (b *Mailbox) know(s agent.Status) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.status = s
+}
+
+// withdraw takes a message back that waits for its turn, and reports whether it did: no
+// turn will have it then, whatever becomes of the agent.
+func (b *Mailbox) withdraw(e *envelope) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.waiting.class[rank(e)].remove(e)
+}
+
+// hasEarlier reports whether the message of a late envelope is here in one that is not.
+func (b *Mailbox) hasEarlier(late *envelope) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, list := range b.lists() {
+		for _, e := range list {
+			if e != late && !e.isCommand() && !e.late && e.message.ID == late.message.ID {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// isLate reports whether a message that waits came when its agent was stopped or to be. A
+// mailbox that does not know its agent yet was made for one that slept, which reads show.
+func (s *System) isLate(ctx context.Context, to events.AgentID, e *envelope, box *Mailbox) bool {
+	if e.late || box.comes() != "" {
+		return e.late
+	}
+	return s.shownStopped(to) && s.caughtUp(ctx) == nil && s.shownStopped(to)
+}
+
+func (s *System) shownStopped(id events.AgentID) bool {
+	view, _ := s.deps.Agents.Get(id)
+	return stops(agent.Status(view.Status))
+}
+
+// isKnown reports whether a late message was taken before under its key, and whether that
+// is sure: then one that was not can be refused though the guest keeps the actor busy.
+func (s *System) isKnown(ctx context.Context, to events.AgentID, e *envelope, box *Mailbox) (known, sure bool) {
+	if e.key == "" {
+		return false, true
+	}
+	if box.hasEarlier(e) {
+		return true, true
+	}
+	if s.deps.Messages == nil || s.caughtUp(ctx) != nil {
+		return false, false
+	}
+	if _, found := s.deps.Messages.Find(e.message.ID); found {
+		return true, true
+	}
+	st, err := s.source.State(ctx, to) // remembers what a trimmed history has no event of
+	if err != nil {
+		return false, false
+	}
+	_, known = st.Key(e.key)
+	return known, known || s.deps.Messages.Whole()
+}
+
 // drains reports whether an agent that is draining is to run this message: it
 // waited before the agent was told to stop, and there is time left.
 func (a *agentActor) drains(e *envelope) bool {

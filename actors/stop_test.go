@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/caxton-run/caxton/actors/agent"
 	"github.com/caxton-run/caxton/events"
 	"github.com/caxton-run/caxton/fixtures"
 )
@@ -127,6 +128,73 @@ func TestAStopEndsABusyGuest(t *testing.T) {
 				t.Errorf("%d messages stand in the inbox, want 1", n)
 			}
 		})
+	}
+}
+
+// TestAStopTakesNothingNew from the moment that it is asked for, though the guest keeps it
+// waiting; what was taken before is known by its key. A suspension is refused likewise and
+// ends no run. What calls the stop off lets messages come again.
+func TestAStopTakesNothingNew(t *testing.T) {
+	r := newRig(t, func(c *Config) { c.SpillAfter = time.Millisecond })
+	id := r.deployWasm("spin", hostile(t, "spin"), slowly(time.Minute))
+	first := keyed(id, `1`, "first")
+	first.Wait = 0
+	if sent, err := r.Send(t.Context(), first); err != nil || sent.Status != Queued {
+		t.Fatalf("%s %v, want %s", sent.Status, err, Queued)
+	}
+	box := r.sys.registry.box(id)
+	r.until("the guest runs", func() bool { return r.sys.licence.Load().guests.Load() == 1 })
+	var group sync.WaitGroup
+	defer group.Wait()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	group.Go(func() {
+		_, _ = r.Stop(ctx, StopRequest{Command: Command{Agent: id}, Drain: true, Grace: time.Hour})
+	})
+	r.until("the stop waits", func() bool { return box.comes() == agent.Draining })
+	r.takesNothingNew(id, first)
+	if _, err := r.Suspend(t.Context(), Command{Agent: id}); !errors.Is(err, events.ErrIllegalLifecycle) {
+		t.Errorf("a suspension: %v, want events.ErrIllegalLifecycle", err)
+	}
+	box.mu.Lock()
+	if box.runs.ctx.Err() != nil {
+		t.Error("the run was ended")
+	}
+	box.mu.Unlock()
+	group.Go(func() { _, _ = r.Resume(ctx, Command{Agent: id}) })
+	r.until("it is to be resumed", func() bool { return box.comes() == agent.Running })
+	if sent, err := r.Send(t.Context(), first); err != nil || sent.Status != Queued {
+		t.Errorf("a message once the stop is called off: %s %v, want %s", sent.Status, err, Queued)
+	}
+}
+
+// TestADrainingAgentTakesNothingNew though the node was started anew, and its guest is busy.
+func TestADrainingAgentTakesNothingNew(t *testing.T) {
+	r := newRig(t, func(c *Config) { c.SpillAfter = time.Millisecond })
+	id := r.deployWasm("spin", hostile(t, "spin"), slowly(time.Minute))
+	first := keyed(id, `1`, "first")
+	r.hold(id, first)
+	r.write(id, events.AgentResumed{}, events.AgentStopRequested{Reason: "test", GraceMS: 1, Until: time.Now().Add(time.Hour)})
+	r.restart()
+	r.until("the guest runs", func() bool { return r.sys.licence.Load().guests.Load() == 1 })
+	r.takesNothingNew(id, first)
+}
+
+// takesNothingNew of a busy agent, beside the message that it has.
+func (r *rig) takesNothingNew(id events.AgentID, has SendRequest) {
+	r.t.Helper()
+	has.Wait = 0
+	if sent, err := r.Send(context.Background(), has); err != nil || sent.Status != Queued {
+		r.t.Errorf("what was taken before, again: %s %v, want %s", sent.Status, err, Queued)
+	}
+	kept := r.inboxes.Len()
+	for _, q := range []SendRequest{request(id, `2`), keyed(id, `2`, "second")} {
+		if sent, err := r.Send(context.Background(), q); !errors.Is(err, events.ErrAgentStopped) {
+			r.t.Errorf("a message with key %q: %s %v, want events.ErrAgentStopped", q.IdempotencyKey, sent.Status, err)
+		}
+	}
+	if n := r.inboxes.Len(); n != kept {
+		r.t.Errorf("%d messages stand in the inbox, want %d", n, kept)
 	}
 }
 

@@ -27,6 +27,7 @@ type Deps struct {
 	Talks    *projections.Conversations
 	Letters  *projections.Letters
 	Storms   *projections.Storms
+	Messages *projections.Messages // nil: an agent that drains says itself which keys it knows, when its guest lets it
 	Runner   *projections.Runner
 	Running  *RunLog  // nil: an unclean end accuses nobody
 	Room     Room     // nil: there always is

@@ -145,6 +145,7 @@ func (a *agentActor) refuse(batch []*envelope, err error) {
 // after that this node is not the agent's owner and steps down.
 func (a *agentActor) lost(batch []*envelope, err error) {
 	a.forget()
+	a.box.know("")
 	var conflict *events.WrongRevisionError
 	if errors.As(err, &conflict) {
 		a.conflicts++

@@ -78,6 +78,13 @@ func (x *Messages) Find(id events.MessageID) (at events.Position, ok bool) {
 	return at, ok
 }
 
+// Whole reports whether Find knows every message of the log that it has seen.
+func (x *Messages) Whole() bool {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	return len(x.ring) < x.most
+}
+
 // Len is the number of messages that Find knows.
 func (x *Messages) Len() int {
 	x.mu.RLock()

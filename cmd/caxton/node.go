@@ -94,7 +94,7 @@ func (n *node) open(ctx context.Context, bootstrap bool) error {
 	n.runner = projections.NewRunner(n.store, n.log, n.index, agents, inFlight, inboxes, timers, talks, n.letters, storms) // the index first: who finds a send ended finds there how
 	n.system, err = actors.New(n.actorsConfig(), actors.Deps{
 		Store: n.store, Host: n.host, Agents: agents, InFlight: inFlight, Inboxes: inboxes,
-		Timers: timers, Talks: talks, Letters: n.letters, Storms: storms, Runner: n.runner, Running: n.running, Room: n.store, Observer: n.metrics, Log: n.log, Member: events.MemberID(n.cfg.Node.ID),
+		Timers: timers, Talks: talks, Letters: n.letters, Storms: storms, Messages: n.index, Runner: n.runner, Running: n.running, Room: n.store, Observer: n.metrics, Log: n.log, Member: events.MemberID(n.cfg.Node.ID),
 	})
 	if err != nil {
 		return err
