@@ -207,7 +207,8 @@ func (b *bulk) one(ctx context.Context, id events.AgentID) (events.Position, err
 	case ActionResume:
 		return g.Resume(ctx, c)
 	case ActionStop:
-		return g.Stop(ctx, StopRequest{Command: c, Drain: r.Drain, Grace: r.Grace})
+		done, err := g.Stop(ctx, StopRequest{Command: c, Drain: r.Drain, Grace: r.Grace})
+		return done.Position, err
 	case ActionRestart:
 		return g.Restart(ctx, c)
 	case ActionRemove:

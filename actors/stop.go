@@ -2,7 +2,10 @@ package actors
 
 import (
 	"context"
+	"errors"
+	"log/slog"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/caxton-run/caxton/actors/agent"
@@ -18,6 +21,16 @@ type StopRequest struct {
 	Command
 	Drain bool          // work off what waits first; what does not run has nothing worked off
 	Grace time.Duration // 0 to MaxGrace: for that, and for the message under way
+
+	// Patience is how long the caller waits for it to be durable, before it is told that
+	// the stop waits for the guest; 0 is until it is.
+	Patience time.Duration
+}
+
+// Stopped says how far a StopRequest has come.
+type Stopped struct {
+	Position events.Position // of the event that made it durable
+	Waits    bool            // it is not yet: see Gateway.Stop
 }
 
 // Stop puts an agent out of service until it is resumed or restarted, and returns
@@ -28,20 +41,54 @@ type StopRequest struct {
 // of agents wait with their senders. Stopping a stopped agent changes nothing, nor does
 // asking one that drains to drain: it has the time that it was given first.
 //
+// With Patience it also returns while the stop still waits for the guest, which ends soon
+// after Grace: the agent takes nothing new by then, and the stop is made in its turn. The
+// end of the process before that loses it, and a log that cannot be written, which is logged.
+//
 // Errors: events.ErrAgentNotFound, *events.InvalidError, and events.ErrUnknownOutcome
 // when ctx ended before the agent ended its turn.
-func (g *Gateway) Stop(ctx context.Context, r StopRequest) (events.Position, error) {
+func (g *Gateway) Stop(ctx context.Context, r StopRequest) (Stopped, error) {
 	if r.Grace < 0 || r.Grace > MaxGrace {
-		return 0, events.Invalidf("grace_period_seconds", "must be 0 to %d", int(MaxGrace.Seconds()))
+		return Stopped{}, events.Invalidf("grace_period_seconds", "must be 0 to %d", int(MaxGrace.Seconds()))
 	}
 	env := newEnvelope()
 	env.principal, env.trace = r.Principal, r.TraceParent
 	env.urgent, env.grace = true, r.Grace // the actor cannot see the command while its guest runs
 	env.command = agent.Stop{Reason: r.Reason, Drain: r.Drain, Grace: r.Grace, Until: g.sys.deps.Now().Add(r.Grace)}
-	if _, err := g.sys.registry.offer(r.Agent, env); err != nil {
-		return 0, err
+	var left atomic.Bool // the caller was told that it waits
+	env.done = func(ans answer) {
+		if ans.err != nil && left.Load() && !errors.Is(ans.err, events.ErrAgentNotFound) {
+			g.sys.log.Error("stop that waited for the guest is lost; ask for it again", slog.String("agent", r.Agent.String()), slog.Any("err", ans.err))
+		}
 	}
-	return g.sys.await(ctx, env)
+	if _, err := g.sys.registry.offer(r.Agent, env); err != nil {
+		return Stopped{}, err
+	}
+	return awaitStop(ctx, env, r.Patience, &left)
+}
+
+// awaitStop waits for the answer to a stop, for as long as the caller has patience.
+func awaitStop(ctx context.Context, env *envelope, patience time.Duration, left *atomic.Bool) (Stopped, error) {
+	var expired <-chan time.Time
+	if patience > 0 {
+		t := time.NewTimer(patience)
+		defer t.Stop()
+		expired = t.C
+	}
+	select {
+	case ans := <-env.answer:
+		return Stopped{Position: ans.position}, ans.err
+	case <-ctx.Done():
+		return Stopped{}, unsettled(ctx)
+	case <-expired:
+	}
+	left.Store(true)
+	select {
+	case ans := <-env.answer: // given before done could know
+		return Stopped{Position: ans.position}, ans.err
+	default:
+		return Stopped{Waits: true}, nil
+	}
 }
 
 // Restart has an agent's guest begin anew with a fresh memory, and lets the agent

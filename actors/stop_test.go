@@ -16,13 +16,13 @@ import (
 
 func (r *rig) stop(id events.AgentID, drain bool, grace time.Duration) {
 	r.t.Helper()
-	pos, err := r.Stop(context.Background(), StopRequest{
+	done, err := r.Stop(context.Background(), StopRequest{
 		Command: Command{Caller: Caller{Principal: "user:test"}, Agent: id, Reason: "test"}, Drain: drain, Grace: grace,
 	})
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	r.caughtUp(pos)
+	r.caughtUp(done.Position)
 }
 
 func (r *rig) status(id events.AgentID) string {
@@ -166,6 +166,31 @@ func TestAStopTakesNothingNew(t *testing.T) {
 	if sent, err := r.Send(t.Context(), first); err != nil || sent.Status != Queued {
 		t.Errorf("a message once the stop is called off: %s %v, want %s", sent.Status, err, Queued)
 	}
+}
+
+// TestAStopDoesNotKeepItsCallerWaiting longer than that has patience, for a guest that has
+// more time: it is made all the same.
+func TestAStopDoesNotKeepItsCallerWaiting(t *testing.T) {
+	r := newRig(t, func(c *Config) { c.SpillAfter = time.Millisecond })
+	id := r.deployWasm("spin", hostile(t, "spin"), slowly(time.Minute))
+	sent := r.sends(id)
+	r.until("the guest runs", func() bool { return r.sys.licence.Load().guests.Load() == 1 })
+	by := Command{Agent: id}
+	done, err := r.Stop(t.Context(), StopRequest{Command: by, Drain: true, Grace: time.Hour, Patience: time.Millisecond})
+	if err != nil || !done.Waits || done.Position != 0 {
+		t.Fatalf("%+v, %v; want that it waits", done, err)
+	}
+	if _, err := r.Send(t.Context(), request(id, `2`)); !errors.Is(err, events.ErrAgentStopped) {
+		t.Errorf("a message behind it: %v, want events.ErrAgentStopped", err)
+	}
+	if done, err = r.Stop(t.Context(), StopRequest{Command: by, Patience: patience}); err != nil || done.Waits {
+		t.Fatalf("at once: %+v, %v", done, err)
+	}
+	r.stopped(id, events.StopAtOnce)
+	if n := len(only[events.AgentStopRequested](r, events.AgentStream(id))); n != 1 {
+		t.Errorf("the stop that waited was made %d times", n)
+	}
+	<-sent
 }
 
 // TestADrainingAgentTakesNothingNew though the node was started anew, and its guest is busy.

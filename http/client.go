@@ -9,8 +9,10 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"net/http/httptrace"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/caxton-run/caxton/events"
@@ -28,7 +30,8 @@ const DefaultURL = "http://localhost:8080"
 
 // Client calls the REST interface of one server. Its methods may be called from
 // any goroutine; it never repeats a call by itself. Their errors are
-// *ProblemError (the server said no), *UnreachableError (it did not answer) and
+// *ProblemError (the server said no), *UnansweredError (a change was sent and not
+// answered), *UnreachableError (it was not, or a read was not answered) and
 // *events.InvalidError (the call could not be made).
 type Client struct {
 	root    *url.URL
@@ -91,6 +94,21 @@ func (e *UnreachableError) Error() string {
 
 // Unwrap returns the cause.
 func (e *UnreachableError) Unwrap() error { return e.Cause }
+
+// UnansweredError is a change that was sent and not answered: it may have been made, or
+// may yet be.
+type UnansweredError struct {
+	URL   string // the server's
+	Cause error
+}
+
+// Error says that the outcome is unknown, and why.
+func (e *UnansweredError) Error() string {
+	return fmt.Sprintf("outcome unknown: the call was sent to %s, and then: %s", e.URL, reason(e.Cause))
+}
+
+// Unwrap returns the cause.
+func (e *UnansweredError) Unwrap() error { return e.Cause }
 
 // reason is the part of a network error that tells people something.
 func reason(err error) string {
@@ -167,7 +185,12 @@ func (c *Client) send(ctx context.Context, in call) (*http.Response, error) {
 	if c.token != "" {
 		req.Header.Set("Authorization", "Bearer "+c.token)
 	}
+	var sent atomic.Bool
+	req = req.WithContext(httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{WroteHeaders: func() { sent.Store(true) }}))
 	resp, err := c.http.Do(req)
+	if err != nil && sent.Load() && in.method != http.MethodGet {
+		return nil, &UnansweredError{URL: c.root.String(), Cause: err}
+	}
 	if err != nil {
 		return nil, &UnreachableError{URL: c.root.String(), Cause: err}
 	}

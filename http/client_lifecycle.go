@@ -134,24 +134,19 @@ type Stopping struct {
 }
 
 // Stop puts an agent out of service, and returns it as it then is: stopped, or
-// draining for at most the grace.
-func (c *Client) Stop(ctx context.Context, ref string, how Stopping) (projections.AgentView, error) {
+// draining for at most the grace, or about to, when its guest is busy.
+func (c *Client) Stop(ctx context.Context, ref string, how Stopping) (StoppedAgent, error) {
 	fields := map[string]any{"grace_period_seconds": int64(how.Grace / time.Second), "drain_messages": how.Drain}
 	if how.Reason != "" {
 		fields["reason"] = how.Reason
 	}
-	return c.post(ctx, agentPath(ref, "/stop"), fields)
-}
-
-// post sends a JSON object and returns the agent that is the answer.
-func (c *Client) post(ctx context.Context, path string, fields any) (projections.AgentView, error) {
 	b, err := json.Marshal(fields)
 	if err != nil {
-		return projections.AgentView{}, err
+		return StoppedAgent{}, err
 	}
-	var view projections.AgentView
-	_, err = c.do(ctx, call{method: http.MethodPost, path: path, media: typeJSON, body: b}, &view)
-	return view, err
+	var out StoppedAgent
+	_, err = c.do(ctx, call{method: http.MethodPost, path: agentPath(ref, "/stop"), media: typeJSON, body: b}, &out)
+	return out, err
 }
 
 func (c *Client) change(ctx context.Context, ref, verb, why string) (projections.AgentView, error) {

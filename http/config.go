@@ -11,6 +11,7 @@ const (
 	MaxWait         = 60 * time.Second // ?wait= of a message: longer ones hold a connection that proxies cut
 	MaxPositionWait = 5 * time.Second  // Caxton-Min-Position, and a mutation's wait for the projection
 	DefaultGrace    = 30 * time.Second // of a stop that names none: what orchestrators give a process
+	stopPatience    = 2 * time.Second  // of a stop behind a busy guest, before it is answered with 202: well below what callers wait for
 	bulkTime        = 90 * time.Second // beside RequestTimeout, of POST /agents/actions: 100,000 agents are a few thousand commits
 	MaxPageAgents   = 1000             // ?limit= of GET /agents
 	MaxPageEvents   = 1000             // ?limit= of GET /agents/{id}/events

@@ -112,6 +112,13 @@ func TestAgentLife(t *testing.T) {
 	if got := post(t, r, base+"/agents/"+made.ID.String()+"/stop", "{}"); got.status != 200 || !r.node.stop.Drain || r.node.stop.Grace != DefaultGrace {
 		t.Errorf("Stop as it comes: %d %+v", got.status, r.node.stop)
 	}
+	r.node.busy = true
+	if got, err := r.Stop(ctx, made.Name, Stopping{Drain: true, Grace: time.Minute}); err != nil || !got.Requested || got.ID != made.ID || r.node.stop.Patience != stopPatience {
+		t.Errorf("Stop behind a busy guest: %+v, %v", got, err)
+	}
+	if got := post(t, r, base+"/agents/"+made.ID.String()+"/stop", "{}"); got.status != 202 || !strings.Contains(string(got.body), `"stop_requested":true`) {
+		t.Errorf("Stop behind a busy guest: %d %s", got.status, got.body)
+	}
 	if got, err := r.RestartOnce(ctx, made.Name, "why", "k"); err != nil || got.Status != "running" || r.node.command.IdempotencyKey != "k" {
 		t.Errorf("restarted under a key: %+v, %v, %+v", got, err, r.node.command)
 	}

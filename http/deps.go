@@ -13,7 +13,7 @@ import (
 )
 
 // Commands changes agents. Every method may be called from any goroutine,
-// returns after the change is durable, and stops waiting when ctx ends. Errors
+// returns after the change is durable (Stop may return before), and stops waiting when ctx ends. Errors
 // are those of package events; problem.go says what becomes of each.
 type Commands interface {
 	Deploy(ctx context.Context, r actors.DeployRequest) (actors.Deployed, error)
@@ -24,7 +24,7 @@ type Commands interface {
 	Bulk(ctx context.Context, r actors.BulkRequest) (actors.BulkResult, error)
 	Update(ctx context.Context, r actors.UpdateRequest) (events.Position, error)
 	TryUpdate(ctx context.Context, r actors.UpdateRequest) (replay.Trial, error)
-	Stop(ctx context.Context, r actors.StopRequest) (events.Position, error)
+	Stop(ctx context.Context, r actors.StopRequest) (actors.Stopped, error)
 	Restart(ctx context.Context, c actors.Command) (events.Position, error)
 	Remove(ctx context.Context, c actors.Command) (events.Position, error)
 

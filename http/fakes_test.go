@@ -46,6 +46,7 @@ type fakeNode struct {
 	sent     actors.SendRequest
 	command  actors.Command
 	stop     actors.StopRequest
+	busy     bool // its guests: a stop waits
 	update   actors.UpdateRequest
 	bulk     actors.BulkRequest
 	retried  events.MessageID
@@ -160,12 +161,17 @@ func (n *fakeNode) Resume(_ context.Context, c actors.Command) (events.Position,
 	return n.change(c, "running", events.AgentResumed{})
 }
 
-func (n *fakeNode) Stop(_ context.Context, r actors.StopRequest) (events.Position, error) {
+func (n *fakeNode) Stop(_ context.Context, r actors.StopRequest) (out actors.Stopped, err error) {
 	n.stop = r
-	if r.Drain && r.Grace > 0 {
-		return n.change(r.Command, "draining", events.AgentStopRequested{Reason: r.Reason})
+	switch {
+	case n.busy:
+		return actors.Stopped{Waits: true}, nil
+	case r.Drain && r.Grace > 0:
+		out.Position, err = n.change(r.Command, "draining", events.AgentStopRequested{Reason: r.Reason})
+	default:
+		out.Position, err = n.change(r.Command, "stopped", events.AgentStopped{Reason: r.Reason})
 	}
-	return n.change(r.Command, "stopped", events.AgentStopped{Reason: r.Reason})
+	return out, err
 }
 
 func (n *fakeNode) Bulk(_ context.Context, r actors.BulkRequest) (actors.BulkResult, error) {

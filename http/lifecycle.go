@@ -8,6 +8,7 @@ import (
 
 	"github.com/caxton-run/caxton/actors"
 	"github.com/caxton-run/caxton/events"
+	"github.com/caxton-run/caxton/projections"
 )
 
 func (s *Server) suspendAgent(r *request) error { return r.changeAgent(s.deps.Commands.Suspend) }
@@ -16,18 +17,36 @@ func (s *Server) resumeAgent(r *request) error { return r.changeAgent(s.deps.Com
 
 func (s *Server) restartAgent(r *request) error { return r.changeAgent(s.deps.Commands.Restart) }
 
-// stopAgent answers when the stop is durable: with an agent that is stopped, or
-// that is draining.
+// StoppedAgent is an agent that was told to stop, as it then is.
+type StoppedAgent struct {
+	projections.AgentView
+	Requested bool `json:"stop_requested,omitempty"` // the stop waits for the guest, and is not durable yet
+}
+
+// stopAgent answers with an agent that is stopped or draining when the stop is durable,
+// and with 202 when its guest keeps that waiting for longer than stopPatience.
 func (s *Server) stopAgent(r *request) error {
 	req, err := decodeStop(r.body)
 	if err != nil {
 		return err
 	}
-	return r.changeWith(func(ctx context.Context, c actors.Command) (events.Position, error) {
-		c.Reason = req.Reason
-		req.Command = c
-		return s.deps.Commands.Stop(ctx, req)
-	})
+	id, err := r.agent()
+	if err != nil {
+		return err
+	}
+	req.Caller, req.Agent, req.Patience = r.caller, id, stopPatience
+	done, err := s.deps.Commands.Stop(r.ctx, req)
+	if err != nil {
+		return err
+	}
+	if !done.Waits {
+		return r.changed(id, done.Position)
+	}
+	view, err := r.viewOf(id)
+	if err != nil {
+		return err
+	}
+	return r.json(http.StatusAccepted, StoppedAgent{AgentView: shown(view), Requested: true})
 }
 
 // decodeStop reads {"reason", "grace_period_seconds", "drain_messages"}, each of
@@ -72,6 +91,11 @@ func (r *request) changeWith(change changeFunc) error {
 	if err != nil {
 		return err
 	}
+	return r.changed(id, at)
+}
+
+// changed answers with an agent as it is after a change.
+func (r *request) changed(id events.AgentID, at events.Position) error {
 	r.reached(at)
 	view, err := r.viewOf(id)
 	if err != nil {

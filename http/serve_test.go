@@ -282,9 +282,16 @@ func TestClientTimeout(t *testing.T) {
 	if err := c.Health(context.Background()); !errors.As(err, &ue) || !strings.HasSuffix(err.Error(), "no answer in time") {
 		t.Errorf("got %v", err)
 	}
+	var unknown *UnansweredError
+	if _, err := c.Stop(context.Background(), "a", Stopping{}); !errors.As(err, &unknown) || errors.As(err, &ue) || !strings.HasSuffix(err.Error(), "no answer in time") {
+		t.Errorf("a change: %v, want an *UnansweredError", err)
+	}
 	close(release)
 	c.Close()
 	slow.Close()
+	if _, err := c.Stop(context.Background(), "a", Stopping{}); !errors.As(err, &ue) || errors.As(err, &unknown) {
+		t.Errorf("a change that nobody was there for: %v, want an *UnreachableError", err)
+	}
 }
 
 func TestClientURLs(t *testing.T) {

@@ -51,6 +51,9 @@ type verdict struct {
 	next string
 }
 
+// lookFirst is what to do when a change may have been made, or not.
+const lookFirst = "look whether it was done before you repeat it; at an agent with: caxton agent get AGENT"
+
 // judge is the table from a problem's code to a verdict.
 func judge(code caxtonhttp.Code) verdict {
 	switch code {
@@ -95,7 +98,7 @@ func judge(code caxtonhttp.Code) verdict {
 	case caxtonhttp.CodeQueueFull:
 		return verdict{exitFailed, "try again later, or look whether the agent runs: caxton agent get AGENT"}
 	case caxtonhttp.CodeUnknownOutcome:
-		return verdict{exitFailed, "look whether it was done before you repeat it"}
+		return verdict{exitFailed, lookFirst}
 	case caxtonhttp.CodeMisdirected:
 		return verdict{exitFailed, "call the server by a name that it is configured for"}
 	case caxtonhttp.CodeInternal:
@@ -111,6 +114,7 @@ func verdictOf(err error) verdict {
 		failed  *failure
 		invalid *events.InvalidError
 		problem *caxtonhttp.ProblemError
+		unknown *caxtonhttp.UnansweredError
 		away    *caxtonhttp.UnreachableError
 	)
 	switch {
@@ -124,6 +128,8 @@ func verdictOf(err error) verdict {
 		return verdict{exitUsage, ""}
 	case errors.As(err, &problem):
 		return judge(problem.Code)
+	case errors.As(err, &unknown):
+		return verdict{exitFailed, lookFirst}
 	case errors.As(err, &away) && errors.Is(err, syscall.ECONNREFUSED):
 		return verdict{exitUnreachable, "is it running? start it with: caxton server start"}
 	case errors.As(err, &away):

@@ -96,6 +96,7 @@ func TestOtherErrors(t *testing.T) {
 		{refused, 5, "caxton: cannot reach http://h: connection refused; is it running? start it with: caxton server start\n"},
 		{&caxtonhttp.UnreachableError{URL: "http://h", Cause: io.ErrUnexpectedEOF}, 5, "caxton: cannot reach http://h: unexpected EOF; is --api (or CAXTON_API) right?\n"},
 		{&caxtonhttp.UnreachableError{URL: "http://h", Cause: context.DeadlineExceeded}, 5, "caxton: cannot reach http://h: no answer in time; is --api (or CAXTON_API) right?\n"},
+		{&caxtonhttp.UnansweredError{URL: "http://h", Cause: context.DeadlineExceeded}, 1, "caxton: outcome unknown: the call was sent to http://h, and then: no answer in time\n" + lookFirst + "\n"},
 		{&caxtonhttp.ProblemError{Problem: caxtonhttp.Problem{Detail: "a\x1b[31m\nb", Code: caxtonhttp.CodeConflict}}, 4, "caxton: a [31m b\n"},
 	} {
 		var out bytes.Buffer
