@@ -55,6 +55,9 @@ func (g *Gateway) Send(ctx context.Context, r SendRequest) (Sent, error) {
 	if err == nil {
 		err = ans.err
 	}
+	if errors.Is(err, events.ErrAgentStopped) {
+		ans, err = g.sys.keptBefore(ctx, r.To, env, err)
+	}
 	if err != nil {
 		return Sent{}, fmt.Errorf("message %s: %w", env.message.ID, err)
 	}

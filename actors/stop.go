@@ -229,6 +229,33 @@ func (s *System) isKnown(ctx context.Context, to events.AgentID, e *envelope, bo
 	return known, known || s.deps.Messages.Whole()
 }
 
+// keptBefore answers a message that a stopped agent refused, if an earlier request under its
+// key put it into the inbox, where it waits. Error: refusal, if none did; events.ErrKeyReused.
+func (s *System) keptBefore(ctx context.Context, to events.AgentID, e *envelope, refusal error) (answer, error) {
+	if e.key == "" || s.deps.Messages == nil || s.caughtUp(ctx) != nil {
+		return answer{}, refusal
+	}
+	at, found := s.deps.Messages.Find(e.message.ID)
+	if !found {
+		return answer{}, refusal
+	}
+	for rec, err := range s.deps.Store.ReadAll(ctx, events.ReadAllOptions{From: at, Max: 1}) {
+		if err != nil || rec.Stream != events.InboxStream(to) || !s.deps.Inboxes.Open(to, rec.Revision) {
+			break
+		}
+		p, err := events.Decode(rec.Event)
+		m, ok := p.(events.MessageReceived)
+		switch {
+		case err != nil || !ok || m.Message.ID != e.message.ID:
+		case m.BodyHash != e.bodyHash:
+			return answer{}, events.ErrKeyReused
+		default:
+			return answer{delivery: Held, position: rec.Position}, nil
+		}
+	}
+	return answer{}, refusal
+}
+
 // drains reports whether an agent that is draining is to run this message: it
 // waited before the agent was told to stop, and there is time left.
 func (a *agentActor) drains(e *envelope) bool {

@@ -93,8 +93,21 @@ func TestAStopKeepsWhatItDoesNotDrain(t *testing.T) {
 	for range 3 {
 		r.ask(id, `{"op":"add","n":1}`)
 	}
+	kept := keyed(id, `{"op":"get"}`, "kept")
+	if sent, err := r.Send(t.Context(), kept); err != nil || sent.Status != Held {
+		t.Fatalf("%s %v, want %s", sent.Status, err, Held)
+	}
 	r.stop(id, true, patience) // a suspended one is not set going for it
 	r.stopped(id, events.StopAtOnce)
+	if sent, err := r.Send(t.Context(), kept); err != nil || sent.Status != Held {
+		t.Errorf("what is kept, repeated: %s %v, want %s", sent.Status, err, Held)
+	}
+	if _, err := r.Send(t.Context(), keyed(id, `{"op":"add","n":1}`, "kept")); !errors.Is(err, events.ErrKeyReused) {
+		t.Errorf("another under its key: %v, want events.ErrKeyReused", err)
+	}
+	if _, err := r.Send(t.Context(), keyed(id, `{"op":"get"}`, "new")); !errors.Is(err, events.ErrAgentStopped) {
+		t.Errorf("a new one: %v, want events.ErrAgentStopped", err)
+	}
 	r.restart()
 	if err := r.command(r.Resume, id); err != nil {
 		t.Fatal(err)
