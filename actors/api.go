@@ -36,6 +36,8 @@ type Deployed struct {
 type SendRequest struct {
 	Caller
 	To      events.AgentID
+	Ref     string         // under a key, the receiver as the caller wrote it: an agent that has the request goes before To; empty is To
+	Unfound error          // with Ref: why To is zero, which is said when no agent has the request
 	Message events.Message // ID and ConversationID are chosen where they are empty
 	Wait    time.Duration  // for the reply, after the message is durable; 0 does not wait
 }
@@ -50,7 +52,7 @@ const (
 	Failed      Delivery = "failed"      // its run ended other than OK; the reply says how
 	Quarantined Delivery = "quarantined" // set aside after crashing the agent again and again
 	Queued      Delivery = "queued"      // in the agent's inbox; it will be handled
-	Discarded   Delivery = "discarded"   // an operator emptied the queue: a dead letter
+	Discarded   Delivery = "discarded"   // a dead letter: an operator emptied the queue, or removed the agent
 	Held        Delivery = "held"        // in the inbox of a suspended agent
 )
 

@@ -268,13 +268,13 @@ func (a *agentActor) answerBefore(ctx context.Context, rev events.Revision) answ
 	}
 	switch p := p.(type) {
 	case events.MessageHandled:
-		return answer{delivery: Handled, reply: p.Reply, position: rec.Position}
+		return answer{delivery: Handled, reply: p.Reply, repeats: &p.Message, position: rec.Position}
 	case events.MessageFailed:
-		return answer{delivery: Failed, reply: p.Reply, position: rec.Position}
+		return answer{delivery: Failed, reply: p.Reply, repeats: &p.Message, position: rec.Position}
 	case events.AgentQuarantined:
-		return answer{delivery: Quarantined, reply: p.Reply, position: rec.Position}
+		return answer{delivery: Quarantined, reply: p.Reply, repeats: &p.Message, position: rec.Position}
 	case events.MessageDeadLettered:
-		return answer{delivery: Discarded, position: rec.Position}
+		return answer{delivery: Discarded, repeats: &p.Message, position: rec.Position}
 	}
 	return answer{err: &events.CorruptError{
 		Where:  fmt.Sprintf("%s, revision %d", events.AgentStream(a.id), rev),

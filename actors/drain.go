@@ -114,12 +114,18 @@ func (a *agentActor) discard(ctx context.Context, t *turn, e *envelope) error {
 		t.tell(e, answer{err: fmt.Errorf("%w: %w", events.ErrOverloaded, errDiscarded)})
 		return nil
 	}
-	letter := events.MessageDeadLettered{
+	letter := a.remembered(e, events.MessageDeadLettered{
 		Message: e.message, Reason: events.DeadDiscarded, Detail: errDiscarded.Error(), Inbox: rev,
-	}
-	if e.key != "" { // a repetition is to be told so, and not handled
+	})
+	return a.bury(ctx, t, settled{env: e, answer: answer{delivery: Discarded}}, letter)
+}
+
+// remembered is a letter with the message's Idempotency-Key: a repetition is to be told
+// of it, and not handled.
+func (a *agentActor) remembered(e *envelope, letter events.MessageDeadLettered) events.MessageDeadLettered {
+	if e.key != "" {
 		at := time.UnixMicro(a.state().Now(a.sys.deps.Now().UnixMicro())).UTC()
 		letter.IdempotencyKey, letter.BodyHash, letter.At = e.key, e.bodyHash, &at
 	}
-	return a.bury(ctx, t, settled{env: e, answer: answer{delivery: Discarded}}, letter)
+	return letter
 }

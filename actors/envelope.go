@@ -66,6 +66,7 @@ const (
 type answer struct {
 	delivery Delivery
 	reply    *events.Message
+	repeats  *events.Message // the message that it was, of a request that was made before; or nil
 	position events.Position
 	err      error
 	final    bool // err is how the message ended, not what is wrong here and now

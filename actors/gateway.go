@@ -29,23 +29,29 @@ type Gateway struct{ sys *System }
 // events.ErrAgentStopped, events.ErrAgentFailed, events.ErrOverloaded (the queue is
 // being drained), events.ErrBreakerOpen, events.ErrShuttingDown, events.ErrDiskLow, those of the store, and
 // events.ErrUnknownOutcome when ctx ended first: the message may yet be handled;
-// repeat it with its Idempotency-Key to know.
+// repeat it with its Idempotency-Key to know. A request that is repeated under its key goes
+// to the agent that has it, whoever its receiver means by now: see SendRequest.Ref.
 func (g *Gateway) Send(ctx context.Context, r SendRequest) (Sent, error) {
-	began := time.Now()
 	if err := g.sys.takesMessages(); err != nil {
 		return Sent{}, err
 	}
+	if r.IdempotencyKey != "" && r.Ref != "" {
+		return g.sendOnce(ctx, r)
+	}
+	return g.send(ctx, r, func() {})
+}
+
+// send sends a request to r.To. It calls ended once, when nothing more will come of the
+// request but what is durable.
+func (g *Gateway) send(ctx context.Context, r SendRequest, ended func()) (Sent, error) {
+	began := time.Now()
 	env, err := newMessage(r, g.sys.cfg.MaxContent)
 	if err != nil {
+		ended()
 		return Sent{}, err
 	}
-	if err := g.sys.deps.Room.Admit(); err != nil {
-		return Sent{}, fmt.Errorf("message to agent %s: %w", r.To, err)
-	}
-	if env.claims, err = g.sys.breakers.admit(r.To); err != nil {
-		return Sent{}, fmt.Errorf("message to agent %s: %w", r.To, err)
-	}
-	box, err := g.offer(ctx, r.To, env)
+	env.done = func(answer) { ended() }
+	box, err := g.hand(ctx, r.To, env)
 	if err != nil {
 		env.respond(answer{err: err}) // gives its claims back
 		return Sent{}, fmt.Errorf("message to agent %s: %w", r.To, err)
@@ -68,10 +74,28 @@ func (g *Gateway) Send(ctx context.Context, r SendRequest) (Sent, error) {
 		}
 		ans.reply = &whole
 	}
-	return Sent{
+	sent := Sent{
 		MessageID: env.message.ID, ConversationID: env.message.ConversationID,
 		Status: ans.delivery, Reply: ans.reply, Position: ans.position,
-	}, nil
+	}
+	if first := ans.repeats; first != nil { // under another id when the receiver was written otherwise
+		sent.MessageID, sent.ConversationID = first.ID, first.ConversationID
+	}
+	return sent, nil
+}
+
+// hand gives a message to the agent's mailbox, unless it is refused.
+func (g *Gateway) hand(ctx context.Context, to events.AgentID, env *envelope) (box *Mailbox, err error) {
+	if err := g.sys.deps.Room.Admit(); err != nil {
+		return nil, err
+	}
+	if env.claims, err = g.sys.breakers.admit(to); err != nil {
+		return nil, err
+	}
+	if env.key != "" && len(g.sys.deps.Agents.Former(to.String())) > 0 {
+		return g.sys.registry.offer(to, env) // it may only be known: its content is stored no more
+	}
+	return g.offer(ctx, to, env)
 }
 
 // offer stores content that is too large for an event, and puts the message into the
@@ -114,7 +138,7 @@ func newMessage(r SendRequest, maxContent int) (*envelope, error) {
 		if env.bodyHash, err = hashBody(m); err != nil {
 			return nil, err
 		}
-		m.ID = events.MessageID(events.RequestUUID(r.Principal, r.IdempotencyKey, "message/"+r.To.String(), 0))
+		m.ID = messageID(r)
 	} else if m.ID.IsZero() {
 		m.ID = events.NewMessageID()
 	}

@@ -96,9 +96,9 @@ func (a *agentActor) gone(ctx context.Context, t *turn, e *envelope) error {
 	if known, err := a.known(ctx, t, e); known || err != nil {
 		return err // it ended before the agent did
 	}
-	return a.unread(ctx, t, e, ans, events.MessageDeadLettered{
+	return a.unread(ctx, t, e, ans, a.remembered(e, events.MessageDeadLettered{
 		Reason: events.DeadAgentNotFound, Detail: "the agent was removed before it came to the message",
-	})
+	}))
 }
 
 // unread ends a message that cannot be run, for the reason that the letter gives.

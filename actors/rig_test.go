@@ -94,10 +94,11 @@ func (r *rig) start() {
 	r.timers, r.talks = projections.NewTimers(), projections.NewConversations(cmp.Or(r.quiet, 30*time.Minute))
 	r.watch = newWatcher()
 	r.letters, r.storms = projections.NewLetters(), projections.NewStorms()
+	requests := projections.NewRequests()
 	r.index = projections.NewMessages()
-	r.runner = projections.NewRunner(r.log, discard, r.index, r.agents, r.flight, r.inboxes, r.timers, r.talks, r.letters, r.storms, r.watch)
+	r.runner = projections.NewRunner(r.log, discard, r.index, r.agents, r.flight, r.inboxes, r.timers, r.talks, r.letters, r.storms, requests, r.watch)
 	r.sys, err = New(r.cfg, Deps{
-		Store: r.store, Host: r.host, Agents: r.agents, InFlight: r.flight, Inboxes: r.inboxes, Timers: r.timers, Talks: r.talks, Letters: r.letters, Storms: r.storms, StormListener: r.heard, Running: r.running,
+		Store: r.store, Host: r.host, Agents: r.agents, InFlight: r.flight, Inboxes: r.inboxes, Timers: r.timers, Talks: r.talks, Letters: r.letters, Storms: r.storms, Requests: requests, StormListener: r.heard, Running: r.running,
 		Messages: r.index, Runner: r.runner, Room: r.room, Log: discard, Member: "here", Now: r.now, Observer: r.observer,
 	})
 	if err != nil {

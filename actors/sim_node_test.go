@@ -68,14 +68,14 @@ func startNode(disk *vfs.MemFS, host *wasmhost.Host, plan *plan, life int, dir s
 	}
 	n.store = newSlowStore(log, plan.seed+uint64(life)<<32, plan.slow)
 	n.agents, n.flight, n.inboxes, n.timers = projections.NewAgents("here"), projections.NewInFlight(), projections.NewInboxes(), projections.NewTimers()
-	storms := projections.NewStorms()
+	storms, requests := projections.NewStorms(), projections.NewRequests()
 	n.letters, n.talks = projections.NewLetters(), projections.NewConversations(simTalk)
 	index := projections.NewMessages()
 	quiet := slog.New(slog.DiscardHandler)
-	n.runner = projections.NewRunner(n.store, quiet, index, n.agents, n.flight, n.inboxes, n.timers, n.talks, n.letters, storms)
+	n.runner = projections.NewRunner(n.store, quiet, index, n.agents, n.flight, n.inboxes, n.timers, n.talks, n.letters, storms, requests)
 	n.sys, err = actors.New(plan.cfg, actors.Deps{
 		Store: n.store, Host: host, Agents: n.agents, InFlight: n.flight, Inboxes: n.inboxes, Timers: n.timers,
-		Talks: n.talks, Letters: n.letters, Storms: storms, Messages: index, Runner: n.runner, Running: n.running, Log: quiet, Member: "here",
+		Talks: n.talks, Letters: n.letters, Storms: storms, Requests: requests, Messages: index, Runner: n.runner, Running: n.running, Log: quiet, Member: "here",
 	})
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("start: %w", err), n.running.Close(), log.Close())

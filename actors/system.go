@@ -27,6 +27,7 @@ type Deps struct {
 	Talks    *projections.Conversations
 	Letters  *projections.Letters
 	Storms   *projections.Storms
+	Requests *projections.Requests
 	Messages *projections.Messages // nil: an agent that drains says itself which keys it knows, when its guest lets it
 	Runner   *projections.Runner
 	Running  *RunLog  // nil: an unclean end accuses nobody
@@ -59,6 +60,7 @@ type System struct {
 	waker       *waker
 	timekeeper  *timekeeper
 	deploys     deploys
+	places      places
 	recents     recents
 	saves       saves
 	suspects    oneAtATime // wake of an agent whose wake has a strike

@@ -125,7 +125,18 @@ var requestNamespace = uuid.NewSHA1(uuid.NameSpaceURL, []byte("https://caxton.ru
 // same request repeated gets the same id. kind keeps the ids of an agent, a
 // message and an event that come from one key apart.
 func RequestUUID(principal, key, kind string, index int) uuid.UUID {
-	return uuid.NewSHA1(requestNamespace, []byte(strconv.Quote(principal)+strconv.Quote(key)+kind+strconv.Itoa(index)))
+	return requestUUID(strconv.Quote(principal)+strconv.Quote(key), kind, index)
+}
+
+// KeyedMessageID is the id of a message under an Idempotency-Key: scoped is the key as its
+// principal's (agent.ScopedKey), receiver the agent's id, or the capability as it was
+// written. It is RequestUUID of kind "message/" and the receiver.
+func KeyedMessageID(scoped, receiver string) MessageID {
+	return MessageID(requestUUID(scoped, "message/"+receiver, 0))
+}
+
+func requestUUID(scoped, kind string, index int) uuid.UUID {
+	return uuid.NewSHA1(requestNamespace, []byte(scoped+kind+strconv.Itoa(index)))
 }
 
 // ModuleHash is the SHA-256 of a module's original bytes, in lower-case hex

@@ -140,8 +140,8 @@ type MessageDeadLettered struct {
 	Attempts int `json:"attempts"`
 	// Revision of its MessageReceived in inbox-<uuid>. Absent for a send.
 	Inbox *Revision `json:"inbox_revision,omitempty"`
-	// Of a message that was discarded, the request's key, scoped to its principal: a
-	// repetition is told so. Absent without one.
+	// Of a message that was discarded, or whose agent was removed, the request's key,
+	// scoped to its principal: a repetition is told so. Absent without one.
 	IdempotencyKey string `json:"idempotency_key,omitempty"`
 	// SHA-256 of the request under that key, lower-case hex. Absent without a key.
 	BodyHash string `json:"body_hash,omitempty"`

@@ -256,7 +256,7 @@ func TestMessages(t *testing.T) {
 		t.Errorf("Send = %+v, %v", got, err)
 	}
 	want := actors.SendRequest{
-		Caller: actors.Caller{Principal: "user:anonymous", IdempotencyKey: "key"}, To: id,
+		Caller: actors.Caller{Principal: "user:anonymous", IdempotencyKey: "key"}, To: id, Ref: "echo",
 		Message: events.Message{
 			Performative: events.QueryRef, Sender: "user:anonymous", Receiver: id.String(), Content: []byte(`{"n":1}`),
 			ConversationID: "conv", ReplyWith: "rw", InReplyTo: "irt", ReplyBy: &by, Protocol: "query", Language: "json",
@@ -328,6 +328,26 @@ func TestReceiverInTheBody(t *testing.T) {
 		t.Errorf("of a key: %q and then %q", first, r.node.conversation)
 	}
 	wantProblem(t, post(t, r, "/api/v1/messages", `{"receiver":"nobody"}`), 404, CodeAgentNotFound)
+}
+
+// TestReceiverOfARepeatedRequest: an agent may have it though the receiver means none by
+// now, which whoever knows that is told; without a key there is nobody to ask.
+func TestReceiverOfARepeatedRequest(t *testing.T) {
+	r := start(t, nil)
+	for path, body := range map[string]string{"/messages": `{"receiver":"gone"}`, "/agents/gone/messages": `{}`} {
+		asked := 0
+		r.node.onSend = func(_ context.Context, s actors.SendRequest) (actors.Sent, error) {
+			asked++
+			if !s.To.IsZero() || s.Ref != "gone" || !errors.Is(s.Unfound, events.ErrAgentNotFound) {
+				t.Errorf("%s: sent to %s, %q, %v", path, s.To, s.Ref, s.Unfound)
+			}
+			return actors.Sent{Status: actors.Handled}, nil
+		}
+		wantProblem(t, post(t, r, base+path, body), 404, CodeAgentNotFound)
+		if got := post(t, r, base+path, body, HeaderKey, "k"); got.status != 202 || asked != 1 {
+			t.Errorf("%s: %d %s, asked %d times", path, got.status, got.body, asked)
+		}
+	}
 }
 
 // TestReceiverThatReadsDoNotKnowYet: whoever was told that something is durable finds it

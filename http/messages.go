@@ -25,17 +25,17 @@ func (s *Server) sendMessage(r *request) error {
 	if err != nil {
 		return err
 	}
-	to, err := r.agent()
+	ref, err := r.ref()
 	if err != nil {
 		return err
 	}
-	return s.send(r, to, msg)
+	to, err := s.deps.Agents.Resolve(ref)
+	return s.send(r, receiver{ref, to, err}, msg)
 }
 
 // postMessage gives a message to the receiver that it names: an agent, or one of
 // those with a capability. Which of these depends on the conversation; for a new
-// one on the Idempotency-Key, so that the request repeated finds the same agent,
-// and without one on chance.
+// one on the Idempotency-Key, and without one on chance.
 func (s *Server) postMessage(r *request) error {
 	msg, err := decodeMessage(r.body, true, s.cfg.MaxContent)
 	if err != nil {
@@ -51,17 +51,22 @@ func (s *Server) postMessage(r *request) error {
 		msg.ConversationID = msg.ID.String()
 		conversation = msg.ConversationID
 	}
-	to, err := s.receiver(r, msg.Receiver, conversation)
-	if err != nil {
-		return err
-	}
-	return s.send(r, to, msg)
+	to, err := s.resolve(r, msg.Receiver, conversation)
+	return s.send(r, receiver{msg.Receiver, to, err}, msg)
 }
 
-// receiver finds whom a message is for. Nobody is told to be missing before reads reflect
+// receiver is whom a message is for: as the caller wrote it, and the agent that this
+// means now, or why it means none.
+type receiver struct {
+	ref string
+	to  events.AgentID
+	err error
+}
+
+// resolve finds whom a message is for. Nobody is told to be missing before reads reflect
 // what was durable by then: an agent whose message was just answered may have registered
 // the capability in it.
-func (s *Server) receiver(r *request, ref, conversation string) (events.AgentID, error) {
+func (s *Server) resolve(r *request, ref, conversation string) (events.AgentID, error) {
 	to, err := s.deps.Agents.ResolveFor(ref, conversation)
 	if !errors.Is(err, events.ErrAgentNotFound) {
 		return to, err
@@ -73,14 +78,23 @@ func (s *Server) receiver(r *request, ref, conversation string) (events.AgentID,
 }
 
 // send answers when a message is durable: 202, or 200 when the caller waits and it
-// was dealt with in time.
-func (s *Server) send(r *request, to events.AgentID, msg events.Message) error {
+// was dealt with in time. Under an Idempotency-Key an agent may have the request though
+// the receiver means another by now, or none.
+func (s *Server) send(r *request, to receiver, msg events.Message) error {
+	keyed := r.caller.IdempotencyKey != ""
+	if missing := errors.Is(to.err, events.ErrAgentNotFound); to.err != nil && !(keyed && missing) {
+		return to.err
+	}
 	wait, err := r.waitOf()
 	if err != nil {
 		return err
 	}
-	msg.Sender, msg.Receiver = r.caller.Principal, to.String()
-	sent, err := s.deps.Commands.Send(r.ctx, actors.SendRequest{Caller: r.caller, To: to, Message: msg, Wait: wait})
+	msg.Sender, msg.Receiver = r.caller.Principal, to.to.String()
+	req := actors.SendRequest{Caller: r.caller, To: to.to, Message: msg, Wait: wait}
+	if keyed {
+		req.Ref, req.Unfound = to.ref, to.err
+	}
+	sent, err := s.deps.Commands.Send(r.ctx, req)
 	if err != nil {
 		return err
 	}

@@ -25,6 +25,7 @@ type Agents struct {
 	draining map[events.AgentID]struct{} // those whose stop is not finished
 	standing map[string]int              // how many there are, by status
 	removed  time.Time                   // the newest recorded time of an event that is gone
+	former   former                      // agents that are no more
 }
 
 // draining is the one status of a view that somebody must act on.
@@ -61,7 +62,7 @@ func NewAgents(node events.MemberID) *Agents {
 	return &Agents{
 		node: node, byID: make(map[events.AgentID]*entry),
 		byName: make(map[string][]*entry), skills: make(map[string][]*entry), begin: make(map[idStart][]*entry),
-		draining: make(map[events.AgentID]struct{}), standing: make(map[string]int),
+		draining: make(map[events.AgentID]struct{}), standing: make(map[string]int), former: newFormer(),
 	}
 }
 
@@ -106,6 +107,7 @@ func (a *Agents) Apply(rec events.Recorded, p events.Payload) {
 		}
 	case events.AgentRemoved:
 		a.remove(e)
+		a.former.add(formerAgent{id, e.view.Name, rec.RecordedAt})
 	case events.MessageHandled:
 		e.view.MessagesHandled++
 		e.view.FuelUsed += p.Fuel

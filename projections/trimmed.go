@@ -19,6 +19,7 @@ import (
 //	Letters     keeps what Oldest names
 //	Conversations, Storms  nothing open began before Settled: they begin there
 //	Messages    does not know messages of which no event is left
+//	Requests    events of the last 24 hours' keys are kept (agent.State.SafeLine)
 //
 // Events that one agent's stream has lost may have ended what another's still tells
 // of, so each line above is about both.

@@ -61,7 +61,7 @@ func (n *node) open(ctx context.Context, bootstrap bool) error {
 	inFlight.SendTimeout = n.cfg.Messaging.SendTimeout
 	talks := projections.NewConversations(n.cfg.Messaging.ConversationTimeout)
 	n.index = projections.NewMessages()
-	storms := projections.NewStorms()
+	storms, requests := projections.NewStorms(), projections.NewRequests()
 	n.agents, n.letters = agents, projections.NewLetters()
 	n.metrics = telemetry.New(n.sources(inFlight, inboxes, timers, talks))
 
@@ -91,10 +91,10 @@ func (n *node) open(ctx context.Context, bootstrap bool) error {
 	if n.host, err = wasmhost.New(ctx, hostCfg); err != nil {
 		return err
 	}
-	n.runner = projections.NewRunner(n.store, n.log, n.index, agents, inFlight, inboxes, timers, talks, n.letters, storms) // the index first: who finds a send ended finds there how
+	n.runner = projections.NewRunner(n.store, n.log, n.index, agents, inFlight, inboxes, timers, talks, n.letters, storms, requests) // the index first: who finds a send ended finds there how
 	n.system, err = actors.New(n.actorsConfig(), actors.Deps{
 		Store: n.store, Host: n.host, Agents: agents, InFlight: inFlight, Inboxes: inboxes,
-		Timers: timers, Talks: talks, Letters: n.letters, Storms: storms, Messages: n.index, Runner: n.runner, Running: n.running, Room: n.store, Observer: n.metrics, Log: n.log, Member: events.MemberID(n.cfg.Node.ID),
+		Timers: timers, Talks: talks, Letters: n.letters, Storms: storms, Requests: requests, Messages: n.index, Runner: n.runner, Running: n.running, Room: n.store, Observer: n.metrics, Log: n.log, Member: events.MemberID(n.cfg.Node.ID),
 	})
 	if err != nil {
 		return err
