@@ -359,7 +359,9 @@ func TestBadHeaders(t *testing.T) {
 	r := start(t, nil)
 	r.deploy(t, "a")
 	for _, tc := range []struct{ method, name, value, reason string }{
-		{"POST", HeaderKey, strings.Repeat("k", 256), "at most 255"},
+		{"POST", HeaderKey, strings.Repeat("k", 256), "must be 1 to 255 bytes, got 256"},
+		{"POST", HeaderKey, "", "must be 1 to 255 bytes, got 0"},
+		{"POST", HeaderKey, "  ", "must be 1 to 255 bytes, got 0"},
 		{"POST", HeaderKey, "a b", "printable"},
 		{"POST", HeaderKey, "é", "printable"},
 		{"GET", HeaderMinPosition, "x", "a whole number"},
@@ -373,8 +375,13 @@ func TestBadHeaders(t *testing.T) {
 		got := exchange(t, r, tc.method, path, "", tc.name, tc.value)
 		wantFault(t, wantProblem(t, got, 400, CodeInvalidRequest), tc.name, tc.reason)
 	}
-	got := exchange(t, r, "POST", base+"/dead-letters/"+events.NewMessageID().String()+"/retry", "", HeaderKey, "k")
-	wantFault(t, wantProblem(t, got, 400, CodeInvalidRequest), HeaderKey, "is not taken by this call")
+	for _, key := range []string{"k", ""} {
+		got := exchange(t, r, "POST", base+"/dead-letters/"+events.NewMessageID().String()+"/retry", "", HeaderKey, key)
+		wantFault(t, wantProblem(t, got, 400, CodeInvalidRequest), HeaderKey, "is not taken by this call")
+	}
+	if _, err := r.RestartOnce(t.Context(), "a", "", ""); err == nil || !strings.Contains(err.Error(), "must be 1 to 255 bytes") {
+		t.Errorf("RestartOnce without a key: %v", err)
+	}
 	if n := r.node.seen(); n != 0 {
 		t.Errorf("%d invalid requests reached Commands", n)
 	}

@@ -123,6 +123,9 @@ func (c *Client) Restart(ctx context.Context, ref, reason string) (projections.A
 // RestartOnce is Restart under an Idempotency-Key of 1 to 255 bytes: repeated, for 24
 // hours, it empties no memory again.
 func (c *Client) RestartOnce(ctx context.Context, ref, reason, key string) (projections.AgentView, error) {
+	if err := checkKey(key); err != nil { // no header at all would be a restart each time
+		return projections.AgentView{}, err
+	}
 	return c.changeBy(ctx, call{method: http.MethodPost, path: agentPath(ref, "/restart"), key: key}, reason)
 }
 

@@ -129,20 +129,31 @@ func known(names []string) string {
 // readCaller takes who asks from the headers.
 func (r *request) readCaller(rt *route) error {
 	key := r.c.Get(HeaderKey)
-	if key != "" && !rt.keyed {
+	given := len(r.c.Request().Header.PeekAll(HeaderKey)) > 0 // an empty one is a variable that was not set, and not none
+	if given && !rt.keyed {
 		return events.Invalid(HeaderKey, "is not taken by this call, which does more each time: look at the agent before repeating it")
 	}
-	if len(key) > events.MaxKeyLength {
-		return events.Invalidf(HeaderKey, "must be at most %d bytes, got %d", events.MaxKeyLength, len(key))
-	}
-	for i := range len(key) {
-		if key[i] < 0x21 || key[i] > 0x7e {
-			return events.Invalid(HeaderKey, "must be printable ASCII without spaces")
+	if given {
+		if err := checkKey(key); err != nil {
+			return err
 		}
 	}
 	r.caller = actors.Caller{Principal: principal, IdempotencyKey: key}
 	if tp := r.c.Get("traceparent"); validTraceParent(tp) {
 		r.caller.TraceParent = tp
+	}
+	return nil
+}
+
+// checkKey reports why a text cannot be an Idempotency-Key.
+func checkKey(key string) error {
+	if len(key) < 1 || len(key) > events.MaxKeyLength {
+		return events.Invalidf(HeaderKey, "must be 1 to %d bytes, got %d", events.MaxKeyLength, len(key))
+	}
+	for i := range len(key) {
+		if key[i] < 0x21 || key[i] > 0x7e {
+			return events.Invalid(HeaderKey, "must be printable ASCII without spaces")
+		}
 	}
 	return nil
 }

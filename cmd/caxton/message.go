@@ -61,7 +61,7 @@ func (a *app) sendCommand() *cobra.Command {
 	f.StringVar(&in.performative, "performative", "", "request, inform, query_if, … (default request)")
 	f.StringVar(&in.conversation, "conversation-id", "", "the conversation it belongs to (default a new one)")
 	f.StringVar(&in.priority, "priority", "", "low, normal, high or critical (default normal)")
-	f.StringVar(&in.key, "idempotency-key", "", "the same key is the same message")
+	f.StringVar(&in.key, "idempotency-key", "", "the same key is the same message, for 24 hours (1 to 255 bytes)")
 	f.DurationVar(&in.wait, "wait", 0, fmt.Sprintf("for the reply, at most %s", caxtonhttp.MaxWait))
 	_ = cmd.RegisterFlagCompletionFunc("to", func(cmd *cobra.Command, _ []string, word string) ([]string, cobra.ShellCompDirective) {
 		return a.completeAgents(cmd, nil, word)
@@ -78,6 +78,9 @@ func (a *app) outgoing(in messageFlags, given func(string) bool) (caxtonhttp.Out
 	}
 	if in.to == "" {
 		return m, usagef("--to must not be empty")
+	}
+	if n := len(in.key); given("idempotency-key") && (n < 1 || n > events.MaxKeyLength) { // an empty one is a variable that was not set
+		return m, usagef("--idempotency-key must be 1 to %d bytes, not %d", events.MaxKeyLength, n)
 	}
 	if in.wait < 0 || in.wait > caxtonhttp.MaxWait {
 		return m, usagef("--wait must be 0 to %s, not %s", caxtonhttp.MaxWait, in.wait)
