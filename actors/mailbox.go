@@ -1,6 +1,7 @@
 package actors
 
 import (
+	"fmt"
 	"runtime"
 	"slices"
 	"sync"
@@ -77,8 +78,9 @@ func (b *Mailbox) Offer(e *envelope) error {
 		b.mu.Unlock()
 		return events.ErrAgentStopped
 	case b.waiting.len() >= b.limit && e.timer == nil:
+		n := b.waiting.len()
 		b.mu.Unlock()
-		return events.ErrMailboxFull
+		return mailboxFull(n)
 	default:
 		b.waiting.push(e)
 	}
@@ -87,16 +89,21 @@ func (b *Mailbox) Offer(e *envelope) error {
 	return nil
 }
 
+func mailboxFull(n int) error {
+	return fmt.Errorf("%w: %d messages wait in it (messaging.mailbox_size)", events.ErrMailboxFull, n)
+}
+
 // room is how a message from outside would be refused: events.ErrMailboxFull,
 // events.ErrAgentStopped.
 func (b *Mailbox) room() error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	n := b.waiting.len()
 	switch {
 	case stops(b.ahead(b.status, nil)):
 		return events.ErrAgentStopped
-	case b.waiting.len() >= b.limit:
-		return events.ErrMailboxFull
+	case n >= b.limit:
+		return mailboxFull(n)
 	}
 	return nil
 }

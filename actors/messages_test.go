@@ -339,6 +339,9 @@ func TestAFullMailboxRefuses(t *testing.T) {
 				mu.Lock()
 				full++
 				mu.Unlock()
+				if want := "mailbox is full: 1 messages wait in it (messaging.mailbox_size)"; !strings.Contains(err.Error(), want) {
+					t.Errorf("%v, want %s", err, want)
+				}
 			} else if err != nil {
 				t.Error(err)
 			}

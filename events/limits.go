@@ -58,7 +58,8 @@ func (l ResourceLimits) Validate(ceiling ResourceLimits) error {
 }
 
 // CleanName trims white space and checks an agent's name: 1 to MaxNameLength
-// characters, printable. Errors are *InvalidError for field "name".
+// characters, printable, not beginning with CapabilityPrefix, which as a receiver means
+// others. Errors are *InvalidError for field "name".
 func CleanName(raw string) (string, error) {
 	name := strings.TrimSpace(raw)
 	switch n := utf8.RuneCountInString(name); {
@@ -68,6 +69,8 @@ func CleanName(raw string) (string, error) {
 		return "", Invalidf("name", "must be at most %d characters after trimming, got %d", MaxNameLength, n)
 	case !utf8.ValidString(name):
 		return "", Invalid("name", "must be valid UTF-8")
+	case strings.HasPrefix(name, CapabilityPrefix):
+		return "", Invalidf("name", "must not begin with %q: no message would reach the agent by it, but one that has the capability", CapabilityPrefix)
 	}
 	for _, r := range name {
 		if r < 0x20 || r == 0x7f || r == '/' {

@@ -96,13 +96,13 @@ func TestMessageContent(t *testing.T) {
 
 func TestCleanName(t *testing.T) {
 	for raw, want := range map[string]string{
-		"a": "a", " greeter\n": "greeter", "zwei Wörter": "zwei Wörter", strings.Repeat("ü", MaxNameLength): strings.Repeat("ü", MaxNameLength),
+		"a": "a", " greeter\n": "greeter", "zwei Wörter": "zwei Wörter", "capability": "capability", strings.Repeat("ü", MaxNameLength): strings.Repeat("ü", MaxNameLength),
 	} {
 		if got, err := CleanName(raw); err != nil || got != want {
 			t.Errorf("%q: %q, %v", raw, got, err)
 		}
 	}
-	for _, raw := range []string{"", "  ", "a/b", "a\x00b", "a\nb", "a\x7f", "\xff", strings.Repeat("x", MaxNameLength+1)} {
+	for _, raw := range []string{"", "  ", "a/b", "a\x00b", "a\nb", "a\x7f", "\xff", "capability:x", " capability:", strings.Repeat("x", MaxNameLength+1)} {
 		if _, err := CleanName(raw); field(t, err) != "name" {
 			t.Errorf("%q: %v", raw, err)
 		}

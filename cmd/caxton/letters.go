@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -125,6 +126,8 @@ func (a *app) letterRetryCommand() *cobra.Command {
 				return usagef("--all does not go with a MESSAGE-ID")
 			case !all && len(args) == 0:
 				return exactly("MESSAGE-ID")(cmd, args)
+			case slices.Contains(args, ""):
+				return usagef("MESSAGE-ID must not be empty")
 			}
 			return nil
 		},

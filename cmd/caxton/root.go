@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -91,13 +92,17 @@ func (a *app) noun(name, short string, aliases []string, example string) *cobra.
 	}
 }
 
-// exactly makes cobra refuse any other number of arguments than these.
+// exactly makes cobra refuse any other number of arguments than these, and empty ones:
+// they are a variable that was not set.
 func exactly(names ...string) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
+		next := "see: " + cmd.CommandPath() + " --help"
 		if len(args) == len(names) {
+			if i := slices.Index(args, ""); i >= 0 {
+				return &usageError{text: names[i] + " must not be empty", next: next}
+			}
 			return nil
 		}
-		next := "see: " + cmd.CommandPath() + " --help"
 		if len(args) > len(names) {
 			return &usageError{text: fmt.Sprintf("unexpected argument %q", args[len(names)]), next: next}
 		}

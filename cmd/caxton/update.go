@@ -33,7 +33,7 @@ func (a *app) updateCommand() *cobra.Command {
 			"  caxton agent update counter --max-memory 128MiB --priority high --label team=sales",
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 2 {
-				return nil
+				return exactly("AGENT", "FILE")(cmd, args)
 			}
 			return exactly("AGENT")(cmd, args)
 		},
