@@ -48,7 +48,9 @@ func (t *gates) of(id events.AgentID, capabilities []string) []*breakerGate {
 	return out
 }
 
-// claim is the right to be a half-open breaker's one message.
+// claim is the right to be a half-open breaker's one message. Nobody has it for longer
+// than BreakerRules.Open, so none is lost with a message that is discarded, or an agent
+// that is removed.
 type claim struct {
 	gate *breakerGate
 	at   int64

@@ -89,8 +89,14 @@ func (b *breakers) nodeScope() events.BreakerScope {
 	return events.ScopeOf(events.BreakerNode, string(b.sys.deps.Member))
 }
 
-// count adds one outcome to a breaker, and tells when it is to open.
+// count adds one outcome to a breaker, and tells when it is to open. To a half-open one
+// any outcome is the trial's: what was let through to an agent that was held comes from
+// the inbox, and nobody knows by whose claim.
 func (b *breakers) count(scope events.BreakerScope, g *breakerGate, failed bool) {
+	if g != nil && g.breaker.state == BreakerHalfOpen {
+		b.sys.tellBreakers(breakerTried{scope, failed})
+		return
+	}
 	if g != nil {
 		if w, open := g.count(b.rules, failed); open {
 			b.sys.tellBreakers(breakerTrips{scope, w})

@@ -170,6 +170,59 @@ func TestBreakerTrialThatGoesWell(t *testing.T) {
 	}
 }
 
+// TestAHalfOpenBreakerTriesOneMessageOfAHeldAgent: what is kept for its resumption is let
+// through one by one, each for the open time, and its outcome counts when it comes, after
+// a restart too.
+func TestAHalfOpenBreakerTriesOneMessageOfAHeldAgent(t *testing.T) {
+	for _, restart := range []bool{false, true} {
+		c := newClocked(t)
+		id := c.deployWasm("trap", hostile(t, "trap"))
+		scope := events.AgentScope(id)
+		c.sys.tellBreakers(breakerTrips{scope, failing(testRules.Row)})
+		c.stands(scope, BreakerOpen)
+		c.passes(testRules.Open)
+		c.stands(scope, BreakerHalfOpen)
+		if err := c.command(c.Suspend, id); err != nil {
+			t.Fatal(err)
+		}
+		holds := func() {
+			t.Helper()
+			if sent, err := c.Send(context.Background(), request(id, `1`)); err != nil || sent.Status != Held {
+				t.Errorf("%s, %v, want it held", sent.Status, err)
+			}
+			c.refused(id, scope)
+		}
+		holds()
+		c.passes(testRules.Open) // one that came to nothing is not waited for longer
+		holds()
+		c.stands(scope, BreakerHalfOpen)
+		if restart {
+			c.restart()
+		}
+		if err := c.command(c.Resume, id); err != nil {
+			t.Fatal(err)
+		}
+		c.stands(scope, BreakerOpen)
+		c.recorded(scope, "Opened:consecutive HalfOpened Opened:trial")
+	}
+}
+
+// TestTheNodeFailsItsTrial: a turn that cannot be written opens its half-open breaker.
+func TestTheNodeFailsItsTrial(t *testing.T) {
+	c := newClocked(t)
+	id := c.deploy("echo", "echo")
+	c.sys.tellBreakers(breakerTrips{"node-here", failing(testRules.Row)})
+	c.stands("node-here", BreakerOpen)
+	c.passes(testRules.Open)
+	c.stands("node-here", BreakerHalfOpen)
+	c.store.fail(times(1, events.AgentStream(id), errors.New("no disk")), nil)
+	if _, err := c.Send(context.Background(), request(id, `1`)); err == nil {
+		t.Fatal("acknowledged without a disk")
+	}
+	c.stands("node-here", BreakerOpen)
+	c.recorded("node-here", "Opened:consecutive HalfOpened Opened:trial")
+}
+
 func failing(n int) (w window) {
 	for range n {
 		w.add(true)

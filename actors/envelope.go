@@ -156,8 +156,10 @@ func (e *envelope) ended() bool {
 // respond gives the answer. Only the first one counts: a message may be both
 // answered by a failing system and finished by its turn.
 func (e *envelope) respond(a answer) {
-	for _, c := range e.claims {
-		c.giveBack() // the message has come to no outcome
+	if !e.pending(a) {
+		for _, c := range e.claims {
+			c.giveBack() // the message comes to no outcome
+		}
 	}
 	e.note(a)
 	if e.answered.CompareAndSwap(false, true) {
@@ -169,6 +171,17 @@ func (e *envelope) respond(a answer) {
 			e.done(a)
 		}
 	}
+}
+
+// pending reports whether a message from outside comes to its outcome after this answer
+// all the same, because it stands in the inbox. Its trial is under way until then, or as
+// long as any trial is waited for: else a half-open breaker would let everything through
+// to an agent that is held.
+func (e *envelope) pending(a answer) bool {
+	if e.fromAgent || a.final {
+		return false
+	}
+	return a.delivery == Held && a.err == nil || a.err != nil && e.kept()
 }
 
 // note keeps what those sends that follow this one must know before it is told.
