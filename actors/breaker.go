@@ -61,7 +61,8 @@ func (r BreakerRules) check(f *events.Faults) {
 //	  └───────────── recovering ◀────┴──────────▶ open again
 //
 // An operator forces any of them open; one that was forced stays open until it is
-// reset, and is open like that again when its gradual reset fails.
+// reset, and is open like that again when its gradual reset fails. That of an agent
+// closes, whichever way it stands, when the agent is removed.
 type BreakerState string
 
 // The states of a circuit breaker.
@@ -150,14 +151,13 @@ func (b *breaker) due(rules BreakerRules) (time.Time, bool) {
 }
 
 // look is when to see whether its agent is still there: when time moves it, and again
-// and again while it is half-open, which time does not end. False: never, an operator's
-// stays.
-func (b *breaker) look(rules BreakerRules, now time.Time) (time.Time, bool) {
-	if b.state != BreakerHalfOpen {
-		return b.due(rules)
+// and again while time does not: it is half-open, or an operator opened it.
+func (b *breaker) look(rules BreakerRules, now time.Time) time.Time {
+	if due, ok := b.due(rules); ok {
+		return due
 	}
 	times := max(0, now.Sub(b.since))/rules.Open + 1
-	return b.since.Add(times * rules.Open), true
+	return b.since.Add(times * rules.Open)
 }
 
 // force decides that an operator opens it.
@@ -177,6 +177,14 @@ func (b *breaker) reset(over time.Duration, now time.Time) events.Payload {
 		return events.BreakerClosed{At: micros(now), Cause: events.BreakerReset}
 	}
 	return events.BreakerResetStarted{At: micros(now), DurationMS: over.Milliseconds(), Forced: b.forced}
+}
+
+// gone decides that it closes because its agent is no more.
+func (b *breaker) gone(now time.Time) events.Payload {
+	if b.closed() {
+		return nil
+	}
+	return events.BreakerClosed{At: micros(now), Cause: events.BreakerRemoved}
 }
 
 func (b *breaker) closed() bool { return b.state == "" || b.state == BreakerClosed }

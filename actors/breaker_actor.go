@@ -30,6 +30,9 @@ type (
 		scope  events.BreakerScope
 		failed bool
 	}
+	breakerGone struct { // the agent of a breaker was removed
+		scope events.BreakerScope
+	}
 	breakerStorm struct { // these agents failed together
 		storm events.AgentStormDetected
 		done  chan<- struct{} // closed when it has been dealt with
@@ -72,6 +75,9 @@ func (a *breakerActor) Receive(ctx actor.Context) {
 	case breakerTried:
 		br := a.known[m.scope]
 		_ = a.move(m.scope, br.tried(m.failed, a.sys.deps.Now()), Caller{}) // logged
+	case breakerGone:
+		br := a.known[m.scope]
+		_ = a.move(m.scope, br.gone(a.sys.deps.Now()), Caller{}) // logged
 	case breakerStorm:
 		a.storm(m)
 	case breakerOrder:
@@ -89,7 +95,8 @@ func (a *breakerActor) storm(m breakerStorm) {
 }
 
 // passTime does the transitions that are due, and closes the breakers of agents that are
-// no more: of those, nothing will try a half-open one. Before the projections are ready all agents
+// no more, where their removal did not, as in a process that ended just then: nothing will
+// try a half-open one, and no operator finds the agent of one that was forced. Before the projections are ready all agents
 // seem to be no more: then it is left to awaitAgents.
 func (a *breakerActor) passTime(now time.Time) {
 	if !a.sys.isReady() {
@@ -98,8 +105,8 @@ func (a *breakerActor) passTime(now time.Time) {
 	for _, scope := range slices.Sorted(maps.Keys(a.known)) {
 		br := a.known[scope]
 		p := br.passed(a.rules, now)
-		if (p != nil || br.state == BreakerHalfOpen) && a.orphan(scope) {
-			p = events.BreakerClosed{At: micros(now), Cause: events.BreakerRemoved}
+		if (p != nil || br.state == BreakerHalfOpen || br.forced) && a.orphan(scope) {
+			p = br.gone(now)
 		}
 		_ = a.move(scope, p, Caller{}) // logged
 	}
@@ -196,7 +203,7 @@ func (a *breakerActor) arm() {
 	for scope, br := range a.known {
 		due, ok := br.due(a.rules)
 		if kind, _ := scope.Split(); kind == events.BreakerAgent {
-			due, ok = br.look(a.rules, now)
+			due, ok = br.look(a.rules, now), true
 		}
 		if ok && (next.IsZero() || due.Before(next)) {
 			next = due

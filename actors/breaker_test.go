@@ -261,21 +261,21 @@ func TestGateGivesOneClaim(t *testing.T) {
 	}
 }
 
-// TestAHalfOpenBreakerIsLookedAt again and again: time does not move it, and its agent
-// may have gone.
-func TestAHalfOpenBreakerIsLookedAt(t *testing.T) {
+// TestABreakerIsLookedAt again and again while time does not move it: its agent may have
+// gone.
+func TestABreakerIsLookedAt(t *testing.T) {
 	since, open := time.Unix(1000, 0), testRules.Open
-	half := breaker{state: BreakerHalfOpen, since: since}
+	half, forced := breaker{state: BreakerHalfOpen, since: since}, breaker{state: BreakerOpen, since: since, forced: true}
 	for passed, want := range map[time.Duration]time.Duration{-time.Hour: open, 0: open, open - 1: open, open: 2 * open, 7*open + 1: 8 * open} {
-		if at, ok := half.look(testRules, since.Add(passed)); !ok || !at.Equal(since.Add(want)) {
-			t.Errorf("after %s: %s, %v; want %s", passed, at.Sub(since), ok, want)
+		for _, b := range []breaker{half, forced} {
+			if at := b.look(testRules, since.Add(passed)); !at.Equal(since.Add(want)) {
+				t.Errorf("%s after %s: %s; want %s", b.state, passed, at.Sub(since), want)
+			}
 		}
 	}
-	if _, ok := half.due(testRules); ok {
-		t.Error("time moves it")
-	}
-	forced := breaker{state: BreakerOpen, since: since, forced: true}
-	if _, ok := forced.look(testRules, since); ok {
-		t.Error("an operator's is looked at")
+	for _, b := range []breaker{half, forced} {
+		if _, ok := b.due(testRules); ok {
+			t.Errorf("time moves one that is %s", b.state)
+		}
 	}
 }

@@ -378,23 +378,48 @@ func TestBreakerOfTheNode(t *testing.T) {
 	c.stands("node-here", BreakerClosed)
 }
 
-// TestBreakerOfARemovedAgent goes with it.
+// TestBreakerOfARemovedAgent goes with it, however it was opened.
 func TestBreakerOfARemovedAgent(t *testing.T) {
 	c := newClocked(t)
-	id := c.deploy("echo", "echo")
-	scope := events.AgentScope(id)
-	c.sys.tellBreakers(breakerTrips{scope, failing(testRules.Row)})
-	c.stands(scope, BreakerOpen)
-	if err := c.command(c.Remove, id); err != nil {
+	for want, open := range map[string]func(events.BreakerScope){
+		"Opened:consecutive": func(s events.BreakerScope) { c.sys.tellBreakers(breakerTrips{s, failing(testRules.Row)}) },
+		"Forced":             func(s events.BreakerScope) { c.orders(BreakerRequest{Scope: s, Activate: true}) },
+	} {
+		id := c.deploy("echo", "echo")
+		scope := events.AgentScope(id)
+		open(scope)
+		c.stands(scope, BreakerOpen)
+		if err := c.command(c.Remove, id); err != nil {
+			t.Fatal(err)
+		}
+		c.stands(scope, BreakerClosed)
+		c.recorded(scope, want+" Closed:removed")
+		_, err := c.OrderBreaker(context.Background(), BreakerRequest{Scope: scope, Activate: true})
+		if !errors.Is(err, events.ErrAgentNotFound) {
+			t.Errorf("%v, want events.ErrAgentNotFound", err)
+		}
+	}
+}
+
+// TestAForcedBreakerOfNoAgent, as the log of an earlier version has one whose agent was
+// removed, is closed at the next start, or when it is looked at.
+func TestAForcedBreakerOfNoAgent(t *testing.T) {
+	c := newClocked(t)
+	scope := events.AgentScope(events.NewAgentID())
+	forced, err := events.Encode(events.NewEventID(), events.BreakerForced{At: micros(c.now())}, events.Metadata{})
+	if err == nil {
+		_, err = c.log.Append(context.Background(), events.BreakerStream(scope), events.Any(), forced)
+	}
+	if err != nil {
 		t.Fatal(err)
 	}
+	c.restart()
+	c.recorded(scope, "Forced Closed:removed")
+	c.stands(scope, BreakerClosed)
+	c.sys.tellBreakers(breakerOrder{BreakerRequest{Scope: scope, Activate: true}, make(chan error, 1)})
+	c.stands(scope, BreakerOpen)
 	c.passes(testRules.Open)
 	c.stands(scope, BreakerClosed)
-	c.recorded(scope, "Opened:consecutive Closed:removed")
-	_, err := c.OrderBreaker(context.Background(), BreakerRequest{Scope: scope, Activate: true})
-	if !errors.Is(err, events.ErrAgentNotFound) {
-		t.Errorf("%v, want events.ErrAgentNotFound", err)
-	}
 }
 
 // TestHalfOpenBreakerOfARemovedAgent: no message will try it, so it goes when that is

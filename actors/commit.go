@@ -66,8 +66,11 @@ func (a *agentActor) add(t *turn, payloads []events.Payload, list []events.Event
 		if err := st.Apply(rev, p); err != nil {
 			return err
 		}
-		if f, ok := p.(events.AgentFailed); ok {
-			t.failed = f.Reason
+		switch p := p.(type) {
+		case events.AgentFailed:
+			t.failed = p.Reason
+		case events.AgentRemoved:
+			t.removed = true
 		}
 		list[i].ID = a.activation.EventID(a.turns, len(t.events)+i)
 	}
@@ -113,6 +116,9 @@ func (a *agentActor) flush(ctx context.Context, t *turn) error {
 		}
 		if t.failed != "" {
 			a.failed(t.failed)
+		}
+		if t.removed {
+			a.sys.tellBreakers(breakerGone{events.AgentScope(a.id)})
 		}
 	}
 	for _, s := range t.settled {

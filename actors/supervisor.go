@@ -31,7 +31,7 @@ func (s *supervisor) Receive(ctx actor.Context) {
 	case *actor.Started:
 		moves := &breakerActor{breakers: s.sys.breakers, known: s.open} // one for ever: what it knows survives its restarts
 		s.breakers = ctx.Spawn(actor.PropsFromProducer(func() actor.Actor { return moves }))
-	case breakerTrips, breakerTried, breakerStorm, breakerDue, breakerOrder:
+	case breakerTrips, breakerTried, breakerGone, breakerStorm, breakerDue, breakerOrder:
 		ctx.Send(s.breakers, m)
 	case spawnAgent:
 		ctx.Spawn(actor.PropsFromProducer(

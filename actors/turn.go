@@ -24,6 +24,7 @@ type turn struct {
 	held     []*envelope // to be put into the inbox once the events are durable
 	gaveUp   bool        // it begins with the agent's failure
 	failed   string      // why supervision gave the agent up in it; empty when it did not
+	removed  bool        // the agent, in it
 	halted   bool        // an emergency stop held one of its messages; those behind it do not run, though it is lifted
 }
 

@@ -64,7 +64,8 @@ type BreakerClosed struct {
 	Cause BreakerCause `json:"cause"`
 }
 
-// BreakerForced is a breaker that an operator opened. It stays open until it is reset.
+// BreakerForced is a breaker that an operator opened. It stays open until it is reset, or
+// its agent is removed.
 //
 //   - Stream: breaker-<scope>.
 //   - When: an operator activates a breaker. Not when it is forced already.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"math"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/caxton-run/caxton/actors"
@@ -119,13 +120,27 @@ func (s *Server) breakerScope(kind events.BreakerKind, name string, needed bool)
 		if name == "" || len(name) > maxRef {
 			return "", events.Invalid("name", "must be an agent's id, a unique prefix of one, or a name")
 		}
-		id, err := s.deps.Agents.Resolve(name)
-		return events.AgentScope(id), err
+		return s.agentScope(name, needed)
 	case events.BreakerNode, events.BreakerCapability:
 		scope := events.ScopeOf(kind, name)
 		return scope, scope.Validate()
 	}
 	return "", events.Invalidf("scope", "must be all, node, agent or capability, got %q", clip(string(kind)))
+}
+
+// agentScope resolves an agent's name. A breaker that is listed by the id of an agent which
+// is no more can be reset by that.
+func (s *Server) agentScope(name string, activate bool) (events.BreakerScope, error) {
+	if scope := events.ScopeOf(events.BreakerAgent, name); !activate && s.isListed(scope) {
+		return scope, nil
+	}
+	id, err := s.deps.Agents.Resolve(name)
+	return events.AgentScope(id), err
+}
+
+// isListed reports whether a breaker is not closed.
+func (s *Server) isListed(scope events.BreakerScope) bool {
+	return slices.ContainsFunc(s.deps.Breakers.Breakers(), func(v actors.BreakerView) bool { return v.Scope == scope })
 }
 
 // shownBreakers are breakers as they are written: the one of all agents comes first,

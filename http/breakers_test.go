@@ -22,17 +22,20 @@ func TestBreakers(t *testing.T) {
 		t.Errorf("%v %s", err, diff)
 	}
 	id := r.deploy(t, "a")
+	gone := events.NewAgentID()
 	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	f.breakers = []actors.BreakerView{
 		{Scope: events.AgentScope(id), State: actors.BreakerOpen, Since: at, Until: at.Add(time.Minute), Failures: 10, Of: 10, Storm: actors.StormRef{Ancestor: events.MessageID{7}, Conversation: "c"}},
 		{Scope: "all", State: actors.BreakerRecovering, Since: at, Admitted: 0.3333, Forced: true},
 		{Scope: "node-n-1", State: actors.BreakerOpen, Since: at, Forced: true, Reason: "storm"},
+		{Scope: events.AgentScope(gone), State: actors.BreakerOpen, Since: at, Forced: true},
 	}
 	until := at.Add(time.Minute)
 	want := []Breaker{
 		{Scope: "all", Kind: "all", State: "recovering", Since: &at, Admitted: 33.3, Forced: true},
 		{Scope: events.AgentScope(id), Kind: "agent", Name: "a", Agent: &id, State: "open", Since: &at, Until: &until, Failures: 10, Of: 10, Storm: &Storm{events.MessageID{7}, "c"}},
 		{Scope: "node-n-1", Kind: "node", Name: "n-1", State: "open", Since: &at, Forced: true, Reason: "storm"},
+		{Scope: events.AgentScope(gone), Kind: "agent", Name: gone.String(), Agent: &gone, State: "open", Since: &at, Forced: true},
 	}
 	for _, tc := range []struct {
 		in   BreakerOrder
@@ -42,6 +45,7 @@ func TestBreakers(t *testing.T) {
 		{BreakerOrder{Action: "activate", Scope: "agent", Name: "a"}, actors.BreakerRequest{Activate: true, Scope: events.AgentScope(id)}},
 		{BreakerOrder{Action: "activate", Scope: "capability", Name: "sums"}, actors.BreakerRequest{Activate: true, Scope: "capability-sums"}},
 		{BreakerOrder{Action: "reset"}, actors.BreakerRequest{}},
+		{BreakerOrder{Action: "reset", Scope: "agent", Name: gone.String()}, actors.BreakerRequest{Scope: events.AgentScope(gone)}},
 		{BreakerOrder{Action: "reset", Gradual: true}, actors.BreakerRequest{Over: 10 * time.Minute}},
 		{BreakerOrder{Action: "reset", Scope: "node", Name: "n-1", Gradual: true, Duration: "30s"}, actors.BreakerRequest{Scope: "node-n-1", Over: 30 * time.Second}},
 	} {
