@@ -33,8 +33,9 @@ type Breaker struct {
 	Forced   bool                `json:"forced"`           // opened by an operator; stays until it is reset
 	Reason   string              `json:"reason,omitempty"` // the operator's
 	Failures int                 `json:"failures,omitempty"`
-	Of       int                 `json:"of,omitempty"`    // outcomes, of which failures opened it
-	Storm    *Storm              `json:"storm,omitempty"` // that opened it: of a storm all outcomes failed
+	Of       int                 `json:"of,omitempty"`      // outcomes, of which failures opened it
+	Storm    *Storm              `json:"storm,omitempty"`   // that opened it: of a storm all outcomes failed
+	Warning  string              `json:"warning,omitempty"` // why it holds nothing back
 }
 
 // Storm is many agents that fail for one message.
@@ -123,7 +124,10 @@ func (s *Server) breakerScope(kind events.BreakerKind, name string, needed bool)
 		return s.agentScope(name, needed)
 	case events.BreakerNode, events.BreakerCapability:
 		scope := events.ScopeOf(kind, name)
-		return scope, scope.Validate()
+		if err := scope.Validate(); err != nil || !needed && s.isListed(scope) { // whatever it is called, it was opened
+			return scope, err
+		}
+		return scope, s.checkScope(kind, name, needed)
 	}
 	return "", events.Invalidf("scope", "must be all, node, agent or capability, got %q", clip(string(kind)))
 }
@@ -136,6 +140,42 @@ func (s *Server) agentScope(name string, activate bool) (events.BreakerScope, er
 	}
 	id, err := s.deps.Agents.Resolve(name)
 	return events.AgentScope(id), err
+}
+
+// checkScope refuses the breaker of a node that is not, or of a capability that none can
+// have: who mistypes one would hold nothing back and be told that it is open. A capability
+// that nobody offers now may have its breaker opened, and none that is closed reset.
+func (s *Server) checkScope(kind events.BreakerKind, name string, activate bool) error {
+	switch {
+	case kind == events.BreakerNode && !s.isMember(name):
+		return refuse(CodeNodeNotFound, "there is no node %q", clip(name))
+	case kind == events.BreakerCapability && events.CheckCapability(name) != nil:
+		return events.Invalidf("name", "must be that of a capability, 1 to %d letters, digits and . _ - /, got %q", events.MaxCapabilityLength, clip(name))
+	case kind == events.BreakerCapability && !activate && !s.isOffered(name):
+		return refuse(CodeBreakerNotFound, "no circuit breaker of a capability %q is open, and no agent offers it", clip(name))
+	}
+	return nil
+}
+
+func (s *Server) isMember(name string) bool {
+	return slices.ContainsFunc(s.deps.Operations.Members(), func(m Member) bool { return string(m.ID) == name })
+}
+
+// isOffered reports whether a message to a capability would reach somebody.
+func (s *Server) isOffered(capability string) bool {
+	_, err := s.deps.Agents.ResolveFor(events.CapabilityPrefix+capability, "")
+	return err == nil
+}
+
+// idle says why a breaker holds nothing back, or nothing.
+func (s *Server) idle(b Breaker) string {
+	switch {
+	case b.Kind == events.BreakerNode && !s.isMember(b.Name):
+		return "there is no such node: it holds nothing back"
+	case b.Kind == events.BreakerCapability && !s.isOffered(b.Name):
+		return "no agent that runs or is suspended offers it: it holds nothing back"
+	}
+	return ""
 }
 
 // isListed reports whether a breaker is not closed.
@@ -165,6 +205,7 @@ func (s *Server) shownBreakers(list []actors.BreakerView) []Breaker {
 				b.Name = view.Name
 			}
 		}
+		b.Warning = s.idle(b)
 		if v.Scope == events.ScopeAll {
 			out[0] = b
 			continue

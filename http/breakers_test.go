@@ -34,7 +34,7 @@ func TestBreakers(t *testing.T) {
 	want := []Breaker{
 		{Scope: "all", Kind: "all", State: "recovering", Since: &at, Admitted: 33.3, Forced: true},
 		{Scope: events.AgentScope(id), Kind: "agent", Name: "a", Agent: &id, State: "open", Since: &at, Until: &until, Failures: 10, Of: 10, Storm: &Storm{events.MessageID{7}, "c"}},
-		{Scope: "node-n-1", Kind: "node", Name: "n-1", State: "open", Since: &at, Forced: true, Reason: "storm"},
+		{Scope: "node-n-1", Kind: "node", Name: "n-1", State: "open", Since: &at, Forced: true, Reason: "storm", Warning: "there is no such node: it holds nothing back"},
 		{Scope: events.AgentScope(gone), Kind: "agent", Name: gone.String(), Agent: &gone, State: "open", Since: &at, Forced: true},
 	}
 	for _, tc := range []struct {
@@ -44,7 +44,9 @@ func TestBreakers(t *testing.T) {
 		{BreakerOrder{Action: "activate", Scope: "all", Reason: "storm"}, actors.BreakerRequest{Activate: true, Scope: "all", Reason: "storm"}},
 		{BreakerOrder{Action: "activate", Scope: "agent", Name: "a"}, actors.BreakerRequest{Activate: true, Scope: events.AgentScope(id)}},
 		{BreakerOrder{Action: "activate", Scope: "capability", Name: "sums"}, actors.BreakerRequest{Activate: true, Scope: "capability-sums"}},
+		{BreakerOrder{Action: "activate", Scope: "node", Name: "node-1"}, actors.BreakerRequest{Activate: true, Scope: "node-node-1"}},
 		{BreakerOrder{Action: "reset"}, actors.BreakerRequest{}},
+		{BreakerOrder{Action: "reset", Scope: "node", Name: "node-1"}, actors.BreakerRequest{Scope: "node-node-1"}},
 		{BreakerOrder{Action: "reset", Scope: "agent", Name: gone.String()}, actors.BreakerRequest{Scope: events.AgentScope(gone)}},
 		{BreakerOrder{Action: "reset", Gradual: true}, actors.BreakerRequest{Over: 10 * time.Minute}},
 		{BreakerOrder{Action: "reset", Scope: "node", Name: "n-1", Gradual: true, Duration: "30s"}, actors.BreakerRequest{Scope: "node-n-1", Over: 30 * time.Second}},
@@ -58,9 +60,43 @@ func TestBreakers(t *testing.T) {
 			t.Errorf("%+v: %s", tc.in, diff)
 		}
 	}
-	_, err = r.OrderBreaker(ctx, BreakerOrder{Action: "activate", Scope: "agent", Name: "nobody"})
-	if p := problem(t, err); p.Code != CodeAgentNotFound {
-		t.Errorf("%+v", p)
+}
+
+// TestBreakersThatCannotBe are not opened: who mistyped a name would believe that
+// something is held back.
+func TestBreakersThatCannotBe(t *testing.T) {
+	f := new(fakeOperations)
+	r := start(t, func(_ *Config, d *Deps) { d.Breakers = f })
+	open := func(scope events.BreakerScope) actors.BreakerView {
+		return actors.BreakerView{Scope: scope, State: actors.BreakerOpen, Forced: true}
+	}
+	f.breakers = []actors.BreakerView{open("capability-bad cap!"), open("capability-sums")} // as earlier versions took them
+	for _, tc := range []struct {
+		in   BreakerOrder
+		want Code
+	}{
+		{BreakerOrder{Action: "activate", Scope: "agent", Name: "nobody"}, CodeAgentNotFound},
+		{BreakerOrder{Action: "activate", Scope: "node", Name: "nonode"}, CodeNodeNotFound},
+		{BreakerOrder{Action: "reset", Scope: "node", Name: "nonode"}, CodeNodeNotFound},
+		{BreakerOrder{Action: "activate", Scope: "capability", Name: "bad cap!"}, CodeInvalidRequest},
+		{BreakerOrder{Action: "reset", Scope: "capability", Name: "worse cap!"}, CodeInvalidRequest},
+		{BreakerOrder{Action: "reset", Scope: "capability", Name: "nothing"}, CodeBreakerNotFound},
+	} {
+		_, err := r.OrderBreaker(t.Context(), tc.in)
+		if p := problem(t, err); p.Code != tc.want || f.order != (actors.BreakerRequest{}) {
+			t.Errorf("%+v: %+v, ordered %+v", tc.in, p, f.order)
+		}
+	}
+	for _, name := range []string{"bad cap!", "sums"} {
+		list, err := r.OrderBreaker(t.Context(), BreakerOrder{Action: "reset", Scope: "capability", Name: name})
+		if err != nil {
+			t.Errorf("reset what is open: %v", err)
+		}
+		for _, b := range list[1:] {
+			if b.Warning != "no agent that runs or is suspended offers it: it holds nothing back" {
+				t.Errorf("%+v", b)
+			}
+		}
 	}
 }
 

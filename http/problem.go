@@ -49,6 +49,8 @@ const (
 	CodeForbidden       Code = "FORBIDDEN"
 	CodeAmbiguous       Code = "AMBIGUOUS_AGENT"
 	CodeLetterNotFound  Code = "DEAD_LETTER_NOT_FOUND"
+	CodeNodeNotFound    Code = "NODE_NOT_FOUND"
+	CodeBreakerNotFound Code = "BREAKER_NOT_FOUND"
 	CodeMigrationFailed Code = "MIGRATION_FAILED"
 	CodeNameTaken       Code = "NAME_TAKEN"
 	CodeKeyReused       Code = "KEY_REUSED"
@@ -105,6 +107,8 @@ var kinds = []kind{
 	{code: CodeForbidden, status: http.StatusForbidden, title: "Not allowed"},
 	{code: CodeAmbiguous, status: http.StatusConflict, title: "More than one agent matches", causes: []error{events.ErrAmbiguousAgent}},
 	{code: CodeLetterNotFound, status: http.StatusNotFound, title: "No such dead letter", causes: []error{events.ErrLetterNotFound}},
+	{code: CodeNodeNotFound, status: http.StatusNotFound, title: "No such node"},
+	{code: CodeBreakerNotFound, status: http.StatusNotFound, title: "No such circuit breaker"},
 	{code: CodeMigrationFailed, status: http.StatusUnprocessableEntity, title: "The new module could not take over the agent's state", causes: []error{events.ErrMigrationFailed}},
 	{code: CodeNameTaken, status: http.StatusConflict, title: "The name is taken", causes: []error{events.ErrNameTaken}},
 	{code: CodeKeyReused, status: http.StatusUnprocessableEntity, title: "Idempotency-Key was used for another request", causes: []error{events.ErrKeyReused}},

@@ -156,6 +156,11 @@ func (a *app) orderBreaker(ctx context.Context, in caxtonhttp.BreakerOrder) erro
 }
 
 func (a *app) showBreakers(list []caxtonhttp.Breaker) error {
+	for _, b := range list {
+		if b.Warning != "" {
+			a.note("warning: %s %s: %s", b.Kind, oneLine(b.Name), oneLine(b.Warning))
+		}
+	}
 	if done, err := a.structured(list); done {
 		return err
 	}

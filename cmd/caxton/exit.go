@@ -93,6 +93,10 @@ func judge(code caxtonhttp.Code) verdict {
 		return verdict{exitUnreachable, "make room on the server's disk, or wait for its scavenge; see GET /ready"}
 	case caxtonhttp.CodeLetterNotFound:
 		return verdict{exitNotFound, "see what there is with: caxton dead-letter list"}
+	case caxtonhttp.CodeNodeNotFound:
+		return verdict{exitNotFound, "see what there is with: caxton cluster members"}
+	case caxtonhttp.CodeBreakerNotFound:
+		return verdict{exitNotFound, "see what there is with: caxton circuit-breaker status"}
 	case caxtonhttp.CodeMigrationFailed:
 		return verdict{exitFailed, "the agent goes on as it was; try again with: caxton agent update AGENT FILE --dry-run"}
 	case caxtonhttp.CodeQueueFull:
