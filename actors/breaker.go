@@ -75,15 +75,16 @@ const (
 
 // breaker is one circuit breaker, pure: time is an argument, and every transition is an
 // event that decides it (by a method that returns one, or nil) and does it (apply). The
-// last event says how it stands. Its zero value is closed.
+// last event says how it stands, those since it was closed also why. Its zero value is
+// closed.
 type breaker struct {
 	state  BreakerState // "" is closed
 	since  time.Time    // of the state
 	forced bool         // opened by an operator: time does not move it
 	ramp   time.Duration
-	reason string // an operator's
+	reason string // the operator's who opened it
 
-	failures, of int // what opened it
+	failures, of int // what opened it: of a forced one, in a gradual reset
 	storm        StormRef
 }
 
@@ -193,15 +194,15 @@ func (b *breaker) closed() bool { return b.state == "" || b.state == BreakerClos
 func (b *breaker) apply(p events.Payload) {
 	switch e := p.(type) {
 	case events.BreakerOpened:
-		*b = breaker{state: BreakerOpen, since: e.At, forced: e.Forced, failures: e.Failures, of: e.Of, storm: StormRef{e.Ancestor, e.ConversationID}}
+		*b = breaker{state: BreakerOpen, since: e.At, forced: e.Forced, reason: b.reason, failures: e.Failures, of: e.Of, storm: StormRef{e.Ancestor, e.ConversationID}}
 	case events.BreakerHalfOpened:
-		*b = breaker{state: BreakerHalfOpen, since: e.At}
+		b.state, b.since, b.forced, b.ramp = BreakerHalfOpen, e.At, false, 0 // what opened it stays to be told
 	case events.BreakerClosed:
 		*b = breaker{state: BreakerClosed, since: e.At}
 	case events.BreakerForced:
 		*b = breaker{state: BreakerOpen, since: e.At, forced: true, reason: e.Reason}
 	case events.BreakerResetStarted:
-		*b = breaker{state: BreakerRecovering, since: e.At, forced: e.Forced, ramp: time.Duration(e.DurationMS) * time.Millisecond}
+		b.state, b.since, b.forced, b.ramp = BreakerRecovering, e.At, e.Forced, time.Duration(e.DurationMS)*time.Millisecond
 	}
 }
 

@@ -222,8 +222,8 @@ func (a *breakerActor) disarm() {
 	}
 }
 
-// restoreBreakers reads how the breakers stand: the last event of each of their streams
-// says it.
+// restoreBreakers reads how the breakers stand, and why: the last events of each of their
+// streams say it.
 func (s *System) restoreBreakers(ctx context.Context) (map[events.BreakerScope]breaker, error) {
 	known := make(map[events.BreakerScope]breaker)
 	opts := events.ReadAllOptions{Filter: events.Filter{Categories: []events.Category{events.CategoryBreaker}}}

@@ -187,12 +187,21 @@ func TestBreakerMachine(t *testing.T) {
 				}
 			},
 			"": func(t *rapid.T) {
-				if len(log) > 0 { // a restart knows the last event only
-					var again breaker
-					again.apply(throughLog(t, log[len(log)-1]))
-					if d := cmp.Diff(b, again, cmp.AllowUnexported(breaker{})); d != "" {
-						t.Fatalf("restored (-was +is):\n%s", d)
-					}
+				var again, last breaker
+				for _, p := range log {
+					again.apply(throughLog(t, p))
+				}
+				if d := cmp.Diff(b, again, cmp.AllowUnexported(breaker{})); d != "" {
+					t.Fatalf("restored (-was +is):\n%s", d)
+				}
+				if len(log) > 0 { // how it stands, the last event says, should the others be gone
+					last.apply(log[len(log)-1])
+				}
+				if last.state != b.state || last.since != b.since || last.forced != b.forced || last.ramp != b.ramp {
+					t.Fatalf("%+v by its last event, %+v by all", last, b)
+				}
+				if why := b.of > 0 || b.forced; why == b.closed() {
+					t.Fatalf("%+v does not say why", b)
 				}
 				if s := b.share(now); s < 0 || s > 1 || b.closed() != (s == 1 && b.state != BreakerRecovering) {
 					t.Fatalf("%+v admits %v", b, s)

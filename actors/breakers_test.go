@@ -111,7 +111,9 @@ func TestBreakerOfAnAgent(t *testing.T) {
 	c.stands(scope, BreakerOpen)
 	c.refused(id, scope)
 	c.passes(testRules.Open)
-	c.stands(scope, BreakerHalfOpen)
+	if v := c.stands(scope, BreakerHalfOpen); v.Failures != testRules.Row || v.Of != testRules.Row {
+		t.Errorf("%+v does not say why", v)
+	}
 	if s := c.ask(id, `1`); s.Status != Failed {
 		t.Errorf("the trial was %s", s.Status)
 	}
@@ -119,7 +121,9 @@ func TestBreakerOfAnAgent(t *testing.T) {
 	c.passes(testRules.Open)
 	c.stands(scope, BreakerHalfOpen)
 	c.restart()
-	c.stands(scope, BreakerHalfOpen)
+	if v := c.stands(scope, BreakerHalfOpen); v.Failures != 1 || v.Of != 1 {
+		t.Errorf("%+v does not say why", v)
+	}
 	c.orders(BreakerRequest{})
 	c.stands(scope, BreakerClosed)
 	if s := c.ask(id, `1`); s.Status != Failed {
@@ -244,7 +248,9 @@ func TestBreakerOfAll(t *testing.T) {
 	}
 	c.refused(trap, events.ScopeAll)
 	c.orders(BreakerRequest{Over: 10 * time.Minute})
-	c.stands(events.ScopeAll, BreakerRecovering)
+	if v := c.stands(events.ScopeAll, BreakerRecovering); v.Reason != "storm" {
+		t.Errorf("%+v does not say why", v)
+	}
 	c.refused(echo, events.ScopeAll) // nothing yet
 	c.passes(5 * time.Minute)
 	admitted := 0
@@ -261,8 +267,8 @@ func TestBreakerOfAll(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if v := c.stands(events.ScopeAll, BreakerOpen); !v.Forced {
-		t.Errorf("%+v, want it forced as before", v)
+	if v := c.stands(events.ScopeAll, BreakerOpen); !v.Forced || v.Reason != "storm" || v.Failures == 0 {
+		t.Errorf("%+v, want it forced as before, and why", v)
 	}
 	c.orders(BreakerRequest{Scope: events.ScopeAll, Over: MinReset})
 	c.passes(MinReset)

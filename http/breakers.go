@@ -87,14 +87,7 @@ func (s *Server) decodeBreakerOrder(body []byte) (actors.BreakerRequest, error) 
 	}
 	kind, name := o.text("scope"), o.text("name")
 	in.Reason = o.text("reason")
-	if gradual, over := o.flag("gradual"), o.duration("duration", 0, actors.MaxReset); gradual || over != 0 {
-		if in.Over = over; over == 0 {
-			in.Over = defaultReset
-		}
-		if in.Over < actors.MinReset || !gradual || in.Activate {
-			f.Add("duration", "must be %s to %s, of a gradual reset", actors.MinReset, actors.MaxReset)
-		}
-	}
+	in.Over = o.resetTime(in.Activate)
 	o.finish()
 	if err := f.Err(); err != nil {
 		return in, err
@@ -102,6 +95,24 @@ func (s *Server) decodeBreakerOrder(body []byte) (actors.BreakerRequest, error) 
 	var err error
 	in.Scope, err = s.breakerScope(events.BreakerKind(kind), name, in.Activate)
 	return in, err
+}
+
+// resetTime reads how long a reset takes, from gradual and duration; 0 is at once.
+func (o *object) resetTime(activate bool) time.Duration {
+	gradual, over := o.flag("gradual"), o.duration("duration", defaultReset, actors.MaxReset)
+	switch timed := o.has("duration"); {
+	case activate && gradual:
+		o.faults.Add("gradual", "is of a reset, and not taken to activate")
+	case activate && timed:
+		o.faults.Add("duration", "is of a gradual reset, and not taken to activate")
+	case timed && !gradual:
+		o.faults.Add("gradual", "must be true for a reset with a duration")
+	case over < actors.MinReset:
+		o.faults.Add("duration", "must be %s to %s", actors.MinReset, actors.MaxReset)
+	case gradual:
+		return over
+	}
+	return 0
 }
 
 // breakerScope resolves an agent's name. To reset, none means every breaker.

@@ -70,20 +70,32 @@ func (s *breakerScope) flags(cmd *cobra.Command) {
 	f.StringVar(&s.agent, "agent", "", "of one agent: an id, the beginning of one, or a name")
 	f.StringVar(&s.node, "node", "", "of all agents of a node")
 	f.StringVar(&s.capability, "capability", "", "of all agents that offer it")
-	cmd.MarkFlagsMutuallyExclusive("all", "agent", "node", "capability")
 }
 
-func (s *breakerScope) into(o *caxtonhttp.BreakerOrder) {
-	switch {
-	case s.all:
-		o.Scope = events.BreakerAll
-	case s.agent != "":
-		o.Scope, o.Name = events.BreakerAgent, s.agent
-	case s.node != "":
-		o.Scope, o.Name = events.BreakerNode, s.node
-	case s.capability != "":
-		o.Scope, o.Name = events.BreakerCapability, s.capability
+// into sets what an order is about. A flag that is given with nothing in it is not one
+// that is left out: a reset without any is of every breaker.
+func (s *breakerScope) into(cmd *cobra.Command, o *caxtonhttp.BreakerOrder) error {
+	given := 0
+	for kind, name := range map[events.BreakerKind]string{ // a flag is called as what it is of
+		events.BreakerAgent: s.agent, events.BreakerNode: s.node, events.BreakerCapability: s.capability,
+	} {
+		if !cmd.Flags().Changed(string(kind)) {
+			continue
+		}
+		if name == "" {
+			return usagef("--%s must name one", kind)
+		}
+		o.Scope, o.Name = kind, name
+		given++
 	}
+	if s.all {
+		o.Scope, o.Name = events.BreakerAll, ""
+		given++
+	}
+	if given > 1 {
+		return usagef("only one of --all, --agent, --node and --capability is taken")
+	}
+	return nil
 }
 
 func (a *app) breakerActivateCommand() *cobra.Command {
@@ -99,7 +111,10 @@ func (a *app) breakerActivateCommand() *cobra.Command {
 		Example: "  caxton circuit-breaker activate --all\n  caxton circuit-breaker activate --agent processor-5 --reason \"floods the rest\"",
 		Args:    exactly(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if scope.into(&in); in.Scope == "" {
+			if err := scope.into(cmd, &in); err != nil {
+				return err
+			}
+			if in.Scope == "" {
 				return &usageError{text: "--all, --agent, --node or --capability is needed", next: "see: caxton circuit-breaker activate --help"}
 			}
 			return a.orderBreaker(cmd.Context(), in)
@@ -124,7 +139,9 @@ func (a *app) breakerResetCommand() *cobra.Command {
 		Example: "  caxton circuit-breaker reset --gradual --duration 10m\n  caxton circuit-breaker reset --agent processor-5",
 		Args:    exactly(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			scope.into(&in)
+			if err := scope.into(cmd, &in); err != nil {
+				return err
+			}
 			if cmd.Flags().Changed("duration") && !in.Gradual {
 				return usagef("--duration goes with --gradual")
 			}
@@ -180,13 +197,18 @@ func (a *app) showBreakers(list []caxtonhttp.Breaker) error {
 	return nil
 }
 
-// why is what opened a breaker.
+// why is what opened a breaker. An operator's that says how many failed was open again
+// for that, after a gradual reset had begun.
 func why(b caxtonhttp.Breaker) string {
+	operator := "operator"
+	if b.Reason != "" {
+		operator += ": " + oneLine(b.Reason)
+	}
 	switch {
-	case b.Forced && b.Reason != "":
-		return "operator: " + oneLine(b.Reason)
+	case b.Forced && b.Of > 0:
+		return fmt.Sprintf("%d of %d failed in a gradual reset; %s", b.Failures, b.Of, operator)
 	case b.Forced:
-		return "operator"
+		return operator
 	case b.Storm != nil:
 		return fmt.Sprintf("storm: %d failures come of message %s", b.Failures, b.Storm.Message)
 	case b.Of > 0:
