@@ -1,6 +1,8 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -118,7 +120,8 @@ func (a *app) letterRetryCommand() *cobra.Command {
 		Use:   "retry MESSAGE-ID... | --all",
 		Short: "Give messages that are set aside to their receivers again, each as a new message",
 		Long: "Give messages that are set aside to their receivers again, each as a new message with the same content,\n" +
-			"behind what waits there. A receiver that was named is looked up anew. --all stops at the first that cannot be.",
+			"behind what waits there. A receiver that was named is looked up anew. One that cannot be given, as its receiver was\n" +
+			"removed, is told on stderr and stays; the others are given all the same, and the exit code is 1.",
 		Example: "  caxton dead-letter retry 0b8c65a4-9a2f-5d0e-8f0c-6a1f8f2a3b4c\n  caxton dead-letter retry --all",
 		Args: func(cmd *cobra.Command, args []string) error {
 			switch {
@@ -136,32 +139,74 @@ func (a *app) letterRetryCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if !all && len(args) == 1 {
+				got, err := c.RetryLetter(cmd.Context(), args[0])
+				if err != nil {
+					return err
+				}
+				a.tellRetried(got)
+				return a.countRetried([]caxtonhttp.RetryReceipt{got})
+			}
 			if all {
 				page, err := c.Letters(cmd.Context(), "", caxtonhttp.MaxPageLetters)
 				if err != nil {
 					return err
 				}
-				for _, l := range page.Letters {
-					args = append([]string{l.MessageID.String()}, args...) // the oldest first
+				for _, l := range slices.Backward(page.Letters) { // the oldest first
+					args = append(args, l.MessageID.String())
+				}
+				if more := page.Total - len(page.Letters); more > 0 {
+					a.note("%d older ones are not tried", more)
 				}
 			}
-			receipts := []caxtonhttp.RetryReceipt{}
-			for _, id := range args {
-				got, err := c.RetryLetter(cmd.Context(), id)
-				if err != nil {
-					return err
-				}
-				if receipts = append(receipts, got); a.output == "table" || a.output == "wide" {
-					a.printf("message %s is %s as %s for agent %s\n", got.RetryOf, got.Status, got.MessageID, got.Receiver)
-				}
-			}
-			if done, err := a.structured(receipts); done {
-				return err
-			}
-			a.printf("%s retried\n", count(len(receipts), "message"))
-			return nil
+			return a.retryLetters(cmd.Context(), c, args)
 		},
 	}
 	cmd.Flags().BoolVar(&all, "all", false, fmt.Sprintf("the newest %d, the oldest of them first", caxtonhttp.MaxPageLetters))
 	return cmd
+}
+
+// retryLetters retries one letter after the other, and goes on when one cannot be: its
+// receiver may be gone for good. What keeps all of them from it ends it.
+func (a *app) retryLetters(ctx context.Context, c *caxtonhttp.Client, ids []string) error {
+	receipts, failed := []caxtonhttp.RetryReceipt{}, 0
+	var ended error
+	for _, id := range ids {
+		got, err := c.RetryLetter(ctx, id)
+		var problem *caxtonhttp.ProblemError
+		switch {
+		case err == nil:
+			receipts = append(receipts, got)
+			a.tellRetried(got)
+			continue
+		case errors.As(err, &problem) && exitCode(err) != exitUnreachable:
+			a.note("%s", oneLine(err.Error()))
+			failed++
+			continue
+		}
+		ended = err
+		break
+	}
+	if err := a.countRetried(receipts); err != nil || ended != nil {
+		return errors.Join(ended, err)
+	}
+	if failed > 0 {
+		return &failure{text: fmt.Sprintf("%d of %s not retried", failed, count(len(ids), "message"))}
+	}
+	return nil
+}
+
+// tellRetried prints one retry as it was made, unless -o asks for all of them at the end.
+func (a *app) tellRetried(r caxtonhttp.RetryReceipt) {
+	if a.output == "table" || a.output == "wide" {
+		a.printf("message %s is %s as %s for agent %s\n", r.RetryOf, r.Status, r.MessageID, r.Receiver)
+	}
+}
+
+func (a *app) countRetried(receipts []caxtonhttp.RetryReceipt) error {
+	if done, err := a.structured(receipts); done {
+		return err
+	}
+	a.printf("%s retried\n", count(len(receipts), "message"))
+	return nil
 }
