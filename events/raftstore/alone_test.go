@@ -145,6 +145,9 @@ func TestMemberWithoutItsLogRefused(t *testing.T) {
 		if _, err := Recover("data", o); !errors.Is(err, events.ErrCorrupt) || !strings.Contains(err.Error(), c.says) {
 			t.Errorf("%s: recovered: %v", c.how, err)
 		}
+		if _, err := Open("data", o); !errors.Is(err, events.ErrCorrupt) || !strings.Contains(err.Error(), c.says) {
+			t.Errorf("%s: opened: %v", c.how, err)
+		}
 		if _, err := disk.Stat("data/" + logDir); err == nil {
 			t.Errorf("%s: a log was begun", c.how)
 		}

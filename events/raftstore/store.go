@@ -112,13 +112,12 @@ func newStore(dir string, o Options) *Store {
 
 // open brings up the disk's part, then raft.
 func (s *Store) open() error {
-	if err := s.openDisk(); err != nil {
-		return err
+	for _, step := range []func() error{s.checkDir, s.openDisk, s.endRecovery, s.openRaft} {
+		if err := step(); err != nil {
+			return err
+		}
 	}
-	if err := s.endRecovery(); err != nil {
-		return err
-	}
-	return s.openRaft()
+	return nil
 }
 
 // openDisk brings up what lies on the disk.
