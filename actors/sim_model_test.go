@@ -267,8 +267,8 @@ func (h *history) checkTold(x *sending) {
 	case actors.Quarantined:
 		_, quarantined := e.payload.(events.AgentQuarantined)
 		h.want(x, e, quarantined)
-	case actors.Discarded:
-		h.want(x, e, e.reason == events.DeadDiscarded)
+	case actors.Discarded: // by who drained the queue, or removed the agent
+		h.want(x, e, e.reason == events.DeadDiscarded || e.reason == events.DeadAgentNotFound && h.life(x.to).removed)
 	case actors.Queued, actors.Held:
 		if _, ok := h.inbox[x.message.ID]; !ok {
 			h.fault("%s stands in no inbox", x)

@@ -148,6 +148,7 @@ func (w *world) operate(number int, s step) {
 	case doUpdate:
 		_, err = n.Update(ctx, actors.UpdateRequest{Command: by, Wasm: ledgerVersion(number % ledgerVersions)})
 	case doRemove:
+		w.forget(id)
 		_, err = n.Remove(ctx, by)
 	case doDrain:
 		_, err = n.Drain(ctx, s.grace, s.all)
@@ -252,11 +253,19 @@ func (w *world) order(ctx context.Context, n *node, s step) error {
 	_, err := n.OrderBreaker(ctx, r)
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if r.Activate && err == nil && !n.isCut() {
+	if r.Activate && err == nil && !n.isCut() && !w.closing[r.Scope] {
 		w.opened++
 		w.open[r.Scope] = w.opened
 	}
 	return err
+}
+
+// forget is about to remove an agent: its breaker closes then, or with it.
+func (w *world) forget(id events.AgentID) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	delete(w.open, events.AgentScope(id))
+	w.closing[events.AgentScope(id)] = true
 }
 
 // ledgerVersions is how many modules of the ledger there are.

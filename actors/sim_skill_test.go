@@ -65,19 +65,20 @@ type effect struct{ to, content string }
 // fits compares the sends of a run with those that were asked for. One to a capability
 // goes to an agent that has it, or nowhere; one to an agent that is removed, nowhere too.
 func (h *history) fits(e *ending, got, wants []effect) bool {
-	nowhere := 0
-	for _, want := range wants {
-		name, by := strings.CutPrefix(want.to, events.CapabilityPrefix)
-		switch {
-		case len(got) > 0 && got[0].content == want.content && (got[0].to == want.to || by && h.could(got[0].to, name, e.position)):
-			got = got[1:]
-		case by, h.gone(want.to):
-			nowhere++
-		default:
-			return false
-		}
+	return h.fitsBut(e, got, wants, e.unsent)
+}
+
+// fitsBut is fits where so many of wants went nowhere. Two sends may say the same, one to
+// an agent and one to what it can: either may be the one that was made.
+func (h *history) fitsBut(e *ending, got, wants []effect, nowhere int) bool {
+	if len(wants) == 0 {
+		return len(got) == 0 && nowhere == 0
 	}
-	return len(got) == 0 && nowhere == e.unsent
+	want := wants[0]
+	name, by := strings.CutPrefix(want.to, events.CapabilityPrefix)
+	made := len(got) > 0 && got[0].content == want.content && (got[0].to == want.to || by && h.could(got[0].to, name, e.position))
+	return made && h.fitsBut(e, got[1:], wants[1:], nowhere) ||
+		(by || h.gone(want.to)) && nowhere > 0 && h.fitsBut(e, got, wants[1:], nowhere-1)
 }
 
 // could reports whether an agent had registered a capability by then.

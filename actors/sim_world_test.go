@@ -36,21 +36,22 @@ type world struct {
 	dir  string // for what is in files, not in the log
 	cuts int    // the driver's
 
-	mu     sync.Mutex // guards below
-	up     *sync.Cond // node has changed
-	node   *node      // nil: down
-	life   int
-	cutAt  map[failpoint]int
-	over   bool // no node will come any more
-	sends  []*sending
-	open   map[events.BreakerScope]int // forced open for certain; a number for each time
-	opened int
-	halts  []events.Position             // heads of the log as emergency stops returned
-	orders map[string]actors.BulkRequest // by their reasons
-	bulks  []*bulk
-	kept   map[events.Position]events.Recorded // read before the log gave anything up
-	trims  actors.Trimmed                      // in all
-	faults []string
+	mu      sync.Mutex // guards below
+	up      *sync.Cond // node has changed
+	node    *node      // nil: down
+	life    int
+	cutAt   map[failpoint]int
+	over    bool // no node will come any more
+	sends   []*sending
+	open    map[events.BreakerScope]int  // forced open for certain; a number for each time
+	closing map[events.BreakerScope]bool // of agents that are, or may be, removed
+	opened  int
+	halts   []events.Position             // heads of the log as emergency stops returned
+	orders  map[string]actors.BulkRequest // by their reasons
+	bulks   []*bulk
+	kept    map[events.Position]events.Recorded // read before the log gave anything up
+	trims   actors.Trimmed                      // in all
+	faults  []string
 }
 
 // sending is one message of a client and what it was told.
@@ -65,7 +66,7 @@ type sending struct {
 }
 
 func newWorld(p *plan, host *wasmhost.Host, dir string) *world {
-	w := &world{plan: p, host: host, dir: dir, open: make(map[events.BreakerScope]int), cutAt: make(map[failpoint]int), orders: make(map[string]actors.BulkRequest), kept: make(map[events.Position]events.Recorded)}
+	w := &world{plan: p, host: host, dir: dir, open: make(map[events.BreakerScope]int), closing: make(map[events.BreakerScope]bool), cutAt: make(map[failpoint]int), orders: make(map[string]actors.BulkRequest), kept: make(map[events.Position]events.Recorded)}
 	w.up = sync.NewCond(&w.mu)
 	return w
 }

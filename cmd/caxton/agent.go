@@ -38,7 +38,7 @@ func (a *app) listCommand() *cobra.Command {
 		Short:   "List all agents",
 		Example: "  caxton agent list\n  caxton agent list -o wide",
 		Args:    exactly(),
-		RunE:    listed(a, (*caxtonhttp.Client).Agents, a.agentTable),
+		RunE:    a.tellingOfStop(listed(a, (*caxtonhttp.Client).Agents, a.agentTable)),
 	}
 }
 
@@ -73,7 +73,7 @@ func (a *app) getCommand() *cobra.Command {
 		Example:           "  caxton agent get counter\n  caxton agent get 550e8400 -o json",
 		Args:              exactly("AGENT"),
 		ValidArgsFunction: a.completeAgents,
-		RunE: func(cmd *cobra.Command, args []string) error {
+		RunE: a.tellingOfStop(func(cmd *cobra.Command, args []string) error {
 			c, err := a.server()
 			if err != nil {
 				return err
@@ -87,7 +87,7 @@ func (a *app) getCommand() *cobra.Command {
 			}
 			a.describe(v)
 			return nil
-		},
+		}),
 	}
 }
 
@@ -136,7 +136,7 @@ func (a *app) changeCommand(verb, short string, change func(*caxtonhttp.Client, 
 		Example:           "  caxton agent " + verb + " processor-5 --reason \"too slow\"",
 		Args:              exactly("AGENT"),
 		ValidArgsFunction: a.completeAgents,
-		RunE: func(cmd *cobra.Command, args []string) error {
+		RunE: a.tellingOfStop(func(cmd *cobra.Command, args []string) error {
 			c, err := a.server()
 			if err != nil {
 				return err
@@ -146,7 +146,7 @@ func (a *app) changeCommand(verb, short string, change func(*caxtonhttp.Client, 
 				return err
 			}
 			return a.showChanged(v)
-		},
+		}),
 	}
 	cmd.Flags().StringVar(&reason, "reason", "", "why, for its history")
 	return cmd

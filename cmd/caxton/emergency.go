@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -65,10 +66,14 @@ func (a *app) emergencyStopCommand() *cobra.Command {
 			"  caxton emergency stop --preserve-state --dump-to /backup/emergency/",
 		Args: exactly(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if all, err := cmd.Flags().GetBool("all-agents"); err != nil || !all {
+				return errors.Join(err, usagef("--all-agents=false stops nothing: to stop some agents use caxton agents stop"))
+			}
 			c, err := a.server()
 			if err != nil {
 				return err
 			}
+			in.Reason = a.fitReason(in.Reason)
 			got, err := c.EmergencyStop(cmd.Context(), in)
 			if err != nil {
 				return err
@@ -83,6 +88,35 @@ func (a *app) emergencyStopCommand() *cobra.Command {
 	f.StringVar(&in.DumpTo, "dump-to", "", "directory on the server, within one that security.dump_dirs lists")
 	f.StringVar(&in.Reason, "reason", "", "why, for the record")
 	return cmd
+}
+
+// fitReason cuts a reason that is too long for the record: nobody who stops everything
+// should be told to write less.
+func (a *app) fitReason(reason string) string {
+	const more = "…"
+	if len(reason) <= actors.MaxReason {
+		return reason
+	}
+	a.note("only the first %d bytes of the reason are recorded", actors.MaxReason-len(more))
+	return strings.ToValidUTF8(reason[:actors.MaxReason-len(more)], "") + more
+}
+
+// tellingOfStop is a command that says afterwards whether an emergency stop is in force:
+// the status of an agent is what it will be when that is lifted.
+func (a *app) tellingOfStop(run func(*cobra.Command, []string) error) func(*cobra.Command, []string) error {
+	return func(cmd *cobra.Command, args []string) error {
+		if err := run(cmd, args); err != nil {
+			return err
+		}
+		c, err := a.server()
+		if err != nil {
+			return err
+		}
+		if s, err := c.ClusterStatus(cmd.Context()); err == nil && s.Status == caxtonhttp.StatusStopped {
+			a.note("an emergency stop is in force: no agent runs until it is lifted, with: caxton agents resume --all")
+		}
+		return nil // what was asked for is done
+	}
 }
 
 // showStop prints what was stopped. A record or a dump that failed makes the command

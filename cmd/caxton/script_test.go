@@ -69,7 +69,7 @@ func startServer(ts *testscript.TestScript, neg bool, args []string) {
 	cmd := exec.Command(program, flags...)
 	cmd.Dir = ts.MkAbs(".")
 	cmd.Env = append(os.Environ(), "WORK="+ts.Getenv("WORK"), // for what a --config file says
-		"CAXTON__MESSAGING__SPILL_AFTER=1m") // a turn that is slow to begin leaves a message "queued" instead of "handled" or "held"
+		"CAXTON__MESSAGING__SPILL_AFTER=10s") // a turn that is slow to begin leaves a message "queued" instead of "handled" or "held"
 	cmd.Stderr = os.Stderr
 	out, err := cmd.StdoutPipe()
 	ts.Check(err)
