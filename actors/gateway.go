@@ -328,12 +328,6 @@ func (g *Gateway) command(ctx context.Context, c Command, cmd agent.Command, env
 	return ans.position, err
 }
 
-// await waits for the answer to a command.
-func (s *System) await(ctx context.Context, env *envelope) (events.Position, error) {
-	ans, err := waitAnswer(ctx, env, nil, answer{})
-	return ans.position, errors.Join(err, ans.err)
-}
-
 // ask gives an envelope to an agent's actor and waits for the answer.
 func (s *System) ask(ctx context.Context, id events.AgentID, env *envelope) (answer, error) {
 	if _, err := s.registry.offer(id, env); err != nil {
