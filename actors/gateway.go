@@ -89,11 +89,13 @@ func (g *Gateway) hand(ctx context.Context, to events.AgentID, env *envelope) (b
 	if err := g.sys.deps.Room.Admit(); err != nil {
 		return nil, err
 	}
+	if env.key != "" && len(g.sys.deps.Agents.Former(to.String())) > 0 {
+		// It may only be known: its content is stored no more, and no breaker is asked to
+		// let through what no guest sees.
+		return g.sys.registry.offer(to, env)
+	}
 	if env.claims, err = g.sys.breakers.admit(to); err != nil {
 		return nil, err
-	}
-	if env.key != "" && len(g.sys.deps.Agents.Former(to.String())) > 0 {
-		return g.sys.registry.offer(to, env) // it may only be known: its content is stored no more
 	}
 	return g.offer(ctx, to, env)
 }

@@ -66,8 +66,8 @@ func (i *interrupt) admits(status agent.Status, cmd agent.Command) bool {
 		return !stops(status) // else it is refused
 	case agent.Stop:
 		return status != agent.Stopped && (status != agent.Draining || !c.Drain) // else it is no change
-	case agent.EndStop:
-		return status == agent.Draining || status == ""
+	case agent.EndStop: // another stop that waits does not put it off, only what lets the agent run
+		return (i.work.status == agent.Draining || i.work.status == "") && status != agent.Running
 	}
 	return true
 }

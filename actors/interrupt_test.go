@@ -93,6 +93,26 @@ func TestACommandGoesByThoseBeforeIt(t *testing.T) {
 	}
 }
 
+// TestADrainEndsInItsTime: a stop that waits behind it, with more time, does not put it off.
+func TestADrainEndsInItsTime(t *testing.T) {
+	for _, c := range []struct {
+		before agent.Command
+		want   bool
+	}{{agent.Stop{}, true}, {agent.Resume{}, false}} {
+		b := NewMailbox(10)
+		ctx := b.runContext(t.Context(), guestWork{status: agent.Draining})
+		e := newEnvelope()
+		e.command, e.urgent, e.grace = c.before, true, time.Hour
+		if err := b.Offer(e); err != nil {
+			t.Fatal(err)
+		}
+		defer e.respond(answer{})
+		if b.interruptFor(urgentCommand(t, b, agent.EndStop{})); (ctx.Err() != nil) != c.want {
+			t.Errorf("behind %T: %v, want it ended: %v", c.before, ctx.Err(), c.want)
+		}
+	}
+}
+
 // TestUpdatesGiveWayInTheEnd: to what was interrupted before. A suspension does not.
 func TestUpdatesGiveWayInTheEnd(t *testing.T) {
 	b := NewMailbox(10)

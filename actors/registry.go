@@ -25,7 +25,7 @@ func newRegistry(mailboxSize int, spawn func(events.AgentID, *Mailbox)) *registr
 }
 
 // offer puts an envelope into the agent's mailbox, waking the agent if need be,
-// and returns that mailbox. Errors: events.ErrMailboxFull,
+// and returns that mailbox. Errors: events.ErrMailboxFull, events.ErrAgentStopped,
 // events.ErrShuttingDown.
 func (r *registry) offer(id events.AgentID, e *envelope) (*Mailbox, error) {
 	for {
@@ -44,14 +44,21 @@ func (r *registry) offer(id events.AgentID, e *envelope) (*Mailbox, error) {
 	}
 }
 
-// room refuses what offer would refuse of messages: an agent's mailbox is full.
-// Error: events.ErrMailboxFull.
+// room refuses what offer would refuse of messages without a key. Errors:
+// events.ErrMailboxFull, events.ErrAgentStopped.
 func (r *registry) room(id events.AgentID) error {
 	box := r.box(id)
 	if box == nil {
 		return nil
 	}
 	return box.room()
+}
+
+// leaving reports whether an agent is about to stop, though that is not durable yet: its
+// mailbox takes no message from outside.
+func (r *registry) leaving(id events.AgentID) bool {
+	box := r.box(id)
+	return box != nil && stops(box.comes())
 }
 
 // box is the agent's mailbox; nil while it is not awake.

@@ -3,6 +3,7 @@ package actors
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -235,5 +236,76 @@ func TestARequestThatEndedWithItsAgentIsRepeated(t *testing.T) {
 				t.Errorf("handled by %v", by)
 			}
 		})
+	}
+}
+
+// TestARepeatAsksNoBreakerForOnesThatAreNoMore sends keyed requests to a name that was had
+// by another, through a breaker that recovers: they get their share.
+func TestARepeatAsksNoBreakerForOnesThatAreNoMore(t *testing.T) {
+	c := newClocked(t)
+	old := c.deploy("worker", "echo")
+	if err := c.command(c.Remove, old); err != nil {
+		t.Fatal(err)
+	}
+	c.deploy("worker", "echo")
+	c.until("the removal is known", func() bool { return len(c.agents.Former("worker")) == 1 })
+	c.orders(BreakerRequest{Scope: events.ScopeAll, Activate: true})
+	c.orders(BreakerRequest{Scope: events.ScopeAll, Over: 10 * time.Minute})
+	c.at.Add((5 * time.Minute).Microseconds())
+	c.stands(events.ScopeAll, BreakerRecovering)
+	taken := 0
+	const requests = 20
+	for i := range requests {
+		switch _, err := c.Send(t.Context(), c.to("worker", `1`, fmt.Sprint("key-", i))); {
+		case err == nil:
+			taken++
+		case !errors.Is(err, events.ErrBreakerOpen):
+			t.Fatal(err)
+		}
+	}
+	if taken != requests/2 {
+		t.Errorf("%d of %d were taken, want half", taken, requests)
+	}
+}
+
+// TestACapabilityAvoidsWhoIsToStop: its messages go to another that has it, though the stop
+// waits behind a guest and no read shows it yet.
+func TestACapabilityAvoidsWhoIsToStop(t *testing.T) {
+	r := newRig(t, nil)
+	stopping, other := r.deploy("cap1", "timer"), r.deploy("cap2", "timer")
+	goOn := make(chan struct{})
+	stream := events.AgentStream(stopping)
+	r.store.fail(func(s events.Stream) error {
+		if s == stream {
+			<-goOn
+		}
+		return nil
+	}, nil)
+	busy := make(chan error, 1)
+	go func() {
+		_, err := r.Send(context.Background(), keyed(stopping, aTimer, "busy"))
+		busy <- err
+	}()
+	r.until("it is busy", func() bool {
+		box := r.sys.registry.box(stopping)
+		if box == nil {
+			return false
+		}
+		box.mu.Lock()
+		defer box.mu.Unlock()
+		return len(box.turn) > 0
+	})
+	stop := StopRequest{Command: Command{Agent: stopping}, Drain: true, Grace: time.Hour, Patience: time.Millisecond}
+	if got, err := r.Stop(t.Context(), stop); err != nil || !got.Waits {
+		t.Fatalf("%+v, %v", got, err)
+	}
+	for i := range 20 {
+		if got := r.to("capability:timer", aTimer, fmt.Sprint("key-", i)).To; got != other {
+			t.Fatalf("%s is chosen, which is about to stop", got)
+		}
+	}
+	close(goOn)
+	if err := <-busy; err != nil {
+		t.Error(err)
 	}
 }

@@ -120,6 +120,7 @@ func New(cfg Config, deps Deps) (*System, error) {
 		s.engine.Root.Send(s.supervisor, spawnAgent{id, box})
 	})
 	s.registry.recents = &s.recents
+	deps.Agents.Avoid(s.registry.leaving)
 	s.dispatcher, s.waker = newDispatcher(s), newWaker(s)
 	s.timekeeper = newTimekeeper(s)
 	if err := s.supervise(open); err != nil {

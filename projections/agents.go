@@ -15,12 +15,13 @@ import (
 type Agents struct {
 	node events.MemberID
 
-	mu     sync.RWMutex // guards all below, and the entries' views
-	byID   map[events.AgentID]*entry
-	byName map[string][]*entry  // by creation; never empty
-	skills map[string][]*entry  // by capability, in order of creation; never empty
-	order  []*entry             // by creation
-	begin  map[idStart][]*entry // by how their ids begin, in order of creation; never empty
+	mu      sync.RWMutex              // guards all below, and the entries' views
+	leaving func(events.AgentID) bool // see Avoid; nil: nobody is
+	byID    map[events.AgentID]*entry
+	byName  map[string][]*entry  // by creation; never empty
+	skills  map[string][]*entry  // by capability, in order of creation; never empty
+	order   []*entry             // by creation
+	begin   map[idStart][]*entry // by how their ids begin, in order of creation; never empty
 
 	draining map[events.AgentID]struct{} // those whose stop is not finished
 	standing map[string]int              // how many there are, by status

@@ -27,7 +27,8 @@ func (a *Agents) register(e *entry, name string) {
 // one with the highest hash of conversation and agent. So the messages of one
 // conversation go to one agent, different conversations spread evenly over all, and
 // an agent that comes or goes moves only the conversations that it gains or loses.
-// Those that run are chosen from; if none does, those that are suspended.
+// Those that run are chosen from; if none does, those that are suspended; last, those that
+// Avoid leaves out.
 //
 // Errors: those of Resolve; *events.InvalidError for a name that no capability can
 // have.
@@ -39,31 +40,63 @@ func (a *Agents) ResolveFor(ref, conversation string) (events.AgentID, error) {
 	if err := events.CheckCapability(name); err != nil {
 		return events.AgentID{}, err
 	}
-	a.mu.RLock()
-	defer a.mu.RUnlock()
-	for _, status := range []string{"running", "suspended"} {
-		if id, ok := rendezvous(a.skills[name], status, conversation); ok {
-			return id, nil
+	for _, from := range a.candidates(name) {
+		if len(from) > 0 {
+			return rendezvous(from, conversation), nil
 		}
 	}
 	return events.AgentID{}, fmt.Errorf("%w: none that runs or is suspended has the capability %q", events.ErrAgentNotFound, name)
 }
 
-// rendezvous returns the agent of that status with the highest hash.
-func rendezvous(list []*entry, status, conversation string) (best events.AgentID, ok bool) {
-	var most uint64
-	for _, e := range list {
-		if e.view.Status != status {
-			continue
-		}
-		h := fnv.New64a()
-		_, _ = h.Write([]byte(conversation)) // a hash takes everything
-		_, _ = h.Write(e.view.ID[:])
-		if sum := mix(h.Sum64()); !ok || sum > most {
-			best, most, ok = e.view.ID, sum, true
+// Avoid has ResolveFor leave agents out as long as there are others: what is true of one
+// need not stand in the log yet.
+func (a *Agents) Avoid(leaving func(events.AgentID) bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.leaving = leaving
+}
+
+// candidates are those that have a capability: that run, that are suspended, and those of
+// both that are to be avoided.
+func (a *Agents) candidates(name string) (from [3][]events.AgentID) {
+	a.mu.RLock()
+	leaving := a.leaving
+	for _, e := range a.skills[name] {
+		switch e.view.Status {
+		case "running":
+			from[0] = append(from[0], e.view.ID)
+		case "suspended":
+			from[1] = append(from[1], e.view.ID)
 		}
 	}
-	return best, ok
+	a.mu.RUnlock()
+	if leaving == nil {
+		return from
+	}
+	for i, list := range from[:2] { // without the lock: who is asked has locks of its own
+		from[i] = slices.DeleteFunc(list, func(id events.AgentID) bool {
+			gone := leaving(id)
+			if gone {
+				from[2] = append(from[2], id)
+			}
+			return gone
+		})
+	}
+	return from
+}
+
+// rendezvous returns the agent with the highest hash.
+func rendezvous(from []events.AgentID, conversation string) (best events.AgentID) {
+	var most uint64
+	for i, id := range from {
+		h := fnv.New64a()
+		_, _ = h.Write([]byte(conversation)) // a hash takes everything
+		_, _ = h.Write(id[:])
+		if sum := mix(h.Sum64()); i == 0 || sum > most {
+			best, most = id, sum
+		}
+	}
+	return best
 }
 
 // mix spreads FNV's weak upper bits (the finaliser of MurmurHash3, 64 bits).

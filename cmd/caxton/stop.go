@@ -67,7 +67,9 @@ func (a *app) stopCommand() *cobra.Command {
 // awaitStop returns the agent when it is not draining any more, nor about to.
 func awaitStop(ctx context.Context, c *caxtonhttp.Client, told caxtonhttp.StoppedAgent, grace time.Duration) (projections.AgentView, error) {
 	v := told.AgentView
-	waits := func() bool { return v.Status == "draining" || told.Requested && v.Status == told.Status }
+	waits := func() bool {
+		return v.Status == "draining" || told.Requested && v.Status == told.Status && v.Status != "stopped"
+	}
 	ctx, cancel := context.WithTimeout(ctx, grace+stopSlack)
 	defer cancel()
 	poll := time.NewTicker(stopPoll)
@@ -95,7 +97,7 @@ func (a *app) showStopping(v caxtonhttp.StoppedAgent, grace time.Duration) error
 	if done, err := a.structured(v); done {
 		return err
 	}
-	a.printf("%s (%s) is to stop, and takes nothing new: the stop waits for the message under way, %s at most\n", v.Name, v.ID, grace)
+	a.printf("%s (%s) is to stop, and takes nothing new: the stop waits for the message under way, %s at most, or what a stop before it allows\n", v.Name, v.ID, grace)
 	a.printf("see what has become of it with: caxton agent get %s\n", v.ID)
 	return nil
 }

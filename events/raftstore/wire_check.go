@@ -15,10 +15,8 @@ func wellMeant(r raft.RPC) error {
 			if e == nil {
 				return fmt.Errorf("entry %d of the request is none", i)
 			}
-			if e.Type == raft.LogConfiguration {
-				if err := checkConfiguration(e.Data); err != nil {
-					return fmt.Errorf("entry %d: %w", e.Index, err)
-				}
+			if err := checkType(e); err != nil {
+				return fmt.Errorf("entry %d: %w", e.Index, err)
 			}
 		}
 	case *raft.InstallSnapshotRequest:
@@ -28,6 +26,17 @@ func wellMeant(r raft.RPC) error {
 		return checkConfiguration(ask.Configuration)
 	}
 	return nil
+}
+
+// checkType refuses an entry that raft does not know how to apply.
+func checkType(e *raft.Log) error {
+	switch e.Type {
+	case raft.LogCommand, raft.LogNoop, raft.LogBarrier:
+		return nil
+	case raft.LogConfiguration:
+		return checkConfiguration(e.Data)
+	}
+	return fmt.Errorf("is of the unknown type %d", e.Type)
 }
 
 // checkConfiguration looks whether raft can read a set of members: it panics if not.

@@ -72,6 +72,7 @@ func TestRequestsThatDoNotRead(t *testing.T) {
 	}
 	for what, err := range map[string]error{
 		"is none":                  entries(nil),
+		"unknown type 99":          entries(&raft.Log{Index: 1000, Term: term, Type: 99}),
 		"configuration of 1 bytes": entries(&raft.Log{Index: 1000, Term: term, Type: raft.LogConfiguration, Data: []byte("x")}),
 		"configuration of 2 bytes": snapshot([]byte("xx"), 0),
 		"snapshot of -1 bytes":     snapshot(raft.EncodeConfiguration(raft.Configuration{}), -1),
