@@ -80,10 +80,12 @@ type RunLog struct {
 	file     *os.File
 	known    string      // path of the suspects' file
 	doubtful atomic.Bool // there are suspects
+	found    []Suspect   // those that this start found under way
 
 	mu       sync.Mutex // guards below
 	free     []int32    // slots
 	suspects []Suspect  // the oldest first
+	behind   bool       // their file has some that were cleared
 }
 
 // Suspect is a run that was under way when the process ended uncleanly.
@@ -99,7 +101,7 @@ func (s *Suspect) is(r guestRun) bool {
 }
 
 // OpenRunLog reads what the last process left at path, and begins anew. What it had
-// been running is among Suspects. Close it.
+// been running is in Found, and among Suspects. Close it.
 func OpenRunLog(path string) (*RunLog, error) {
 	l := &RunLog{known: path + ".suspects"}
 	if err := l.recall(path); err != nil {
@@ -145,7 +147,7 @@ func (l *RunLog) recall(path string) error {
 			s.Strikes = l.suspects[i].Strikes + 1
 			l.suspects = slices.Delete(l.suspects, i, i+1)
 		}
-		l.suspects = append(l.suspects, s)
+		l.suspects, l.found = append(l.suspects, s), append(l.found, s)
 	}
 	l.suspects = l.suspects[max(0, len(l.suspects)-maxSuspects):]
 	return l.writeSuspects()
@@ -211,6 +213,10 @@ func replaceFile(path string, b []byte) error {
 	return errors.Join(dir.Sync(), dir.Close())
 }
 
+// Found returns what was under way when the last process ended: none after a clean end,
+// whatever is suspected since earlier ones.
+func (l *RunLog) Found() []Suspect { return slices.Clone(l.found) }
+
 // Suspects returns what was under way at unclean ends, the oldest first.
 func (l *RunLog) Suspects() []Suspect {
 	if l == nil {
@@ -221,10 +227,17 @@ func (l *RunLog) Suspects() []Suspect {
 	return slices.Clone(l.suspects)
 }
 
-// Close gives the file back. What still runs stays named.
+// Close gives the file back. What still runs stays named; what was cleared is gone from
+// the suspects' file too.
 func (l *RunLog) Close() error {
 	if l == nil {
 		return nil
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.behind {
+		_ = l.writeSuspects() // failing is no harm: see clears
+		l.behind = false
 	}
 	return l.file.Close()
 }
@@ -288,8 +301,9 @@ func (l *RunLog) strikes(r guestRun) int {
 }
 
 // clears takes a run from the suspects: it came to its end, and the process lives. A
-// message is not run again; what may be is taken from the file too, or a strike of old
-// would count as one in a row. Failing is no harm but that.
+// message is not run again, so its file is spared a sync and has it until Close; what may
+// be is taken from it at once, or a strike of old would count as one in a row. Failing is
+// no harm but that.
 func (l *RunLog) clears(r guestRun) {
 	if l == nil || !l.doubtful.Load() {
 		return
@@ -299,7 +313,11 @@ func (l *RunLog) clears(r guestRun) {
 	before := len(l.suspects)
 	l.suspects = slices.DeleteFunc(l.suspects, func(s Suspect) bool { return s.is(r) })
 	l.doubtful.Store(len(l.suspects) > 0)
-	if r.kind != RunMessage && len(l.suspects) < before {
-		_ = l.writeSuspects()
+	switch {
+	case len(l.suspects) == before:
+	case r.kind == RunMessage:
+		l.behind = true
+	default:
+		l.behind = l.writeSuspects() != nil
 	}
 }

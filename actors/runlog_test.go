@@ -54,6 +54,31 @@ func TestRunLog(t *testing.T) {
 	}
 }
 
+// TestARunLogFindsWhatRanLast and nothing older; a clean end forgets what was cleared.
+func TestARunLogFindsWhatRanLast(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "running")
+	agent := events.NewAgentID()
+	cleared, kept := messageRun(agent, events.NewMessageID()), messageRun(agent, events.NewMessageID())
+	unclean(t, path, 1, cleared, kept)
+
+	l := openRunLog(t, path)
+	if got := l.Found(); len(got) != 2 || got[0].Message != cleared.id || got[1].Message != kept.id {
+		t.Fatalf("found %+v, want both", got)
+	}
+	l.clears(cleared)
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+
+	l = openRunLog(t, path)
+	if got := l.Found(); len(got) != 0 {
+		t.Errorf("after a clean end: found %+v", got)
+	}
+	if got := l.Suspects(); len(got) != 1 || got[0].Message != kept.id {
+		t.Errorf("suspects are %+v, want the one that was not cleared", got)
+	}
+}
+
 // TestADamagedRunLogAccusesNobody, and a start goes on.
 func TestADamagedRunLogAccusesNobody(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "running")

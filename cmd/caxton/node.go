@@ -81,7 +81,7 @@ func (n *node) open(ctx context.Context, bootstrap bool) error {
 	if n.running, err = actors.OpenRunLog(filepath.Join(n.dir, "running")); err != nil {
 		return err
 	}
-	for _, s := range n.running.Suspects() {
+	for _, s := range n.running.Found() {
 		n.log.Warn("a guest was running when this node's process ended uncleanly", slog.String("agent", s.Agent.String()),
 			slog.String("run", string(s.Kind)), slog.String("message", s.Message.String()), slog.Int("times", s.Strikes))
 	}
