@@ -124,16 +124,16 @@ func (a *agentActor) gaveUp() {
 	a.sys.deps.Running.clears(wakeRun(a.id))
 }
 
-// deadlyMigration refuses a migration that ended the process. It stays refused on this
-// node: the module is to be mended, and is another then.
-func (a *agentActor) deadlyMigration(to events.ModuleHash) error {
-	n := a.sys.deps.Running.strikes(migrationRun(a.id, to))
+// deadlyMigration refuses a migration that ended the process, and a trial of it. It stays
+// refused on this node: the module is to be mended, and is another then.
+func (s *System) deadlyMigration(id events.AgentID, to events.ModuleHash) error {
+	n := s.deps.Running.strikes(migrationRun(id, to))
 	if n < maxStrikes {
 		return nil
 	}
-	return fmt.Errorf("update agent %s: %w", a.id, &events.MigrationError{
+	return fmt.Errorf("update agent %s: %w", id, &events.MigrationError{
 		Outcome: events.OutcomeNodeCrash,
-		Detail:  fmt.Sprintf("the node's process ended %d times in a row while it ran", n),
+		Detail:  fmt.Sprintf("the node's process ended %d times in a row while it ran; this build of the module stays refused here, another is not", n),
 	})
 }
 

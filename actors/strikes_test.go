@@ -160,7 +160,7 @@ func TestAnInterruptedRunKeepsItsStrike(t *testing.T) {
 	}
 }
 
-// TestAMigrationThatEndsTheProcess is refused by name, and the agent goes on.
+// TestAMigrationThatEndsTheProcess is refused by name, tried or meant, and the agent goes on.
 func TestAMigrationThatEndsTheProcess(t *testing.T) {
 	r := newRig(t, nil)
 	id := r.deploy("tally", "tally")
@@ -176,6 +176,10 @@ func TestAMigrationThatEndsTheProcess(t *testing.T) {
 		if err := r.updateErr(id, toModule("tally-2")); !errors.As(err, &failed) || failed.Outcome != events.OutcomeNodeCrash {
 			t.Fatalf("%v, want a *events.MigrationError with %s", err, events.OutcomeNodeCrash)
 		}
+	}
+	to.Agent = id
+	if out, err := r.TryUpdate(context.Background(), to); !errors.As(err, &failed) || failed.Outcome != events.OutcomeNodeCrash {
+		t.Errorf("a dry run says %+v, %v; want what the update says", out, err)
 	}
 	r.wants(id, `{"op":"get"}`, `{"seen":1,"total":3}`)
 	other := r.deploy("another", "tally")

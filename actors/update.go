@@ -67,6 +67,11 @@ func (g *Gateway) TryUpdate(ctx context.Context, r UpdateRequest) (replay.Trial,
 	if cmd.Module != "" {
 		module = cmd.Module
 	}
+	if module != view.Module {
+		if err := g.sys.deadlyMigration(r.Agent, module); err != nil {
+			return replay.Trial{}, err // what an update refuses, no trial recommends, or runs
+		}
+	}
 	own, cancel := context.WithTimeout(ctx, maxTrialTime)
 	defer cancel()
 	var out replay.Trial
@@ -187,7 +192,7 @@ func (a *agentActor) shrinks(c *agent.Update) bool {
 func (a *agentActor) migrate(ctx context.Context, c *agent.Update) (*replay.Agent, error) {
 	st := a.state()
 	limits := c.LimitsOf(st.Limits)
-	if err := a.deadlyMigration(c.Module); err != nil {
+	if err := a.sys.deadlyMigration(a.id, c.Module); err != nil {
 		return nil, err
 	}
 	what := migrationRun(a.id, c.Module)

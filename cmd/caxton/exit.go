@@ -98,7 +98,7 @@ func judge(code caxtonhttp.Code) verdict {
 	case caxtonhttp.CodeBreakerNotFound:
 		return verdict{exitNotFound, "see what there is with: caxton circuit-breaker status"}
 	case caxtonhttp.CodeMigrationFailed:
-		return verdict{exitFailed, "the agent goes on as it was; try again with: caxton agent update AGENT FILE --dry-run"}
+		return verdict{exitFailed, "the agent goes on as it was; mend the module, and try the new build with: caxton agent update AGENT FILE --dry-run"}
 	case caxtonhttp.CodeQueueFull:
 		return verdict{exitFailed, "try again later, or look whether the agent runs: caxton agent get AGENT"}
 	case caxtonhttp.CodeUnknownOutcome:
