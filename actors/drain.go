@@ -24,16 +24,28 @@ type Drained struct {
 	Left      Queue         // what waits now; what is held counts as such
 	Discarded int           // messages that became dead letters
 	Elapsed   time.Duration // until it was empty, or given up
+	Cancelled bool          // CancelDrain ended it
 }
 
 // Empty reports whether nothing is left that an agent could work on.
 func (d Drained) Empty() bool { return d.Left.Ready() == 0 }
 
+// errDrainCancelled is why a drain ended early.
+var errDrainCancelled = errors.New("the drain was cancelled")
+
+// drainage is a drain under way.
+type drainage struct {
+	until  time.Time // at the latest
+	cancel context.CancelCauseFunc
+	ended  chan struct{} // closed once messages are admitted again
+}
+
 // Drain admits no messages from outside, lets agents work off what waits, and admits
 // messages again. What agents send to one another meanwhile is part of what waits.
 // What is held (by agents that are suspended, say) is neither waited for nor
 // discarded. It returns when the queue is empty, or after timeout with what is left;
-// with discard that becomes dead letters instead.
+// with discard that becomes dead letters instead. CancelDrain ends it early: nobody
+// else does when its caller is gone.
 //
 // Errors: *events.InvalidError; events.ErrConflict while another drain is under way;
 // ctx's, after which messages are admitted again.
@@ -42,12 +54,19 @@ func (g *Gateway) Drain(ctx context.Context, timeout time.Duration, discard bool
 	if timeout < 0 || timeout > MaxDrain {
 		return Drained{}, events.Invalidf("timeout", "must be 0s to %s", MaxDrain)
 	}
-	if !s.draining.CompareAndSwap(false, true) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	began := time.Now()
+	d := &drainage{until: began.Add(timeout), cancel: cancel, ended: make(chan struct{})}
+	if discard {
+		d.until = d.until.Add(discardWithin)
+	}
+	if !s.draining.CompareAndSwap(nil, d) {
 		return Drained{}, fmt.Errorf("%w: the queue is being drained already", events.ErrConflict)
 	}
-	defer s.draining.Store(false)
+	defer close(d.ended)
+	defer s.draining.Store(nil)
 	s.log.Info("draining the queue: no messages are admitted", "timeout", timeout)
-	began := time.Now()
 	out := Drained{}
 	empty, err := s.runsEmpty(ctx, timeout)
 	if err == nil && !empty && discard {
@@ -55,15 +74,43 @@ func (g *Gateway) Drain(ctx context.Context, timeout time.Duration, discard bool
 		err = s.discard(ctx)
 		out.Discarded = int(s.discarded.Load() - before)
 	}
+	if errors.Is(context.Cause(ctx), errDrainCancelled) {
+		out.Cancelled, err = true, nil
+	}
 	out.Left, out.Elapsed = s.Queue(), time.Since(began)
-	s.log.Info("queue drained: messages are admitted again", "left", out.Left.Ready(), "discarded", out.Discarded, "elapsed", out.Elapsed)
+	s.log.Info("queue drained: messages are admitted again", "cancelled", out.Cancelled, "left", out.Left.Ready(), "discarded", out.Discarded, "elapsed", out.Elapsed)
 	return out, err
+}
+
+// CancelDrain ends the drain that is under way, whoever began it, and reports whether
+// there was one; messages are admitted again then. What was discarded stays so. Errors:
+// ctx's.
+func (g *Gateway) CancelDrain(ctx context.Context) (bool, error) {
+	d := g.sys.draining.Load()
+	if d == nil {
+		return false, nil
+	}
+	d.cancel(errDrainCancelled)
+	select {
+	case <-d.ended:
+		return true, nil
+	case <-ctx.Done():
+		return false, ctx.Err()
+	}
+}
+
+// DrainsUntil is when the drain under way ends at the latest; zero without one.
+func (s *System) DrainsUntil() time.Time {
+	if d := s.draining.Load(); d != nil {
+		return d.until
+	}
+	return time.Time{}
 }
 
 // takesMessages refuses messages from outside while the queue is being drained.
 func (s *System) takesMessages() error {
-	if s.draining.Load() {
-		return fmt.Errorf("%w: the queue is being drained", events.ErrOverloaded)
+	if until := s.DrainsUntil(); !until.IsZero() {
+		return fmt.Errorf("%w: the queue is being drained, until %s at the latest", events.ErrOverloaded, until.UTC().Format(time.RFC3339))
 	}
 	return nil
 }

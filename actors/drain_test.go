@@ -47,7 +47,7 @@ func TestDrainAdmitsNothing(t *testing.T) {
 		got, _ := r.Drain(ctx, MaxDrain, false)
 		drained <- got
 	}()
-	r.until("it drains", r.sys.draining.Load)
+	r.until("it drains", r.drains)
 	if _, err := r.Send(context.Background(), request(other, `1`)); !errors.Is(err, events.ErrOverloaded) {
 		t.Errorf("%v, want events.ErrOverloaded", err)
 	}
@@ -66,6 +66,51 @@ func TestDrainAdmitsNothing(t *testing.T) {
 	var invalid *events.InvalidError
 	if _, err := r.Drain(context.Background(), MaxDrain+1, false); !errors.As(err, &invalid) {
 		t.Errorf("%v, want an *events.InvalidError", err)
+	}
+	r.end()
+	<-sent
+}
+
+// drains reports whether a drain is under way.
+func (r *rig) drains() bool { return r.sys.draining.Load() != nil }
+
+// TestADrainIsCancelled though whoever began it is gone, and is seen until then.
+func TestADrainIsCancelled(t *testing.T) {
+	r := newRig(t, func(c *Config) { c.DrainTimeout = 0 })
+	id, other := r.spinning(), r.deploy("echo", "echo")
+	sent := make(chan error, 1)
+	go func() {
+		_, err := r.Send(context.Background(), request(id, `1`))
+		sent <- err
+	}()
+	r.working(1)
+	for _, discard := range []bool{false, true} {
+		drained := make(chan Drained, 1)
+		before := time.Now()
+		go func() {
+			got, err := r.Drain(context.Background(), MaxDrain, discard)
+			if err != nil {
+				t.Errorf("drain: %v", err)
+			}
+			drained <- got
+		}()
+		r.until("it drains", r.drains)
+		if until := r.sys.Queue().Draining; until.Before(before.Add(MaxDrain)) {
+			t.Errorf("it is shown to end by %s, want %s from now", until, MaxDrain)
+		}
+		if was, err := r.CancelDrain(context.Background()); err != nil || !was {
+			t.Fatalf("cancelled: %v, %v", was, err)
+		}
+		if got := <-drained; !got.Cancelled || got.Empty() || got.Discarded != 0 {
+			t.Errorf("%+v, want a cancelled drain with a guest that runs", got)
+		}
+		r.wants(other, `1`, `1`)
+		if until := r.sys.Queue().Draining; !until.IsZero() {
+			t.Errorf("afterwards it is shown to drain until %s", until)
+		}
+	}
+	if was, err := r.CancelDrain(context.Background()); err != nil || was {
+		t.Errorf("without a drain: %v, %v", was, err)
 	}
 	r.end()
 	<-sent

@@ -16,6 +16,7 @@ type Queue struct {
 	Inboxes   int           // messages accepted from outside that stand in inboxes
 	InFlight  int           // sends between agents that no event has ended
 	Held      int           // of Inboxes and InFlight: for agents that do not run; all, in an emergency stop
+	Draining  time.Time     // until when, at the latest, a drain admits nothing from outside; zero: none does
 }
 
 // Ready is 0 when there is nothing that an agent could work on now.
@@ -28,7 +29,7 @@ func (q Queue) Waiting() int { return max(q.Ready()-q.Elsewhere, 0) }
 // Queue counts what waits. It asks mailboxes and projections one after the other, so
 // a message on its way may be counted twice, and not at all.
 func (s *System) Queue() Queue {
-	var q Queue
+	q := Queue{Draining: s.DrainsUntil()}
 	for _, b := range s.registry.boxes() {
 		n, age := b.Depth()
 		q.Mailboxes, q.Elsewhere = q.Mailboxes+n, q.Elsewhere+b.Elsewhere()

@@ -73,12 +73,12 @@ type System struct {
 	mostInFlight int           // maxInFlight, but in tests
 	runGrace     time.Duration // runGrace, but in tests
 
-	spilled    atomic.Uint64   // messages put into inboxes because no guest may run
-	ending     atomic.Bool     // the supervisor takes no messages about breakers any more
-	draining   atomic.Bool     // nothing from outside is admitted
-	discarding atomic.Bool     // what comes up meets its end unread
-	discarded  atomic.Uint64   // messages that did
-	life       context.Context // of appends that no caller owns; ends after the last turn
+	spilled    atomic.Uint64            // messages put into inboxes because no guest may run
+	ending     atomic.Bool              // the supervisor takes no messages about breakers any more
+	draining   atomic.Pointer[drainage] // nothing from outside is admitted; nil: it is
+	discarding atomic.Bool              // what comes up meets its end unread
+	discarded  atomic.Uint64            // messages that did
+	life       context.Context          // of appends that no caller owns; ends after the last turn
 	end        context.CancelFunc
 }
 

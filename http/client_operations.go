@@ -20,6 +20,14 @@ func (c *Client) DrainQueue(ctx context.Context, timeout time.Duration, discard 
 	return order[DrainResult](ctx, c, "/queue/drain", timeout, map[string]any{"timeout": timeout.String(), "discard": discard})
 }
 
+// CancelDrain ends the drain that is under way, whoever began it, and reports whether
+// there was one. Messages are admitted again then.
+func (c *Client) CancelDrain(ctx context.Context) (bool, error) {
+	var out cancelledDrain
+	_, err := c.do(ctx, call{method: http.MethodDelete, path: "/queue/drain"}, &out)
+	return out.Cancelled, err
+}
+
 // SlowAgents returns the agents whose mean or 99th percentile is at or above
 // threshold, the slowest first.
 func (c *Client) SlowAgents(ctx context.Context, threshold time.Duration) ([]SlowAgent, error) {

@@ -30,11 +30,15 @@ func (f *fakeOperations) note(what string, d time.Duration, flag bool) error {
 }
 
 func (f *fakeOperations) Queue() []NodeQueue {
-	return []NodeQueue{{Node: "node-1", MailboxDepth: 3, OldestMS: 12, InFlight: 2, DeadLetters: 1, InboxDepth: 4, Held: 1, Waiting: 7}}
+	return []NodeQueue{{Node: "node-1", MailboxDepth: 3, OldestMS: 12, InFlight: 2, DeadLetters: 1, InboxDepth: 4, Held: 1, Waiting: 7, DrainingUntil: time.Date(2026, 1, 2, 3, 4, 5, 6000, time.UTC)}}
 }
 
 func (f *fakeOperations) DrainQueue(_ context.Context, timeout time.Duration, discard bool) (DrainResult, error) {
 	return DrainResult{Empty: true, Left: f.Queue(), Discarded: 2, ElapsedMS: 5}, f.note("drain", timeout, discard)
+}
+
+func (f *fakeOperations) CancelDrain(context.Context) (bool, error) {
+	return true, f.note("cancel drain", 0, false)
 }
 
 func (f *fakeOperations) SlowAgents(threshold time.Duration) []SlowAgent {

@@ -13,6 +13,7 @@ import (
 type Operations interface {
 	Queue() []NodeQueue
 	DrainQueue(ctx context.Context, timeout time.Duration, discard bool) (DrainResult, error)
+	CancelDrain(ctx context.Context) (bool, error) // false: none was under way
 	SlowAgents(threshold time.Duration) []SlowAgent
 	Resources() []NodeResources
 	Memory() []NodeMemory
@@ -33,6 +34,8 @@ type NodeQueue struct {
 	InboxDepth   int             `json:"inbox_depth"`   // messages from outside, accepted and not yet handled
 	Held         int             `json:"held"`          // of in_flight and inbox_depth: for agents that do not run
 	Waiting      int             `json:"waiting"`       // of all these, what an agent could work on now, each message once
+
+	DrainingUntil time.Time `json:"draining_until,omitzero"` // when the drain under way ends at the latest; zero: there is none
 }
 
 // DrainResult is what became of a queue that was to be drained.
@@ -41,6 +44,7 @@ type DrainResult struct {
 	Left      []NodeQueue `json:"left"`       // what waits now
 	Discarded int         `json:"discarded"`  // messages that became dead letters
 	ElapsedMS int64       `json:"elapsed_ms"` // until it was empty, or given up
+	Cancelled bool        `json:"cancelled"`  // before its time, by DELETE /queue/drain
 }
 
 // SlowAgent is an agent's latency over the last 5 to 10 minutes: from its mailbox
@@ -142,6 +146,7 @@ func operationRoutes() []route {
 	return []route{
 		{method: http.MethodGet, path: base + "/queue", handle: (*Server).queue},
 		{method: http.MethodPost, path: base + "/queue/drain", change: true, keyed: true, body: mayJSON, long: MaxDrain, handle: (*Server).drainQueue},
+		{method: http.MethodDelete, path: base + "/queue/drain", change: true, keyed: true, handle: (*Server).cancelDrain},
 		{method: http.MethodGet, path: base + "/slow-agents", query: []string{"threshold"}, handle: (*Server).slowAgents},
 		{method: http.MethodGet, path: base + "/resources", handle: (*Server).resources},
 		{method: http.MethodGet, path: base + "/memory", handle: (*Server).memory},
@@ -183,6 +188,20 @@ func (s *Server) drainQueue(r *request) error {
 		return err
 	}
 	return r.json(http.StatusOK, out)
+}
+
+// cancelledDrain is the answer to DELETE /queue/drain.
+type cancelledDrain struct {
+	Cancelled bool `json:"cancelled"` // false: no drain was under way
+}
+
+// cancelDrain answers when messages are admitted again.
+func (s *Server) cancelDrain(r *request) error {
+	was, err := s.deps.Operations.CancelDrain(r.ctx)
+	if err != nil {
+		return err
+	}
+	return r.json(http.StatusOK, cancelledDrain{was})
 }
 
 func (s *Server) slowAgents(r *request) error {

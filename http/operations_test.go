@@ -30,6 +30,8 @@ func TestOperations(t *testing.T) {
 	if f.asked != "drain" || f.window != 3*time.Second || !f.flag {
 		t.Errorf("asked %s %s %v", f.asked, f.window, f.flag)
 	}
+	cancelled, err := r.CancelDrain(ctx)
+	same("cancel drain", true, cancelled && f.asked == "cancel drain", err)
 	slow, err := r.SlowAgents(ctx, time.Second)
 	same("slow", time.Second, f.window, nil)
 	same("slow", f.SlowAgents(0), slow, err)

@@ -201,12 +201,16 @@ func (n *node) notReady() []events.FieldError {
 
 // warnings lists what an operator should look after although the node serves.
 func (n *node) warnings() []events.FieldError {
+	var list []events.FieldError
+	if until := n.system.DrainsUntil(); !until.IsZero() { // no reason to send nobody here: reads and commands are answered
+		list = append(list, events.FieldError{Field: "queue", Reason: "messages are refused while it is drained, until " + until.UTC().Format(time.RFC3339) + " at the latest"})
+	}
 	d := n.store.Disk()
 	if d.Level != pebblestore.DiskFilling {
-		return nil // roomy, or listed by notReady
+		return list // roomy, or listed by notReady
 	}
-	return []events.FieldError{{Field: "disk", Reason: fmt.Sprintf("%.1f %% of it is used, %d bytes are free; messages are refused from %d %% on",
-		d.Used, d.Free, n.cfg.Events.Disk.RefusePercent)}}
+	return append(list, events.FieldError{Field: "disk", Reason: fmt.Sprintf("%.1f %% of it is used, %d bytes are free; messages are refused from %d %% on",
+		d.Used, d.Free, n.cfg.Events.Disk.RefusePercent)})
 }
 
 func (n *node) sources(inFlight *projections.InFlight, inboxes *projections.Inboxes, timers *projections.Timers,

@@ -22,7 +22,7 @@ func (o operations) Queue() []caxtonhttp.NodeQueue {
 	q := o.system.Queue()
 	return []caxtonhttp.NodeQueue{{
 		Node: o.id(), MailboxDepth: q.Mailboxes, OldestMS: q.Oldest.Milliseconds(), InFlight: q.InFlight,
-		DeadLetters: o.letters.Len(), InboxDepth: q.Inboxes, Held: q.Held, Waiting: q.Waiting(),
+		DeadLetters: o.letters.Len(), InboxDepth: q.Inboxes, Held: q.Held, Waiting: q.Waiting(), DrainingUntil: q.Draining.UTC(),
 	}}
 }
 
@@ -30,8 +30,13 @@ func (o operations) Queue() []caxtonhttp.NodeQueue {
 func (o operations) DrainQueue(ctx context.Context, timeout time.Duration, discard bool) (caxtonhttp.DrainResult, error) {
 	d, err := o.system.Gateway().Drain(ctx, timeout, discard)
 	return caxtonhttp.DrainResult{
-		Empty: d.Empty(), Left: o.Queue(), Discarded: d.Discarded, ElapsedMS: d.Elapsed.Milliseconds(),
+		Empty: d.Empty(), Left: o.Queue(), Discarded: d.Discarded, ElapsedMS: d.Elapsed.Milliseconds(), Cancelled: d.Cancelled,
 	}, err
+}
+
+// CancelDrain implements caxtonhttp.Operations.
+func (o operations) CancelDrain(ctx context.Context) (bool, error) {
+	return o.system.Gateway().CancelDrain(ctx)
 }
 
 // SlowAgents implements caxtonhttp.Operations.

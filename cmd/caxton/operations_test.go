@@ -38,14 +38,15 @@ func TestRunbookTables(t *testing.T) {
 	queue, notes := printed(func(a *app) {
 		a.queueTable([]caxtonhttp.NodeQueue{
 			{Node: "node-1", MailboxDepth: 9_000, OldestMS: 92_000, QueuedWrites: 142, InFlight: 1_500, InboxDepth: 100, Held: 599, DeadLetters: 7, Waiting: 10_001},
-			{Node: "node-2", InFlight: 10_000, Waiting: 10_000},
+			{Node: "node-2", InFlight: 10_000, Waiting: 10_000, DrainingUntil: time.Date(2026, 1, 2, 3, 4, 5, 6, time.UTC)},
 		})
 	})
 	if want := "NODE     MAILBOX-DEPTH   OLDEST   QUEUED-WRITES   IN-FLIGHT   DEAD-LETTERS\n" +
 		"node-1   9000            1m32s    142             1500        7\nnode-2   0               -        0               10000       0\n"; queue != want {
 		t.Errorf("queue:\n%s", queue)
 	}
-	if want := "WARNING: 10001 messages wait on node-1; more than 10000 indicates backlog: see caxton agents slow\n"; notes != want {
+	if want := "WARNING: 10001 messages wait on node-1; more than 10000 indicates backlog: see caxton agents slow\n" +
+		"node-2 takes no messages from outside: its queue is being drained, until 2026-01-02T03:04:05Z at the latest; caxton queue drain --cancel ends that\n"; notes != want {
 		t.Errorf("notes: %q", notes)
 	}
 }
@@ -61,6 +62,9 @@ func TestDrainedExits(t *testing.T) {
 		{caxtonhttp.DrainResult{ElapsedMS: 60_000, Left: []caxtonhttp.NodeQueue{{Node: "n", MailboxDepth: 2, InboxDepth: 3, Held: 1, Waiting: 4}}},
 			"NODE   MAILBOX-DEPTH   OLDEST   QUEUED-WRITES   IN-FLIGHT   DEAD-LETTERS\nn      2               0s       0               0           0\n",
 			"the queue is not empty after 1m0s: 4 messages left"},
+		{caxtonhttp.DrainResult{ElapsedMS: 2_000, Cancelled: true, Left: []caxtonhttp.NodeQueue{{Node: "n", MailboxDepth: 1, Waiting: 1}}},
+			"NODE   MAILBOX-DEPTH   OLDEST   QUEUED-WRITES   IN-FLIGHT   DEAD-LETTERS\nn      1               0s       0               0           0\n",
+			"the drain was cancelled after 2s: 1 message left"},
 	} {
 		out, _ := printed(func(a *app) {
 			err := a.showDrained(tc.got)
