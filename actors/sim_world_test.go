@@ -250,7 +250,9 @@ func (w *world) try(n *node, r actors.SendRequest, x *sending) {
 	defer w.mu.Unlock()
 	x.sent, x.err = sent, err
 	x.unknown = n.isCut() || errors.Is(err, events.ErrUnknownOutcome) || errors.Is(err, events.ErrClosed) || errors.Is(err, events.ErrShuttingDown) || errors.Is(err, events.ErrConflict)
-	if barred > 0 && still == barred && !x.unknown && !errors.Is(err, events.ErrBreakerOpen) && !errors.Is(err, events.ErrOverloaded) {
+	// No breaker is asked for an agent that is no more, which says what it knows.
+	gone := w.closing[events.AgentScope(r.To)] && (r.IdempotencyKey != "" || errors.Is(err, events.ErrAgentNotFound))
+	if barred > 0 && still == barred && !x.unknown && !gone && !errors.Is(err, events.ErrBreakerOpen) && !errors.Is(err, events.ErrOverloaded) {
 		w.faults = append(w.faults, fmt.Sprintf("message %s met a breaker that is forced open, and was told %q, %v", r.Message.ID, sent.Status, err))
 	}
 }
