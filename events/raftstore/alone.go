@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"io/fs"
-	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
@@ -45,6 +44,15 @@ func LogDir(dir string) (path string, ok bool, err error) {
 	return path, true, nil
 }
 
+// checkMember is isMember, and refuses a member for which Open would begin an empty log in
+// place of its own.
+func checkMember(dir string, o pebblestore.Options) (member bool, err error) {
+	if member, err = isMember(o.FS, dir); err == nil && member {
+		err = checkLog(dir, o)
+	}
+	return member, err
+}
+
 // isMember reports whether a member in dir has come as far as to know who it is. Its log
 // was there before that.
 func isMember(fsys vfs.FS, dir string) (bool, error) {
@@ -69,14 +77,10 @@ func Adopt(dir string, o pebblestore.Options) error {
 	if o.FS == nil {
 		o.FS = vfs.Default
 	}
-	member, err := isMember(o.FS, dir)
-	if err != nil {
+	if member, err := checkMember(dir, o); err != nil || member {
 		return err
 	}
-	if !member {
-		return pebblestore.Relocate(dir, o.FS.PathJoin(dir, logDir), o)
-	}
-	return checkLog(dir, o)
+	return pebblestore.Relocate(dir, o.FS.PathJoin(dir, logDir), o)
 }
 
 // checkLog refuses a member for which Open would begin an empty log, though it had one with
@@ -106,13 +110,7 @@ func checkLog(dir string, o pebblestore.Options) error {
 // examineLost goes through all that the member in dir has beside its log.
 func examineLost(dir string, o pebblestore.Options) (*examination, error) {
 	var faults error
-	x := &examination{
-		ctx: context.Background(), fs: o.FS, log: o.Logger, dir: dir,
-		report: func(fault error) { faults = errors.Join(faults, fault) },
-	}
-	if x.log == nil {
-		x.log = slog.New(slog.DiscardHandler)
-	}
+	x := newExamination(context.Background(), dir, o, func(fault error) { faults = errors.Join(faults, fault) })
 	if err := errors.Join(x.identity(), x.snapshot(0), x.entries()); err != nil {
 		return nil, err
 	}

@@ -45,13 +45,8 @@ const examineEvery = 1024
 // fault goes to report as a *events.CorruptError that names its place; the error is ctx's
 // or the disk's.
 func Examine(ctx context.Context, dir string, log *pebblestore.Store, o pebblestore.Options, deep bool, report func(error)) (Examined, error) {
-	if o.FS == nil {
-		o.FS = vfs.Default
-	}
-	if o.Logger == nil {
-		o.Logger = slog.New(slog.DiscardHandler)
-	}
-	x := &examination{ctx: ctx, fs: o.FS, log: o.Logger, dir: dir, deep: deep, report: report}
+	x := newExamination(ctx, dir, o, report)
+	x.deep = deep
 	index, done, err := log.AppliedEntry()
 	if err != nil {
 		return x.out, x.fault(err)
@@ -89,6 +84,16 @@ type examination struct {
 	term        uint64            // of the last
 	stale       bool              // what comes after the snapshot does not follow it: the next start drops it
 	faults      int
+}
+
+func newExamination(ctx context.Context, dir string, o pebblestore.Options, report func(error)) *examination {
+	if o.FS == nil {
+		o.FS = vfs.Default
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	return &examination{ctx: ctx, fs: o.FS, log: o.Logger, dir: dir, report: report}
 }
 
 // fault passes damage to report; any other error ends the examination.

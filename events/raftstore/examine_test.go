@@ -3,7 +3,6 @@ package raftstore
 import (
 	"errors"
 	"io"
-	"log/slog"
 	"slices"
 	"strings"
 	"testing"
@@ -142,7 +141,8 @@ func TestExamineReadsSnapshots(t *testing.T) {
 	newest := n.fsm.snaps.newest()
 	dir := n.fs.PathJoin(newest.dir, filesName)
 	snapshots := func(deep bool) (found uint64, faults []error) {
-		x := examination{ctx: t.Context(), fs: n.fs, log: slog.New(slog.DiscardHandler), dir: "data", deep: deep, report: func(err error) { faults = append(faults, err) }}
+		x := newExamination(t.Context(), "data", pebblestore.Options{FS: n.fs}, func(err error) { faults = append(faults, err) })
+		x.deep = deep
 		if err := x.snapshot(0); err != nil {
 			t.Fatal(err)
 		}

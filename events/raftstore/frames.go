@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash"
 	"hash/crc32"
 	"io"
 
@@ -32,7 +33,7 @@ const (
 // and an entry's own checksum leaves out what means nothing. base is the index of the
 // file's first entry. Damage wraps types.ErrCorrupt; other errors are r's.
 func checkFrames(r io.Reader, base, last uint64) error {
-	c := frameCheck{r: bufio.NewReaderSize(r, 64<<10)}
+	c := frameCheck{r: bufio.NewReaderSize(r, 64<<10), sum: crc32.New(castagnoli())}
 	if err := c.take(walHeader); err != nil {
 		return err
 	}
@@ -48,7 +49,7 @@ func checkFrames(r io.Reader, base, last uint64) error {
 
 type frameCheck struct {
 	r   *bufio.Reader
-	sum uint32 // CRC-32C since the last commit
+	sum hash.Hash32 // CRC-32C since the last commit
 }
 
 // batch takes the frames up to the next commit, and returns how many entries they are.
@@ -67,16 +68,16 @@ func (c *frameCheck) batch() (entries uint64, err error) {
 			entries++
 		case frameIndex:
 		case frameCommit:
-			if c.sum != value {
-				return 0, fmt.Errorf("%w: CRC-32C is %08x, its commit says %08x", types.ErrCorrupt, c.sum, value)
+			if sum := c.sum.Sum32(); sum != value {
+				return 0, fmt.Errorf("%w: CRC-32C is %08x, its commit says %08x", types.ErrCorrupt, sum, value)
 			}
-			c.sum = 0
+			c.sum.Reset()
 			_, err := c.r.Discard(walFrame)
 			return entries, err
 		default:
 			return 0, fmt.Errorf("%w: a frame of the unknown type %d", types.ErrCorrupt, kind)
 		}
-		if err := c.take(walFrame + (int64(value)+walFrame-1)/walFrame*walFrame); err != nil {
+		if err := c.take(walFrame + padded(int64(value))); err != nil {
 			return 0, err
 		}
 	}
@@ -84,20 +85,12 @@ func (c *frameCheck) batch() (entries uint64, err error) {
 
 // take adds the next n bytes to the sum.
 func (c *frameCheck) take(n int64) error {
-	sum := &sumOf{c.sum}
-	_, err := io.CopyN(sum, c.r, n)
-	c.sum = sum.crc
+	_, err := io.CopyN(c.sum, c.r, n)
 	return cutOff(err)
 }
 
-// sumOf is a CRC-32C that goes on where another one ended.
-type sumOf struct{ crc uint32 }
-
-// Write implements io.Writer.
-func (s *sumOf) Write(b []byte) (int, error) {
-	s.crc = crc32.Update(s.crc, castagnoli(), b)
-	return len(b), nil
-}
+// padded is a length, filled up as raft-wal does.
+func padded(n int64) int64 { return (n + walFrame - 1) &^ (walFrame - 1) }
 
 // cutOff makes damage of the end of a file.
 func cutOff(err error) error {

@@ -3,7 +3,6 @@ package raftstore
 import (
 	"bytes"
 	"errors"
-	"log/slog"
 	"strings"
 	"testing"
 	"time"
@@ -14,6 +13,7 @@ import (
 	"github.com/hashicorp/raft-wal/types"
 
 	"github.com/caxton-run/caxton/events"
+	"github.com/caxton-run/caxton/events/pebblestore"
 )
 
 // cutLog makes a raft log of files that are full, whose end was cut off, and that are
@@ -49,7 +49,8 @@ func cutLog(t *testing.T) *vfs.MemFS {
 // examineEntries looks at a raft log alone.
 func examineEntries(t *testing.T, disk vfs.FS) (faults []error) {
 	t.Helper()
-	x := examination{out: Examined{Applied: 1000}, ctx: t.Context(), fs: disk, log: slog.New(slog.DiscardHandler), report: func(err error) { faults = append(faults, err) }}
+	x := newExamination(t.Context(), "", pebblestore.Options{FS: disk}, func(err error) { faults = append(faults, err) })
+	x.out.Applied = 1000 // what the entries say is no event
 	if err := x.entries(); err != nil {
 		t.Fatal(err)
 	}

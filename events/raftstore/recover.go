@@ -76,12 +76,10 @@ func (s *Store) recover() (out Recovered, err error) {
 	return out, s.beginAnew(index, term)
 }
 
-// checkDir refuses a member for which openDisk would begin an empty log in place of its own.
+// checkDir is checkMember: before openDisk.
 func (s *Store) checkDir() error {
-	if member, err := isMember(s.fs, s.dir); err != nil || !member {
-		return err
-	}
-	return checkLog(s.dir, s.opts.Log)
+	_, err := checkMember(s.dir, s.opts.Log)
+	return err
 }
 
 // recoverable refuses a member that has nothing to go on with, or cannot.

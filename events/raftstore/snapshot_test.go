@@ -544,11 +544,7 @@ func TestLateSnapshotTakesNothingBack(t *testing.T) {
 			n = m
 		}
 	}
-	ask := raft.InstallSnapshotRequest{
-		RPCHeader:       raft.RPCHeader{ProtocolVersion: raft.ProtocolVersionMax, ID: []byte(lead.raftID()), Addr: []byte(raftAddress(lead.opts.Address, lead.ID()))},
-		SnapshotVersion: meta.Version, Term: lead.raft.CurrentTerm(), LastLogIndex: meta.Index, LastLogTerm: meta.Term,
-		Configuration: raft.EncodeConfiguration(meta.Configuration), ConfigurationIndex: meta.ConfigurationIndex, Size: meta.Size,
-	}
+	ask := lead.gives(meta)
 	var answer raft.InstallSnapshotResponse
 	if err := lead.wire.InstallSnapshot(n.raftID(), raftAddress(n.opts.Address, n.ID()), &ask, &answer, r); err != nil || !answer.Success {
 		t.Fatalf("%+v, %v", answer, err)

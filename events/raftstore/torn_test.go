@@ -12,11 +12,6 @@ import (
 	"github.com/hashicorp/raft-wal/segment"
 )
 
-const frameHead = 8 // bytes of raft-wal's frames: type (1), zeros (3), length (4, little-endian)
-
-// padded is a length, filled up to eights as raft-wal does.
-func padded(n int) int { return (n + 7) &^ 7 }
-
 // TestTwoPowerCutsInOnePlace tears an append of two entries, and then one of a shorter
 // entry in its place, of which the disk keeps the commit and not the data, so that the
 // second entry of the first append follows it. The log ends before both.
@@ -47,7 +42,7 @@ func TestTwoPowerCutsInOnePlace(t *testing.T) {
 		}
 	}
 	at := len(bytes.TrimRight(contentOf(t, disk, name), "\x00")) // a commit ends with its checksum
-	at = padded(at)
+	at = int(padded(int64(at)))
 	mark := contentOf(t, disk, "raft/"+markName)
 	// cut appends and closes, and returns the file as it was synced before, and after, and
 	// the length of the first frame. The mark is as before: the append never returned.
@@ -66,23 +61,23 @@ func TestTwoPowerCutsInOnePlace(t *testing.T) {
 		}
 		replace(t, disk, "raft/"+markName, mark)
 		before = append(before, make([]byte, max(0, len(after)-len(before)))...)
-		return before, after, frameHead + padded(int(binary.LittleEndian.Uint32(after[at+4:])))
+		return before, after, walFrame + int(padded(int64(binary.LittleEndian.Uint32(after[at+4:]))))
 	}
 	entry := func(index, term uint64, size int) *raft.Log {
 		return &raft.Log{Index: index, Term: term, Type: raft.LogCommand, Data: bytes.Repeat([]byte{1}, size)}
 	}
 
 	_, after, long := cut(entry(2, 1, 64), entry(3, 1, 64))
-	clear(after[at+frameHead:][:long-frameHead]) // the data of entry 2
+	clear(after[at+walFrame:][:long-walFrame]) // the data of entry 2
 	replace(t, disk, name, after)
 	l = open(1)
 
-	torn, after, short := cut(entry(2, 2, 64-frameHead))
-	if short+frameHead != long || after[at+short] != segment.FrameCommit {
+	torn, after, short := cut(entry(2, 2, 64-walFrame))
+	if short+walFrame != long || after[at+short] != segment.FrameCommit {
 		t.Fatalf("frames of %d and %d bytes: the second commit does not end where entry 3 began", long, short)
 	}
-	copy(torn[at:][:frameHead], after[at:])
-	copy(torn[at+short:][:frameHead], after[at+short:])
+	copy(torn[at:][:walFrame], after[at:])
+	copy(torn[at+short:][:walFrame], after[at+short:])
 	replace(t, disk, name, torn)
 	l = open(1)
 	store(t, l, 3, 2, 5)

@@ -23,6 +23,14 @@ func (n *node) header() raft.RPCHeader {
 	}
 }
 
+// gives is a leader's request to take a snapshot that it has.
+func (n *node) gives(meta *raft.SnapshotMeta) raft.InstallSnapshotRequest {
+	return raft.InstallSnapshotRequest{
+		RPCHeader: n.header(), SnapshotVersion: meta.Version, Term: n.raft.CurrentTerm(), LastLogIndex: meta.Index, LastLogTerm: meta.Term,
+		Configuration: raft.EncodeConfiguration(meta.Configuration), ConfigurationIndex: meta.ConfigurationIndex, Size: meta.Size,
+	}
+}
+
 // TestOldLeaderWritesNothingInTheNextTerm has a leader hear of the next term's from a
 // heartbeat, right before an append. It was made leader by a transfer, so it has just heard
 // of another one, and such a heartbeat was handled beside raft's goroutine: that wrote the
@@ -99,11 +107,8 @@ func standstill(t *testing.T, c *cluster) (lead, n *node) {
 		t.Fatal(err)
 	}
 	rest, stop := io.Pipe()
-	ask := raft.InstallSnapshotRequest{
-		RPCHeader: lead.header(), SnapshotVersion: meta.Version, Term: lead.raft.CurrentTerm(),
-		LastLogIndex: meta.Index + 100, LastLogTerm: meta.Term, // what it has not
-		Configuration: raft.EncodeConfiguration(meta.Configuration), ConfigurationIndex: meta.ConfigurationIndex, Size: meta.Size,
-	}
+	ask := lead.gives(meta)
+	ask.LastLogIndex += 100 // what the other has not
 	sent := make(chan struct{})
 	go func() {
 		defer close(sent)
@@ -205,10 +210,7 @@ func TestSnapshotAfterAStart(t *testing.T) {
 	defer r.Close()
 	lead.must(t, "agent-1", "after it")
 	root := c.agree()
-	ask := raft.InstallSnapshotRequest{
-		RPCHeader: lead.header(), SnapshotVersion: meta.Version, Term: lead.raft.CurrentTerm(), LastLogIndex: meta.Index, LastLogTerm: meta.Term,
-		Configuration: raft.EncodeConfiguration(meta.Configuration), ConfigurationIndex: meta.ConfigurationIndex, Size: meta.Size,
-	}
+	ask := lead.gives(meta)
 	c.down(n)
 	c.isolate(n)
 	c.revive(n)
